@@ -1,0 +1,1 @@
+"""Job definitions: the classes that users write."""

@@ -1,0 +1,1 @@
+"""Typed handles: what a client does with one instance."""

@@ -1,0 +1,1 @@
+"""Where tracking events go: HTTP, memory, nowhere."""
