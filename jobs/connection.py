@@ -1,0 +1,64 @@
+"""The connection to Temporal, set up by Temporal's own environment variables and profile file."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.service import RPCError
+
+from .errors import JobsError, TemporalUnreachable
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+
+class InvalidSettings(JobsError):
+    """A setting cannot be used. The message names it and says what is expected."""
+
+
+def connection_config() -> ClientConnectConfig:
+    """The arguments of `Client.connect` from TEMPORAL_* and the profile file.
+
+    The address is 127.0.0.1:7233 where none is set. Raises InvalidSettings where they cannot be
+    read.
+    """
+    try:
+        config = ClientConfig.load_client_connect_config()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InvalidSettings(f"The Temporal settings cannot be read: {error}") from error
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    return config
+
+
+async def connect(
+    *,
+    address: str | None = None,
+    namespace: str | None = None,
+    timeout: timedelta = timedelta(seconds=10),
+) -> Client:
+    """A client for the configured server, or for `address` and `namespace` where given.
+
+    Raises TemporalUnreachable, naming the address, when nothing answers within `timeout`.
+    """
+    config = connection_config()
+    target = address or config.get("target_host", DEFAULT_ADDRESS)
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            return await Client.connect(
+                target,
+                namespace=namespace or config.get("namespace", "default"),
+                api_key=config.get("api_key"),
+                tls=config.get("tls"),
+                rpc_metadata=config.get("rpc_metadata", {}),
+            )
+    except (TimeoutError, RuntimeError, RPCError, ValueError) as error:
+        raise TemporalUnreachable(_unreachable(target, timeout, error)) from error
+
+
+def _unreachable(target: str, timeout: timedelta, error: Exception) -> str:
+    seconds = f"{timeout.total_seconds():g} s"
+    reason = f"no answer within {seconds}" if isinstance(error, TimeoutError) else str(error)
+    return (
+        f"Temporal does not answer at {target} ({reason}). Start a server there, for example with "
+        "`durable-jobs dev`, or set TEMPORAL_ADDRESS to one that runs."
+    )
