@@ -1,0 +1,97 @@
+# The commands of this project. They need Python 3.11 or newer with venv, make and a package index.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+TYPES  := build/types/durable_jobs
+PYTHON ?= python3.13 python3.12 python3.11 python3
+ARGS   ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pyright is pinned by what was installed; it need not ask for news at each run.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint style types imports compose format links ci clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.demo ## run the example on an embedded Temporal server (ARGS=--serve leaves it running)
+	@$(BIN)/python -m examples.github.demo $(ARGS)
+
+test: $(VENV)/.test ## run the tests (ARGS go to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: style types imports compose ## run every check that needs no server
+
+style: $(VENV)/.lint ## check style and format
+	@echo "style: ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(VENV)/.lint links ## check the types
+	@echo "types: pyright"
+	@$(BIN)/pyright
+
+imports: $(VENV)/.lint links ## check which package may import which
+	@echo "imports: import-linter"
+	@PYTHONPATH=$(dir $(TYPES)) $(BIN)/lint-imports --no-logo
+
+compose: $(VENV)/.lint ## check docker-compose.yml against the compose specification
+	@echo "compose: check-jsonschema"
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: $(VENV)/.lint ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+ci: ## do what CI does: tests, checks, wheel
+	@bash .ci/run
+
+clean: ## remove what these commands made, the data in .data excepted
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Checkers do not follow the editable install, which maps four folders into one package. They read
+# this tree instead: one link per file, because pyright does not walk into linked folders.
+links:
+	@mkdir -p $(TYPES)
+	@find $(TYPES) -type l ! -exec test -e {} \; -exec rm -f {} +
+	@find jobs workflows activities tracking -name '*.py' -o -name py.typed | while read -r file; do \
+	  link=$(TYPES)/$${file#jobs/}; \
+	  test -L "$$link" || { mkdir -p "$${link%/*}" && ln -sf "$(CURDIR)/$$file" "$$link"; }; \
+	done
+	@find $(TYPES) -type d -empty -delete
+
+# A candidate must run (a shim may not), be new enough, and be able to make an environment.
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$("$$python" --version)"; \
+	    exec "$$python" -m venv --clear $(VENV); \
+	  fi; \
+	done; \
+	echo "No suitable Python among: $(PYTHON)." >&2; \
+	echo "It must be 3.11 or newer and have venv (Debian: python3-venv). Name one: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# Each stamp says that a set of packages was installed since pyproject.toml last changed.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing the project and what it runs on (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet -e '.[dev,github]'
+	@touch $@
+
+# Dependency groups need pip 25.1; a new environment may have the pip that came with Python.
+$(VENV)/.pip: | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo $(VENV)/.pip
+	@echo "Installing what the tests need (once)"
+	@$(BIN)/python -m pip install --quiet --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.demo $(VENV)/.pip
+	@echo "Installing the checkers (once)"
+	@$(BIN)/python -m pip install --quiet --group lint
+	@touch $@

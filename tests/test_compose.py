@@ -1,0 +1,111 @@
+"""The compose file and the image, as far as they can be judged without an engine."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"temporal-schema", "temporal-namespace"}
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+every_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def test_it_runs_everything_that_the_example_needs() -> None:
+    assert set(SERVICES) == ONE_SHOT | {
+        "postgres",
+        "temporal",
+        "temporal-ui",
+        "worker",
+        "collector",
+        "receiver",
+    }
+
+
+@every_service
+def test_every_image_is_pinned_or_built_here(name: str) -> None:
+    service = SERVICES[name]
+    if "build" in service:
+        assert service["image"].endswith(":local")
+    else:
+        assert re.fullmatch(r"[\w/-]+:\d+\.\d+(\.\d+)?", service["image"])
+    assert "auto-setup" not in service["image"]
+
+
+def test_the_image_of_the_worker_builds_on_a_pinned_one() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert bases
+    for base in bases:
+        assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base)
+
+
+def test_server_and_tools_are_of_one_version_that_the_library_supports() -> None:
+    versions = {
+        service["image"].partition(":")[2]
+        for service in SERVICES.values()
+        if service["image"].startswith(("temporalio/server:", "temporalio/admin-tools:"))
+    }
+    assert len(versions) == 1
+    assert tuple(map(int, versions.pop().split("."))) >= (1, 28)
+
+
+@every_service
+def test_every_port_is_open_to_this_machine_alone(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+@every_service
+def test_every_lasting_service_has_a_health_check_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    if name in ONE_SHOT:
+        assert service["restart"].startswith("on-failure")
+        return
+    assert service["restart"] == "unless-stopped"
+    assert "healthcheck" in service or ("build" in service and "\nHEALTHCHECK " in DOCKERFILE)
+
+
+@every_service
+def test_it_waits_for_health_of_services_and_for_the_end_of_jobs(name: str) -> None:
+    for other, wait in SERVICES[name].get("depends_on", {}).items():
+        expected = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+        assert wait["condition"] == expected
+
+
+@every_service
+def test_no_password_is_written_down_but_as_a_default(name: str) -> None:
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        if re.search("PASSWORD|PWD|SECRET", variable):
+            assert re.fullmatch(r"\$\{\w+:-[\w-]+\}", value)
+
+
+@every_service
+def test_every_named_volume_and_config_is_declared(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        assert volume.partition(":")[0] in COMPOSE["volumes"]
+    for config in SERVICES[name].get("configs", []):
+        assert config["source"] in COMPOSE["configs"]
+
+
+def test_the_worker_finds_the_server_and_the_collector() -> None:
+    environment = SERVICES["worker"]["environment"]
+    assert environment["TEMPORAL_ADDRESS"] == "temporal:7233"
+    assert environment["DURABLE_JOBS_TRACKING_URL"].startswith("http://collector:4000")
+
+
+def test_worker_and_receiver_share_the_file_of_the_example() -> None:
+    worker, receiver = SERVICES["worker"], SERVICES["receiver"]
+    assert worker["volumes"] == receiver["volumes"]
+    database = worker["environment"]["GITHUB_JOBS_DATABASE"]
+    assert receiver["environment"]["GITHUB_JOBS_DATABASE"] == database
+    assert database.startswith(worker["volumes"][0].partition(":")[2])
+
+
+def test_the_image_runs_as_a_user_without_rights() -> None:
+    final = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER app$", final, re.MULTILINE)
