@@ -1,0 +1,106 @@
+"""What a worker is told about tracking."""
+
+import copy
+import inspect
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from .sinks.base import Sink
+from .sinks.memory import NoopSink
+from .wire import WireEvent, encode
+
+logger = logging.getLogger(__name__)
+
+WITHHELD = "withheld: before_send failed"
+
+_IDENTITY = ("eventId", "sequence", "executionId", "type")
+_FREE_TEXTS = ("input", "preExecutionState", "reason")
+# In these the reason is one of a few fixed words that readers rely on.
+_FIXED_REASON = frozenset({"job.retryExhausted", "debounce.flushed"})
+
+
+@dataclass(slots=True)
+class _Tally:
+    withheld: int = 0
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where a worker's tracking events go and what they say about the worker.
+
+    `env` and `service_key` are sent with every event. `before_send` gets a copy of each event and
+    returns what may leave. What could not be sent for `give_up_after` is dropped and counted.
+    Raises `ValueError` if `give_up_after` is not more than 0.
+    """
+
+    sink: Sink
+    env: str = ""
+    service_key: str = ""
+    before_send: Callable[[WireEvent], WireEvent] | None = None
+    give_up_after: timedelta = timedelta(hours=24)
+    _tally: _Tally = field(default_factory=_Tally, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.give_up_after <= timedelta():
+            raise ValueError("give_up_after must be more than 0")
+
+    @property
+    def enabled(self) -> bool:
+        """False where events would go nowhere, so that none need be made."""
+        return not isinstance(self.sink, NoopSink)
+
+    @property
+    def withheld(self) -> int:
+        """How many events were stripped of their free texts because `before_send` failed."""
+        return self._tally.withheld
+
+    def redact(self, event: WireEvent) -> WireEvent:
+        """The event as `before_send` lets it leave; the argument is not changed.
+
+        Never raises and never drops one: where `before_send` fails, the free texts are withheld.
+        `eventId`, `sequence`, `executionId` and `type` stay what they were.
+        """
+        if self.before_send is None:
+            return event
+        try:
+            redacted = _as_json(self.before_send(copy.deepcopy(event)))
+        except Exception as error:
+            self._report(error)
+            return _withhold(event)
+        return _with_identity(redacted, event)
+
+    def _report(self, error: Exception) -> None:
+        self._tally.withheld += 1
+        if self._tally.withheld == 1:
+            # Only the type: the text could quote what was to be redacted.
+            logger.error(
+                "before_send failed with %s: the texts of such events are withheld;"
+                " further failures are counted, not logged",
+                type(error).__name__,
+            )
+
+
+def _as_json(result: object) -> WireEvent:
+    if inspect.iscoroutine(result):
+        result.close()
+    if not isinstance(result, dict):
+        raise TypeError(f"before_send returned {type(result).__name__}, not a dict")
+    return json.loads(encode(result))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _with_identity(redacted: WireEvent, event: WireEvent) -> WireEvent:
+    kept = {name: value for name, value in redacted.items() if name not in _IDENTITY}
+    return {**{name: event[name] for name in _IDENTITY if name in event}, **kept}
+
+
+def _withhold(event: WireEvent) -> WireEvent:
+    hidden = set(_FREE_TEXTS)
+    if event.get("type") in _FIXED_REASON:
+        hidden.remove("reason")
+    kept = {name: value for name, value in event.items() if name not in hidden}
+    if "error" in kept:
+        kept["error"] = {"message": WITHHELD}
+    return kept

@@ -1,0 +1,208 @@
+"""The sink that POSTs batches to a collector."""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from durable_jobs.tracking.wire import WireEvent, encode
+
+from .base import (
+    DEFAULT_BATCH_SIZE,
+    Accepted,
+    Misconfigured,
+    Refused,
+    RetryLater,
+    SendResult,
+    TooLarge,
+)
+from .signing import message_id, signed_headers, signing_key
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_RETRY_AFTER = timedelta(hours=1)
+
+# A collector that answers more than this is not naming rejected events.
+_MAX_ANSWER_BYTES = 256_000
+_RETRIED = frozenset({408, 425, 429})
+# 405 and 407 are, like the other three, never about an event.
+_MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+class HttpSink:
+    """POSTs `{"events": [ … ]}` to `url`, with `headers`, at most `batch_size` events a request.
+
+    `timeout` bounds one whole request. With `secret` (`whsec_…`) requests are signed as Standard
+    Webhooks says. Redirects are not followed. Raises `ValueError` for a wrong argument.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        timeout: timedelta = timedelta(seconds=10),
+        secret: str | None = None,
+    ) -> None:
+        self._where = _origin(url)
+        self._url = url
+        self._headers = _checked(headers or {})
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        if timeout <= timedelta():
+            raise ValueError("timeout must be more than 0")
+        self.batch_size = batch_size
+        self._timeout = timeout.total_seconds()
+        self._key = signing_key(secret) if secret else None
+        self._lock = threading.Lock()
+        self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    def __repr__(self) -> str:
+        # Headers, secret, path and query can hold credentials.
+        return f"HttpSink({self._where!r}, batch_size={self.batch_size})"
+
+    async def send(self, events: Sequence[WireEvent]) -> SendResult:
+        """POST one batch once. Raises `ValueError` if an event is not JSON."""
+        body = b'{"events":[' + b",".join(map(encode, events)) + b"]}"
+        client = await self._connected()
+        import httpx
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                status, headers, answer = await self._post(client, body, events)
+        except (TimeoutError, httpx.TimeoutException):
+            return RetryLater(f"{self._where} did not answer within {self._timeout:g} s")
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            return Misconfigured(f"{self._where}: {error}")
+        except httpx.HTTPError as error:
+            return RetryLater(f"{self._where}: {error or type(error).__name__}")
+        return self._judge(status, headers, answer)
+
+    async def close(self) -> None:
+        """Close the connections; a later `send` opens new ones."""
+        owned, self._client = self._client, None
+        if owned and owned[0] is asyncio.get_running_loop():
+            await owned[1].aclose()
+
+    async def _connected(self) -> "httpx.AsyncClient":
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._client[0] is not loop:
+            # Importing httpx and reading the CA certificates takes 0.2 s: not on the loop.
+            return await asyncio.to_thread(self._connect, loop)
+        return self._client[1]
+
+    def _connect(self, loop: asyncio.AbstractEventLoop) -> "httpx.AsyncClient":
+        import httpx
+
+        with self._lock:
+            if self._client is None or self._client[0] is not loop:
+                limits = httpx.Limits(max_connections=16, keepalive_expiry=30)
+                timeout = httpx.Timeout(self._timeout)
+                client = httpx.AsyncClient(limits=limits, timeout=timeout, follow_redirects=False)
+                self._client = (loop, client)
+            return self._client[1]
+
+    async def _post(
+        self, client: "httpx.AsyncClient", body: bytes, events: Sequence[WireEvent]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {"user-agent": "durable-jobs", **self._headers}
+        headers["content-type"] = "application/json"
+        if self._key:
+            message = message_id(str(event.get("eventId")) for event in events)
+            headers |= signed_headers(self._key, message, int(time.time()), body)
+        async with client.stream("POST", self._url, content=body, headers=headers) as response:
+            answer = b""
+            async for chunk in response.aiter_bytes():
+                answer += chunk
+                if len(answer) > _MAX_ANSWER_BYTES:
+                    answer = b""
+                    break
+            return response.status_code, response.headers, answer
+
+    def _judge(self, status: int, headers: Mapping[str, str], answer: bytes) -> SendResult:
+        # The answer's text is left out: it may quote event data.
+        message = f"{self._where} answered {_named(status)}"
+        if 200 <= status < 300:
+            return Accepted(dict.fromkeys(_rejected(answer), f"{message} and named it rejected"))
+        if status in _MISCONFIGURED or 300 <= status < 400:
+            return Misconfigured(message)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return TooLarge(message)
+        if status in _RETRIED or status >= 500:
+            return RetryLater(message, parse_retry_after(headers.get("retry-after")))
+        return Refused(message)
+
+
+def parse_retry_after(value: str | None) -> timedelta | None:
+    """A `Retry-After` header, seconds or an HTTP date, as a wait of 0 to 1 h.
+
+    None where there is none or it cannot be read.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _until(value)
+    # A NaN is smaller than nothing: it compares false.
+    return (
+        timedelta(seconds=min(seconds, MAX_RETRY_AFTER.total_seconds())) if seconds >= 0 else None
+    )
+
+
+def _until(value: str) -> timedelta | None:
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    wait = when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)
+    return min(max(wait, timedelta()), MAX_RETRY_AFTER)
+
+
+def _rejected(answer: bytes) -> list[str]:
+    try:
+        data = json.loads(answer)
+    except (ValueError, RecursionError):
+        return []
+    match data:
+        case {"rejected": [*ids]}:
+            return [item for item in ids if isinstance(item, str)]
+        case _:
+            return []
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port, for messages: the rest of a URL can hold credentials."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the tracking URL cannot be read") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("the tracking URL must be like https://host/path")
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"the tracking header {name!r} is not a valid HTTP header")
+    return {name.lower(): value for name, value in headers.items()}
