@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 TYPES  := build/types/durable_jobs
 PYTHON ?= python3.13 python3.12 python3.11 python3
 ARGS   ?=
+# Errors only: pip's warnings here are about working in a checkout, or about the machine.
+QUIET  := -qq
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pyright is pinned by what was installed; it need not ask for news at each run.
@@ -78,20 +80,20 @@ $(BIN)/python:
 # Each stamp says that a set of packages was installed since pyproject.toml last changed.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "Installing the project and what it runs on (about a minute, once)"
-	@$(BIN)/python -m pip install --quiet -e '.[dev,github]'
+	@$(BIN)/python -m pip install $(QUIET) -e '.[dev,github]'
 	@touch $@
 
 # Dependency groups need pip 25.1; a new environment may have the pip that came with Python.
 $(VENV)/.pip: | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install $(QUIET) --upgrade 'pip>=25.1'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo $(VENV)/.pip
 	@echo "Installing what the tests need (once)"
-	@$(BIN)/python -m pip install --quiet --group test
+	@$(BIN)/python -m pip install $(QUIET) --group test
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.demo $(VENV)/.pip
 	@echo "Installing the checkers (once)"
-	@$(BIN)/python -m pip install --quiet --group lint
+	@$(BIN)/python -m pip install $(QUIET) --group lint
 	@touch $@
