@@ -1,0 +1,1 @@
+"""Runnable examples, one folder each; `examples.github` is the main one."""
