@@ -1,9 +1,15 @@
 """The compose file and the image, as far as they can be judged without an engine."""
 
 import re
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 
@@ -96,6 +102,41 @@ def test_the_worker_finds_the_server_and_the_collector() -> None:
     environment = SERVICES["worker"]["environment"]
     assert environment["TEMPORAL_ADDRESS"] == "temporal:7233"
     assert environment["DURABLE_JOBS_TRACKING_URL"].startswith("http://collector:4000")
+
+
+def test_the_collector_shows_the_events_that_the_worker_sends_it() -> None:
+    port = _free_port()
+    python, *arguments = SERVICES["collector"]["command"]
+    assert python == "python"
+    command = [sys.executable, *(text.replace("4000", str(port)) for text in arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collector:
+        try:
+            path = urlsplit(SERVICES["worker"]["environment"]["DURABLE_JOBS_TRACKING_URL"]).path
+            event = {"eventId": "1", "type": "job.executed", "instanceId": "debounce:a:b"}
+            _post(f"http://127.0.0.1:{port}{path}", {"events": [event]})
+        finally:
+            collector.terminate()
+        shown = collector.stdout.read() if collector.stdout else ""
+    assert "debounce:a:b" in shown
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _post(url: str, body: object) -> None:
+    """Post once the server is up; it gets 20 s."""
+    with httpx.Client(trust_env=False) as client:
+        for _ in range(200):
+            try:
+                client.post(url, json=body).raise_for_status()
+            except httpx.ConnectError:
+                time.sleep(0.1)
+            else:
+                return
+    pytest.fail("the collector did not start")
 
 
 def test_worker_and_receiver_share_the_file_of_the_example() -> None:
