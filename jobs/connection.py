@@ -1,8 +1,10 @@
 """The connection to Temporal, set up by Temporal's own environment variables and profile file."""
 
 import asyncio
+import re
 from datetime import timedelta
 
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError
@@ -55,10 +57,30 @@ async def connect(
         raise TemporalUnreachable(_unreachable(target, timeout, error)) from error
 
 
+def target_of(client: Client) -> str:
+    """The address a client talks to."""
+    return client.service_client.config.target_host
+
+
+async def reachable(client: Client, timeout: timedelta = timedelta(seconds=3)) -> bool:
+    """Whether the server answers now."""
+    try:
+        await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timeout)
+    except RPCError:
+        return False
+    return True
+
+
 def _unreachable(target: str, timeout: timedelta, error: Exception) -> str:
     seconds = f"{timeout.total_seconds():g} s"
-    reason = f"no answer within {seconds}" if isinstance(error, TimeoutError) else str(error)
+    reason = f"no answer within {seconds}" if isinstance(error, TimeoutError) else _plain(error)
     return (
         f"Temporal does not answer at {target} ({reason}). Start a server there, for example with "
         "`durable-jobs dev`, or set TEMPORAL_ADDRESS to one that runs."
     )
+
+
+def _plain(error: Exception) -> str:
+    """The words in the SDK's debug output of nested errors."""
+    words = re.findall(r'(?:message|error): "([^"]+)"', str(error))
+    return words[-1] if words else str(error)

@@ -2,10 +2,17 @@
 
 import asyncio
 import inspect
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from importlib import metadata
-from typing import TypeVar
+from pathlib import Path
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
@@ -51,3 +58,85 @@ def installed_binary(package: str) -> str:
     files = metadata.distribution(package).files or []
     [binary] = [file for file in files if "bin" in file.parts or "Scripts" in file.parts]
     return str(binary.locate().resolve())
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that ended and was not yet waited for does not."""
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+class Python:
+    """A Python process of a test: its output line by line, its end by signal; killed at the end.
+
+    Its standard error is part of its output.
+    """
+
+    def __init__(self, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "DURABLE_"))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", *arguments],
+            cwd=cwd,
+            env={**kept, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._given = 0
+
+    @classmethod
+    def code(cls, program: str) -> Self:
+        """Run a program given as text."""
+        return cls("-c", textwrap.dedent(program))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(timeout=5)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def text(self) -> str:
+        """All output so far."""
+        return "\n".join(self.output)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def line(self, containing: str = "", *, within: float = 15.0) -> str:
+        """The next line of output with this text in it; lines before it are passed over."""
+
+        def find() -> tuple[int, str] | None:
+            lines = enumerate(self.output[self._given :], self._given + 1)
+            return next((entry for entry in lines if containing in entry[1]), None)
+
+        try:
+            self._given, line = await eventually(find, within=within)
+        except AssertionError as error:
+            raise AssertionError(f"no line with {containing!r} in:\n{self.text}") from error
+        return line
+
+    async def exit_code(self, *, within: float = 15.0) -> int:
+        """Wait for its end, and for the end of its output."""
+        try:
+            await eventually(lambda: self._process.poll() is not None, within=within)
+        except AssertionError as error:
+            raise AssertionError(f"still running; its output:\n{self.text}") from error
+        self._reader.join(timeout=2)
+        return self._process.returncode
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self.output.append(line.rstrip("\n"))

@@ -4,41 +4,47 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..connection import connect
-from ..errors import TemporalUnreachable
+from ..connection import DEFAULT_ADDRESS, connect, target_of
+from .environment import client_environment
 from .ports import LOOPBACK, listens
+from .ready import answers
 
-_PATIENCE = timedelta(seconds=3)
+_PATIENCE = timedelta(seconds=5)
+_DEFAULT_NAMESPACE = "default"
 
 
 @dataclass(frozen=True)
 class Existing:
-    """Where it is, and for people how it was found."""
+    """Where it is, for people how it was found, and how a client reaches it."""
 
     target: str
     namespace: str
     ui_url: str | None
     source: str
+    environment: dict[str, str]
 
 
 async def find_existing() -> Existing | None:
-    """The server at TEMPORAL_ADDRESS, or else one that answers at 127.0.0.1:7233.
+    """The server that TEMPORAL_ADDRESS names, or else one that answers at 127.0.0.1:7233.
 
     Raises TemporalUnreachable where TEMPORAL_ADDRESS is set and nothing answers there: whoever
     names a server does not want another one.
     """
-    named = os.environ.get("TEMPORAL_ADDRESS")
-    if not named and not listens(7233):
+    if not os.environ.get("TEMPORAL_ADDRESS"):
+        return await _running_here()
+    client = await connect(timeout=_PATIENCE)
+    target = target_of(client)
+    source = f"the server at {target}, named by TEMPORAL_ADDRESS"
+    return Existing(target, client.namespace, _ui(target), source, dict(os.environ))
+
+
+async def _running_here() -> Existing | None:
+    target, namespace = DEFAULT_ADDRESS, _DEFAULT_NAMESPACE
+    if not await answers(target, namespace):
         return None
-    try:
-        client = await connect(timeout=_PATIENCE)
-    except TemporalUnreachable:
-        if named:
-            raise
-        return None
-    target = client.service_client.config.target_host
-    reason = "named by TEMPORAL_ADDRESS" if named else "already running"
-    return Existing(target, client.namespace, _ui(target), f"the server at {target}, {reason}")
+    source = f"the server that already runs at {target}"
+    environment = client_environment(target, namespace)
+    return Existing(target, namespace, _ui(target), source, environment)
 
 
 def _ui(target: str) -> str | None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from .binary import Binary
 from .command import Ports, start_command
+from .environment import without_temporal
 from .errors import EmbeddedServerError, PortTaken
 from .ports import LOOPBACK, listens
-from .process import ServerProcess
+from .process import ChildProcess
 from .ready import answers
 
 _POLL = 0.02  # seconds
@@ -37,7 +38,7 @@ class OwnServer:
         self.ui_url = f"http://{LOOPBACK}:{ports.ui}" if ports.ui else None
         self._binary, self._ports, self._options = binary, ports, options
         self._folder = Path(tempfile.mkdtemp(prefix="durable-jobs-"))
-        self._process: ServerProcess | None = None
+        self._process: ChildProcess | None = None
 
     @property
     def pid(self) -> int | None:
@@ -60,8 +61,13 @@ class OwnServer:
             self._binary, self._ports, data, self._options.namespace, self._options.config
         )
         log = self._options.log or self._folder / "temporal.log"
-        self._process = ServerProcess(command, log)
+        self._process = ChildProcess(command, environment=without_temporal(), log=log)
         await self._wait_until_ready(self._process)
+
+    async def ended(self) -> None:
+        """Wait until the process has ended, by whatever."""
+        if self._process:
+            await self._process.ended()
 
     def kill(self) -> None:
         """SIGKILL, as in a crash. The database stays."""
@@ -78,7 +84,7 @@ class OwnServer:
             self.kill()
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _wait_until_ready(self, process: ServerProcess) -> None:
+    async def _wait_until_ready(self, process: ChildProcess) -> None:
         within = self._options.within
         deadline = time.monotonic() + within
         while not await answers(self.target, self._options.namespace):
@@ -88,7 +94,7 @@ class OwnServer:
                 raise self._failure(process, f"did not answer within {within:g} s")
             await asyncio.sleep(_POLL)
 
-    def _failure(self, process: ServerProcess, what: str) -> EmbeddedServerError:
+    def _failure(self, process: ChildProcess, what: str) -> EmbeddedServerError:
         tail = process.log_tail()
         kind = PortTaken if "address already in use" in tail else EmbeddedServerError
         source = self._binary.source

@@ -1,4 +1,4 @@
-"""A server process that does not outlive the process that started it."""
+"""A child process that does not outlive the process that started it."""
 
 import asyncio
 import atexit
@@ -8,29 +8,32 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
 
-class ServerProcess:
-    """One running command, its output in a log file.
+class ChildProcess:
+    """One running command; its output goes to the end of the file `log`, else where ours goes.
 
     It has a process group of its own, so that Ctrl-C in a terminal reaches its owner alone, who
-    ends it last. On Linux the kernel kills it when the thread that started it ends, however it
-    ends; elsewhere it is killed when the interpreter exits.
+    ends it when nobody needs it any more. On Linux the kernel kills it when the thread that
+    started it ends, however it ends; elsewhere it is killed when the interpreter exits.
     """
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self.log = log
-        with log.open("ab") as output:
+    def __init__(
+        self, command: Sequence[str], *, environment: Mapping[str, str], log: Path | None = None
+    ) -> None:
+        self._log = log
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log.open("ab")) if log else None
             self._child = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
-                env=_environment(),
+                stderr=subprocess.STDOUT if output else None,
+                env=dict(environment),
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),
             )
@@ -45,6 +48,10 @@ class ServerProcess:
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._child.poll()
+
+    async def ended(self) -> int:
+        """Wait until it has ended, by whatever; gives the exit code."""
+        return await asyncio.to_thread(self._child.wait)
 
     async def stop(self, grace: float = 5.0) -> None:
         """Ask it to end, and kill it after `grace` seconds."""
@@ -62,14 +69,9 @@ class ServerProcess:
         atexit.unregister(self._child.kill)
 
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines of its output."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        """The last lines of its log."""
+        text = self._log.read_text(errors="replace") if self._log and self._log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
-
-
-def _environment() -> dict[str, str]:
-    """The client settings of the user must not reach the server's own command line parsing."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
 
 
 def _die_with_parent() -> Callable[[], None] | None:

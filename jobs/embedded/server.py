@@ -1,5 +1,6 @@
 """A Temporal server for one development session or test run."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -7,6 +8,7 @@ from typing import Self
 
 from .binary import Binary, find_binary
 from .command import Ports
+from .environment import client_environment
 from .errors import EmbeddedServerError, PortTaken
 from .existing import find_existing
 from .own import Options, OwnServer
@@ -24,13 +26,15 @@ class EmbeddedServer:
     TEMPORAL_ADDRESS or 127.0.0.1:7233, which is never stopped. `config` are further dynamic
     config values, as JSON. A start that takes longer than `within` seconds fails.
 
-    Once started, `target` is its address, `ui_url` that of its UI, and `source` says in words
-    which server or executable was found.
+    Once started, `target` is its address, `ui_url` that of its UI, `source` says in words which
+    server or executable was found, and `environment` holds the environment variables for a
+    process whose clients shall use this server.
     """
 
     target: str
     ui_url: str | None
     source: str
+    environment: dict[str, str]
 
     def __init__(
         self,
@@ -72,6 +76,10 @@ class EmbeddedServer:
         """False once a server of our own has ended, by whatever."""
         return self._server is None or self._server.running
 
+    async def ended(self) -> None:
+        """Wait until a server of our own has ended, by whatever; for ever for another one."""
+        await (self._server.ended() if self._server else asyncio.Event().wait())
+
     async def start(self) -> None:
         """Find or start a server; returns when the namespace answers.
 
@@ -81,11 +89,13 @@ class EmbeddedServer:
         if self._reuse and (found := await find_existing()):
             self.target, self.namespace = found.target, found.namespace
             self.ui_url, self.source = found.ui_url, found.source
+            self.environment = found.environment
             return
         binary = await find_binary()
         self._server = await self._start_own(binary)
         self.target, self.ui_url = self._server.target, self._server.ui_url
         self.source = binary.source
+        self.environment = client_environment(self.target, self.namespace)
 
     async def stop(self) -> None:
         """End the server if it is our own. What was temporary is removed."""

@@ -1,0 +1,5 @@
+"""`python -m durable_jobs.cli` is `durable-jobs`."""
+
+from . import main
+
+main()

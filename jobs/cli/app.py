@@ -1,0 +1,118 @@
+"""The commands and their options."""
+
+import logging
+from datetime import timedelta
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="durable-jobs",
+    help="Debounced, recurring and per-entity jobs on Temporal.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class LogLevel(StrEnum):
+    """How much the worker says."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+Jobs = Annotated[
+    list[str],
+    typer.Option(
+        "--jobs", metavar="MODULE:ATTRIBUTE", help="Where the jobs are. May be given repeatedly."
+    ),
+]
+Queue = Annotated[
+    str | None,
+    typer.Option(help="The task queue, else DURABLE_JOBS_TASK_QUEUE, else durable-jobs."),
+]
+Grace = Annotated[
+    float, typer.Option(min=0, help="Seconds that running attempts get when the worker stops.")
+]
+Level = Annotated[LogLevel, typer.Option(help="How much the worker says.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"durable-jobs {version('durable-jobs')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(  # pyright: ignore[reportUnusedFunction]
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Debounced, recurring and per-entity jobs on Temporal."""
+
+
+@app.command()
+def worker(
+    jobs: Jobs,
+    task_queue: Queue = None,
+    grace: Grace = 10.0,
+    log_level: Level = LogLevel.info,
+) -> None:
+    """Run jobs until SIGTERM or Ctrl-C.
+
+    TEMPORAL_* and Temporal's profile file say where Temporal is.
+    DURABLE_JOBS_* say where tracking events go.
+    """
+    from .worker import work
+
+    _log(log_level)
+    work(jobs, task_queue, timedelta(seconds=grace))
+
+
+@app.command()
+def dev(
+    jobs: Jobs,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Start Temporal on this port, even if another one runs already."),
+    ] = None,
+    ui_port: Annotated[
+        int | None, typer.Option(help="The port of Temporal's UI, else that of Temporal + 1000.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="The file that Temporal keeps its data in.")] = Path(
+        ".durable-jobs/dev.db"
+    ),
+    collector_port: Annotated[
+        int | None, typer.Option(help="The port of the collector, else a free one.")
+    ] = None,
+    task_queue: Queue = None,
+    grace: Grace = 5.0,
+    log_level: Level = LogLevel.info,
+) -> None:
+    """Run jobs with a Temporal of their own, and print what they do.
+
+    Starts Temporal with its UI (or uses the one that runs already), a worker and a collector that
+    prints each tracking event. Ctrl-C stops them all; the data stays.
+    """
+    from .dev import Plan, develop
+
+    _log(LogLevel.warning)
+    worker_options = ["--grace", str(grace), "--log-level", log_level]
+    worker_options += ["--task-queue", task_queue] if task_queue else []
+    develop(Plan(tuple(jobs), port, ui_port, data, collector_port, tuple(worker_options), grace))
+
+
+def _log(level: LogLevel) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )

@@ -1,0 +1,146 @@
+"""`durable-jobs dev`: Temporal, a worker and a printing collector in one terminal."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from ..embedded import EmbeddedServer, EmbeddedServerError
+from ..embedded.process import ChildProcess
+from ..errors import TemporalUnreachable
+from ..signals import stop_on_signals
+from .leave import complain, leave
+from .lines import colours_wanted, event_line
+
+_DEFAULT_PORT = 7233
+# What a worker may take after its grace time, for attempts that ignore their cancellation.
+_AFTER_GRACE = 7.0  # seconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of the command; `grace` in seconds."""
+
+    jobs: tuple[str, ...]
+    port: int | None
+    ui_port: int | None
+    data: Path
+    collector_port: int | None
+    worker_options: tuple[str, ...]
+    grace: float
+
+
+class _Ended(Exception):
+    """A part ended by itself. The message says what to do, `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def develop(plan: Plan) -> NoReturn:
+    """Run until a signal comes or a part ends, stop all parts, end the process."""
+    leave(asyncio.run(_develop(plan)))
+
+
+async def _develop(plan: Plan) -> int:
+    stop = asyncio.Event()
+    with stop_on_signals(stop):
+        parts = asyncio.create_task(_run(plan))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({parts, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not parts.done():
+            typer.echo("Stopping")
+            parts.cancel()
+        try:
+            await parts
+        except asyncio.CancelledError:
+            return 0
+        except _Ended as end:
+            complain(end)
+            return end.code
+        except (EmbeddedServerError, TemporalUnreachable, OSError) as error:
+            complain(error)
+            return 1
+    return 0
+
+
+async def _run(plan: Plan) -> None:
+    """Start the parts in the order in which they need each other, and wait for an end."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(_server(plan))
+        url = await stack.enter_async_context(_collector(plan.collector_port))
+        _announce(plan, server, url)
+        worker = await stack.enter_async_context(_worker(plan, server, url))
+        ends = {asyncio.create_task(worker.ended()), asyncio.create_task(server.ended())}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not server.running:
+            worker.kill()  # it could only wait for the server
+            raise _Ended(f"Temporal ended by itself; see {_log(plan)}")
+        code = worker.exit_code or 1
+        raise _Ended(f"the worker ended by itself with code {code}; see above", code)
+
+
+def _server(plan: Plan) -> EmbeddedServer:
+    _log(plan).unlink(missing_ok=True)
+    plan.data.parent.mkdir(parents=True, exist_ok=True)
+    return EmbeddedServer(
+        data=plan.data,
+        port=plan.port or _DEFAULT_PORT,
+        ui_port=plan.ui_port,
+        log=_log(plan),
+        reuse=plan.port is None,
+    )
+
+
+@asynccontextmanager
+async def _collector(port: int | None) -> AsyncGenerator[str]:
+    try:
+        from .collector import collector
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is missing; install it with: pip install 'durable-jobs[dev]'"
+        raise _Ended(message, 2) from error
+    colours = colours_wanted(sys.stdout)
+
+    def show(event: dict[str, Any]) -> None:
+        typer.echo(event_line(event, colours=colours), color=colours)
+
+    async with collector(port, show) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _worker(plan: Plan, server: EmbeddedServer, url: str) -> AsyncGenerator[ChildProcess]:
+    command = [sys.executable, "-m", "durable_jobs.cli", "worker", *plan.worker_options]
+    for reference in plan.jobs:
+        command += ["--jobs", reference]
+    environment = {**server.environment, "DURABLE_JOBS_TRACKING_URL": url}
+    worker = ChildProcess(command, environment=environment)
+    try:
+        yield worker
+    finally:
+        await worker.stop(plan.grace + _AFTER_GRACE)
+
+
+def _announce(plan: Plan, server: EmbeddedServer, url: str) -> None:
+    lines = [
+        f"durable-jobs {version('durable-jobs')}",
+        f"  Temporal   {server.target} ({server.source})",
+        f"  UI         {server.ui_url or 'none'}",
+        f"  collector  {url}",
+    ]
+    if server.pid:
+        lines.append(f"  data       {plan.data}")
+    lines += [f"  jobs       {', '.join(plan.jobs)}", "Ctrl-C stops all of this."]
+    typer.echo("\n".join(lines))
+
+
+def _log(plan: Plan) -> Path:
+    return plan.data.with_suffix(".log")

@@ -1,0 +1,101 @@
+"""A tracking event as one line for people."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TextIO, cast
+
+Event = Mapping[str, Any]
+
+_RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
+_COLOURS = {
+    "job.executed": _GREEN,
+    "debounce.flushed": _GREEN,
+    "job.failed": _YELLOW,
+    "job.retryExhausted": _RED,
+    "job.terminated": _RED,
+    "job.started": _CYAN,
+    "debounce.started": _CYAN,
+    "task.scheduled": _CYAN,
+}
+_LONGEST = 200  # characters of a text that users wrote
+
+
+def colours_wanted(stream: TextIO) -> bool:
+    """On a terminal, unless NO_COLOR (https://no-color.org) says otherwise."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def event_line(event: Event, *, colours: bool = False) -> str:
+    """The local time, the instance, what happened and the telling fields."""
+    kind = _plain(event.get("type", "?"))
+    time = _clock(event.get("timestamp"), "milliseconds")
+    shown = kind.ljust(18)
+    if colours:
+        time, shown = _paint(time, _DIM), _paint(shown, _COLOURS.get(kind, _DIM))
+    line = f"{time}  {shown}  {_plain(event.get('instanceId', '?'))}  {_details(kind, event)}"
+    return line.rstrip()
+
+
+def _details(kind: str, event: Event) -> str:
+    match kind:
+        case "job.executed":
+            handler = f" {_plain(event['handler'])}" if "handler" in event else ""
+            return f"{_run(event)}{handler}, {event.get('durationMs')} ms"
+        case "job.failed":
+            then = "will retry" if event.get("willRetry") else "no further try"
+            return f"{_run(event)}, {then}: {_plain(_message(event.get('error')))}"
+        case "job.retryExhausted":
+            return f"after {event.get('attempts')} attempts ({_plain(event.get('reason'))})"
+        case "job.terminated":
+            return _terminated(event)
+        case "debounce.started":
+            return f"flush at {_clock(event.get('flushAt'), 'seconds')}"
+        case "debounce.flushed":
+            reason = _plain(event.get("flushReason") or event.get("reason"))
+            return f"{event.get('eventCount')} events, {reason}, {event.get('durationMs')} ms"
+        case "task.scheduled":
+            at = _clock(event.get("scheduledAt"), "seconds")
+            return f"for {at}, by {_plain(event.get('trigger'))}"
+        case _:
+            return ""
+
+
+def _run(event: Event) -> str:
+    attempt = event.get("attempt")
+    run = f"run {event.get('runCount')}"
+    return run if attempt in (None, 1) else f"{run} attempt {attempt}"
+
+
+def _message(error: object) -> object:
+    return cast("Event", error).get("message") if isinstance(error, dict) else error
+
+
+def _terminated(event: Event) -> str:
+    parts = [f"after {event.get('runCount')} runs"]
+    if reason := event.get("reason"):
+        parts.append(_plain(reason))
+    if discarded := event.get("discardedEvents"):
+        parts.append(f"{discarded} events discarded")
+    return ", ".join(parts)
+
+
+def _clock(value: object, precision: str) -> str:
+    try:
+        moment = datetime.fromisoformat(str(value)).astimezone()
+    except ValueError:
+        return "??:??:??"
+    away = moment.date() != datetime.now(moment.tzinfo).date()
+    day = f"{moment:%Y-%m-%d} " if away else ""
+    return day + moment.time().isoformat(precision)
+
+
+def _plain(value: object) -> str:
+    """On one line, and nothing in it that a terminal would obey."""
+    text = " ".join(str(value).split())
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _paint(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"

@@ -1,0 +1,146 @@
+"""A worker: takes the tasks of its queue, from its start to an orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from durable_jobs.tracking import Tracking
+
+from .connection import connect, reachable, target_of
+from .errors import TemporalUnreachable
+from .loading import JobsSource, opened
+from .plugin import JobsPlugin
+from .settings import load_settings, tracking_from
+from .signals import stop_on_signals
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_GRACE = timedelta(seconds=10)
+
+# User code that takes no notice of its cancellation must not keep the process for ever.
+_AFTER_GRACE = timedelta(seconds=5)
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+_WATCH_EVERY = 5.0  # seconds
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0  # seconds
+
+
+async def run_worker(
+    jobs: JobsSource,
+    *,
+    client: Client | None = None,
+    task_queue: str | None = None,
+    tracking: Tracking | None = None,
+    grace: timedelta = DEFAULT_GRACE,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the jobs until SIGTERM, SIGINT or `stop`.
+
+    Then no new work is taken, running attempts get `grace`, and what is still running is
+    cancelled. A second signal ends the process at once.
+
+    `client` comes from Temporal's own environment variables and profile file, `task_queue` and
+    `tracking` from DURABLE_JOBS_*, where not given. While Temporal does not answer, the worker
+    says so and tries again.
+
+    Raises LoadError, DefinitionError or InvalidSettings before any connection, and the SDK's
+    RuntimeError where Temporal refuses the worker, for example for an unknown namespace.
+    """
+    settings = load_settings()
+    stop = stop or asyncio.Event()
+    async with opened(jobs) as opened_jobs:
+        plugin = JobsPlugin(opened_jobs, tracking or tracking_from(settings))
+        names = ", ".join(job.name for job in opened_jobs)
+        shift = _Shift(plugin, names, task_queue or settings.task_queue, grace, stop)
+        with stop_on_signals(stop):
+            await shift.work(client)
+
+
+@dataclass
+class _Shift:
+    """The life of one worker, over as many connections as it takes."""
+
+    plugin: JobsPlugin
+    names: str
+    task_queue: str
+    grace: timedelta
+    stop: asyncio.Event
+
+    async def work(self, given: Client | None) -> None:
+        failures = 0
+        while not self.stop.is_set():
+            try:
+                if client := given or await self._connect():
+                    await self._serve(client)
+            except TemporalUnreachable as error:
+                wait = min(_FIRST_WAIT * 2**failures, _LONGEST_WAIT) * random.uniform(0.8, 1.2)
+                failures += 1
+                logger.warning("%s Next try in %.1f s.", error, wait)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stop.wait(), wait)
+
+    async def _connect(self) -> Client | None:
+        connecting = asyncio.create_task(connect(timeout=_CONNECT_TIMEOUT))
+        try:
+            await self._done_or_stopped(connecting)
+            return connecting.result() if connecting.done() else None
+        finally:
+            connecting.cancel()
+
+    async def _serve(self, client: Client) -> None:
+        """Work on one connection. Once started, the SDK itself bridges outages of any length."""
+        worker = Worker(
+            client,
+            task_queue=self.task_queue,
+            plugins=[self.plugin],
+            graceful_shutdown_timeout=self.grace,
+        )
+        running = asyncio.create_task(worker.run())
+        watching = asyncio.create_task(_watch(client))
+        target = target_of(client)
+        logger.info("Working on task queue %s at %s: %s", self.task_queue, target, self.names)
+        try:
+            await self._done_or_stopped(running)
+        finally:
+            watching.cancel()
+            if not running.done():
+                await self._drain(worker, running)
+        if running.done() and not running.cancelled() and (error := running.exception()):
+            if not isinstance(error, Exception) or await reachable(client):
+                raise error
+            raise TemporalUnreachable(f"Temporal does not answer at {target} ({error}).") from error
+
+    async def _drain(self, worker: Worker, running: asyncio.Task[None]) -> None:
+        logger.info("Stopping: running attempts get %g s", self.grace.total_seconds())
+        closing = asyncio.create_task(worker.shutdown())
+        await asyncio.wait({running}, timeout=(self.grace + _AFTER_GRACE).total_seconds())
+        closing.cancel()
+        if not running.done():
+            logger.warning("Left behind: attempts that do not end when they are cancelled")
+            running.cancel()
+
+    async def _done_or_stopped(self, task: asyncio.Task[Any]) -> None:
+        stopping = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+
+
+async def _watch(client: Client) -> None:
+    """Say when Temporal stops answering, and when it answers again."""
+    answered = True
+    while True:
+        await asyncio.sleep(_WATCH_EVERY)
+        answers = await reachable(client)
+        if answered and not answers:
+            logger.warning("Temporal does not answer at %s; trying again", target_of(client))
+        elif answers and not answered:
+            logger.info("Temporal answers again at %s", target_of(client))
+        answered = answers
