@@ -146,7 +146,11 @@ def _highlight(delivery: Delivery) -> Highlight | None:
     if what not in _NOTABLE or not delivery.title:
         return None
     number = f" #{delivery.number}" if delivery.number else ""
-    return Highlight(what=what.replace("_", " ") + number, title=delivery.title, url=delivery.url)
+    return Highlight(what=_spoken(what) + number, title=delivery.title, url=delivery.url)
+
+
+def _spoken(what: str) -> str:
+    return what.replace("issues ", "issue ").replace("_", " ")
 
 
 def _names(people: Mapping[str, int], shown: int = 3) -> str:

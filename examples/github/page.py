@@ -92,16 +92,24 @@ def _list(title: str, items: Sequence[str]) -> str:
 
 
 def _digest(digest: DigestRecord) -> str:
-    lines = "".join(f"<li>{escape(line)}</li>" for line in digest.lines)
-    notable = [
-        f'<small class="what">{escape(h.what)}</small> {_link(h.title, h.url)}'
-        for h in digest.highlights
-    ]
+    lines = [(escape(name), escape(rest)) for name, _, rest in map(_split, digest.lines)]
+    notable = [(escape(h.what), _link(h.title, h.url)) for h in digest.highlights]
     return (
-        f"<article><h3>{escape(digest.key)}</h3><small>{_time(digest.first_at)} to "
-        f"{_time(digest.last_at)}</small><p>{escape(digest.headline)}</p>"
-        f'<ul class="lines">{lines}</ul>{_list("Notable", notable)}</article>'
+        f"<article><h3>{escape(digest.key)}</h3><small>until {_time(digest.last_at)}</small>"
+        f"<p>{escape(digest.headline)}</p>{_pairs(lines)}{_notable(notable)}</article>"
     )
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    return line.partition(": ")
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{rest}</dd>' for name, rest in pairs)}</dl>"
+
+
+def _notable(pairs: Sequence[tuple[str, str]]) -> str:
+    return f"<h4>Notable</h4>{_pairs(pairs)}" if pairs else ""
 
 
 def _threads(threads: Sequence[ThreadRecord]) -> str:

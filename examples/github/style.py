@@ -19,15 +19,16 @@ h3{font-size:1rem;margin:0}
 h4{font-size:.8rem;margin:.9rem 0 .2rem;color:var(--soft);font-weight:600}
 a{color:var(--link);text-decoration:none}
 a:hover,a:focus-visible{text-decoration:underline}
-.cards{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr))}
-.digests{display:grid;gap:1rem}
+.cards,.digests{display:grid;gap:1rem;align-items:start}
+.cards{grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr))}
 article,table,.notes{background:var(--card);border:1px solid var(--line);border-radius:.6rem}
 article{padding:1rem 1.1rem}
 article p{margin:.5rem 0}
 ul{margin:0;padding-left:1.1rem}
-.lines{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.35rem}
-.lines li{border:1px solid var(--line);border-radius:1rem;padding:.05rem .6rem;font-size:.85rem}
-.what{display:inline-block;min-width:9rem}
+dl{display:grid;grid-template-columns:fit-content(45%) 1fr;gap:.1rem .9rem;margin:0;
+font-size:.9rem}
+dt{color:var(--soft)}
+dd{margin:0}
 .counts{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;color:var(--soft)}
 .counts b{color:var(--ink);font-size:1.25rem}
 .pill{display:inline-block;border:1px solid;border-radius:1rem;padding:0 .6rem;font-size:.8rem;
@@ -51,6 +52,5 @@ tr{padding:.5rem 0;border-top:1px solid var(--line)}
 tr:first-child{border-top:0}
 td{border:0;padding:.15rem .9rem}
 td:not(:first-child)::before{content:attr(data-is) ": ";color:var(--soft);font-size:.85rem}
-.what{display:block}
 }
 """

@@ -139,7 +139,7 @@ def test_notable_things_and_failing_checks_stand_out_once() -> None:
     failed = read({"check_run": {"name": "lint", "conclusion": "failure"}}, "check_run")
     digest = Digest().plus(opened).plus(opened).plus(failed)
     assert [(h.what, h.title) for h in digest.highlights] == [
-        ("issues opened #7", "Spelling"),
+        ("issue opened #7", "Spelling"),
         ("failing", "lint"),
     ]
 
