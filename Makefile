@@ -29,7 +29,7 @@ lint: style types imports compose ## run every check that needs no server
 
 style: $(VENV)/.lint ## check style and format
 	@echo "style: ruff"
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/ruff format --quiet --check .
 
 types: $(VENV)/.lint links ## check the types
