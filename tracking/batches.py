@@ -76,14 +76,14 @@ class Batch:
         return replace(self, entries=entries, under_way=False)
 
 
-_Head: TypeAlias = tuple[datetime, int, "_Lane"]
+_Head: TypeAlias = tuple[datetime, int, "_Lane", Entry]
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
     waiting: deque[Entry] = field(default_factory=deque[Entry])
     batches: list[Batch] = field(default_factory=list[Batch])
-    queued: bool = False
+    offered: Entry | None = None
 
     def add(self, entry: Entry) -> None:
         place = len(self.waiting)
@@ -178,16 +178,21 @@ class Backlog:
         return batch
 
     def _offer(self, lane: _Lane) -> None:
-        if lane.waiting and not lane.batches and not lane.queued:
-            lane.queued = True
-            heapq.heappush(self._heads, (lane.waiting[0].at, next(self._ticket), lane))
+        if not lane.waiting or lane.batches or lane.waiting[0] is lane.offered:
+            return
+        head = lane.offered = lane.waiting[0]
+        heapq.heappush(self._heads, (head.at, next(self._ticket), lane, head))
 
     def _oldest(self) -> _Lane | None:
         while self._heads:
-            _, _, lane = heapq.heappop(self._heads)
-            lane.queued = False
-            if lane.waiting and not lane.batches:
+            _, _, lane, head = heapq.heappop(self._heads)
+            if lane.offered is not head:
+                # An earlier event of this lane came in and was offered instead.
+                continue
+            lane.offered = None
+            if lane.waiting and not lane.batches and lane.waiting[0] is head:
                 return lane
+            self._offer(lane)
         return None
 
     def _tidy(self, name: str) -> None:

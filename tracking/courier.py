@@ -40,7 +40,8 @@ class Courier:
         self._stock = Stock(self._pace)
         self._health = Health(self._pace, self._stock.ledger.release_impatient)
         self._outcomes = Outcomes(self._stock, self._health, self._pace, tracking.give_up_after)
-        self._sending: dict[asyncio.Task[None], float] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._started: dict[Batch, float] = {}
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._gathering_since: float | None = None
@@ -116,7 +117,7 @@ class Courier:
             logger.exception("the tracking sink failed to close")
 
     def _hopeless(self) -> bool:
-        oldest = min(self._sending.values(), default=math.inf)
+        oldest = min(self._started.values(), default=math.inf)
         return self._health.is_open or time.monotonic() - oldest > 2 * self._pace.slow
 
     # The pump: starts each request when it is its time.
@@ -136,8 +137,9 @@ class Courier:
         self._wake.set()
 
     def _disown(self) -> None:
-        """Forget the requests of a loop that ended."""
+        """Forget requests that were cut off, with their loop or by `close`."""
         self._sending.clear()
+        self._started.clear()
         for batch in self._stock.backlog.batches:
             batch.under_way = False
 
@@ -201,14 +203,16 @@ class Courier:
         batch.first_try = min(batch.first_try, now)
         batch.last_try = now
         task = asyncio.get_running_loop().create_task(self._send(batch, now))
-        self._sending[task] = now
+        self._sending.add(task)
+        self._started[batch] = now
         task.add_done_callback(self._sent)
 
     def _sent(self, task: "asyncio.Task[None]") -> None:
-        self._sending.pop(task, None)
+        self._sending.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("handling the answer to a tracking batch failed", exc_info=error)
+            self._health.hold(self._pace.longest_wait)
 
     async def _send(self, batch: Batch, started: float) -> None:
         self.counters.requests += 1
@@ -218,6 +222,8 @@ class Courier:
             result = await self._ask([entry.event for entry in batch.entries])
         finally:
             batch.under_way = False
+            # Now, before anybody hears of the outcome: it no longer counts as one that hangs.
+            self._started.pop(batch, None)
         self._outcomes.conclude(batch, result, started)
 
     async def _ask(self, events: list[WireEvent]) -> SendResult:
@@ -239,3 +245,4 @@ class Courier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pump = None
+        self._disown()

@@ -115,7 +115,8 @@ class HttpSink:
     async def _post(
         self, client: "httpx.AsyncClient", body: bytes, events: Sequence[WireEvent]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"user-agent": "durable-jobs", **self._headers}
+        # An answer that cannot be decompressed would look like a failed delivery.
+        headers = {"user-agent": "durable-jobs", "accept-encoding": "identity", **self._headers}
         headers["content-type"] = "application/json"
         if self._key:
             message = message_id(str(event.get("eventId")) for event in events)

@@ -1,0 +1,1 @@
+"""Tests of the tracking package, against a real HTTP collector."""

@@ -1,0 +1,110 @@
+"""What `Tracking` does with `before_send`."""
+
+import copy
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from durable_jobs.tracking import HttpSink, MemorySink, NoopSink, Tracking
+from durable_jobs.tracking.wire import encode
+from tests.tracking.helpers import event
+
+SECRET = {
+    "type": "job.failed",
+    "error": {"message": "secret", "stack": "secret"},
+    "input": "secret",
+    "preExecutionState": {"deep": ["secret"]},
+}
+
+
+def failing(item: dict[str, Any]) -> dict[str, Any]:
+    raise RuntimeError(f"cannot redact {item['error']}")
+
+
+async def coroutine(item: dict[str, Any]) -> dict[str, Any]:
+    return item
+
+
+def test_tracking_is_off_with_a_noop_sink_alone() -> None:
+    assert not Tracking(NoopSink()).enabled
+    assert Tracking(MemorySink()).enabled
+    assert Tracking(HttpSink("http://localhost/")).enabled
+
+
+def test_before_send_changes_what_is_sent_and_not_the_callers_event() -> None:
+    def clean(item: dict[str, Any]) -> dict[str, Any]:
+        item["preExecutionState"]["deep"][0] = "***"
+        del item["input"]
+        return item
+
+    given = event(1, **SECRET)
+    before = copy.deepcopy(given)
+    sent = Tracking(MemorySink(), before_send=clean).redact(given)
+    assert given == before
+    assert sent["preExecutionState"] == {"deep": ["***"]}
+    assert "input" not in sent
+
+
+def test_before_send_cannot_change_what_identifies_an_event() -> None:
+    given = event(7)
+    other = {"eventId": "x", "sequence": 1, "executionId": "x", "type": "x", "env": "new"}
+    tracking = Tracking(MemorySink(), before_send=lambda _: dict(other))
+    names = ("eventId", "sequence", "executionId", "type")
+    sent = tracking.redact(given)
+    assert {name: sent[name] for name in names} == {name: given[name] for name in names}
+    assert sent["env"] == "new"
+    assert "sequence" not in tracking.redact({"type": "job.failed"})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [failing, coroutine, lambda _: None, lambda _: [], lambda _: {"at": datetime.now(UTC)}],
+)
+def test_where_before_send_fails_the_texts_are_withheld_and_counted(broken: Any) -> None:
+    tracking = Tracking(MemorySink(), before_send=broken)
+    given = event(1, **SECRET, reason="secret")
+    sent = tracking.redact(given)
+    assert b"secret" not in encode(sent)
+    assert sent["error"] == {"message": "withheld: before_send failed"}
+    assert {"input", "preExecutionState", "reason"}.isdisjoint(sent)
+    assert sent["eventId"] == given["eventId"]
+    assert tracking.withheld == 1
+
+
+def test_a_reason_that_is_one_of_fixed_words_is_not_withheld() -> None:
+    tracking = Tracking(MemorySink(), before_send=failing)
+    flushed = event(1, type="debounce.flushed", reason="timeout")
+    assert tracking.redact(flushed)["reason"] == "timeout"
+    ended = event(1, type="job.terminated", reason="secret")
+    assert "reason" not in tracking.redact(ended)
+
+
+def test_a_failing_before_send_is_logged_once_without_the_texts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tracking = Tracking(MemorySink(), before_send=failing)
+    with caplog.at_level(logging.DEBUG):
+        for number in range(3):
+            tracking.redact(event(number, **SECRET))
+    assert len(caplog.records) == 1
+    assert "secret" not in caplog.text
+    assert tracking.withheld == 3
+
+
+def test_without_before_send_the_event_stays_the_same_object() -> None:
+    given = event(1)
+    assert Tracking(MemorySink()).redact(given) is given
+
+
+def test_give_up_after_must_be_more_than_nothing() -> None:
+    with pytest.raises(ValueError, match="give_up_after"):
+        Tracking(MemorySink(), give_up_after=timedelta())
+
+
+def test_an_error_text_that_utf8_cannot_hold_is_still_sent() -> None:
+    assert encode({"error": "file \udc80"}) == b'{"error":"file ?"}'
+    for bad in ({"a": float("nan")}, {"a": object()}):
+        with pytest.raises(ValueError, match=r"."):
+            encode(bad)  # pyright: ignore[reportArgumentType]
