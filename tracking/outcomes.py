@@ -92,7 +92,7 @@ class Outcomes:
         batch.due = time.monotonic() + wait
         self._health.hold(least)
         if batch.failures == 1:
-            text = "%d tracking events are kept, while others pass: %s. Next try in %.1f s"
+            text = "%d tracking events are kept for another try: %s. Next try in %.1f s"
             logger.warning(text, len(batch.entries), batch.message, wait)
 
     def _suspect(self, batch: Batch, *, own_fault: bool) -> None:

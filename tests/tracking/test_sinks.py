@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -113,9 +114,12 @@ async def test_a_closed_connection_and_a_refused_one_are_retried(
 ) -> None:
     sink = sink_to()
     collector.script = [Answer(close=True)]
-    assert isinstance(await sink.send([event(1)]), RetryLater)
+    closed = await sink.send([event(1)])
     await collector.stop()
-    assert isinstance(await sink.send([event(1)]), RetryLater)
+    refused = await sink.send([event(1)])
+    for result in (closed, refused):
+        assert isinstance(result, RetryLater)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+: \w.*\w", result.message)
 
 
 async def test_retry_after_is_read_as_seconds_or_as_a_date(

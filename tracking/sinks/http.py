@@ -85,7 +85,8 @@ class HttpSink:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             return Misconfigured(f"{self._where}: {error}")
         except httpx.HTTPError as error:
-            return RetryLater(f"{self._where}: {error or type(error).__name__}")
+            text = str(error).rstrip(".") or type(error).__name__
+            return RetryLater(f"{self._where}: {text}")
         return self._judge(status, headers, answer)
 
     async def close(self) -> None:
