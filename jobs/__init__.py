@@ -2,3 +2,66 @@
 
 What users import: job definitions, schedules, retry, the client, the plugin and the worker.
 """
+
+from .client import JobClient
+from .connection import InvalidSettings
+from .definitions import (
+    ContinuousJob,
+    ContinuousRun,
+    DebounceJob,
+    DebounceRun,
+    RunFailure,
+    TaskJob,
+    TaskRun,
+)
+from .errors import (
+    Busy,
+    DefinitionError,
+    InvalidEvent,
+    InvalidKey,
+    InvalidState,
+    JobFailed,
+    JobsError,
+    NonRetryable,
+    PayloadTooLarge,
+    RetryAfter,
+    StateMismatch,
+    TemporalUnreachable,
+)
+from .plugin import JobsPlugin
+from .retry import Retry
+from .schedule import Cron, Every
+from .status import AddReceipt, JobStatus, StartReceipt
+from .worker import run_worker
+
+__all__ = [
+    "AddReceipt",
+    "Busy",
+    "ContinuousJob",
+    "ContinuousRun",
+    "Cron",
+    "DebounceJob",
+    "DebounceRun",
+    "DefinitionError",
+    "Every",
+    "InvalidEvent",
+    "InvalidKey",
+    "InvalidSettings",
+    "InvalidState",
+    "JobClient",
+    "JobFailed",
+    "JobStatus",
+    "JobsError",
+    "JobsPlugin",
+    "NonRetryable",
+    "PayloadTooLarge",
+    "Retry",
+    "RetryAfter",
+    "RunFailure",
+    "StartReceipt",
+    "StateMismatch",
+    "TaskJob",
+    "TaskRun",
+    "TemporalUnreachable",
+    "run_worker",
+]

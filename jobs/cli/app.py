@@ -1,13 +1,13 @@
 """The commands and their options."""
 
-import logging
 from datetime import timedelta
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .logs import LogLevel, start_logging
 
 app = typer.Typer(
     name="durable-jobs",
@@ -16,15 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-class LogLevel(StrEnum):
-    """How much the worker says."""
-
-    debug = "debug"
-    info = "info"
-    warning = "warning"
-    error = "error"
 
 
 Jobs = Annotated[
@@ -75,7 +66,7 @@ def worker(
     """
     from .worker import work
 
-    _log(log_level)
+    start_logging(log_level)
     work(jobs, task_queue, timedelta(seconds=grace))
 
 
@@ -106,13 +97,7 @@ def dev(
     """
     from .dev import Plan, develop
 
-    _log(LogLevel.warning)
+    start_logging(LogLevel.warning)
     worker_options = ["--grace", str(grace), "--log-level", log_level]
     worker_options += ["--task-queue", task_queue] if task_queue else []
     develop(Plan(tuple(jobs), port, ui_port, data, collector_port, tuple(worker_options), grace))
-
-
-def _log(level: LogLevel) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )

@@ -9,6 +9,7 @@ from ..connection import InvalidSettings
 from ..errors import DefinitionError, JobsError
 from ..loading import LoadError, load_jobs, opened
 from .leave import complain, leave
+from .logs import forward_core_logs
 
 WRONG_INPUT = 2
 
@@ -18,6 +19,7 @@ def work(references: Sequence[str], task_queue: str | None, grace: timedelta) ->
 
     Its code is 0 after an orderly end, 2 where jobs or settings are wrong, else 1.
     """
+    forward_core_logs()
     asyncio.run(_work(references, task_queue, grace))
     raise AssertionError("leave() does not return")
 

@@ -1,0 +1,66 @@
+"""The activities that deliver tracking events, through the worker's one courier."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from durable_jobs.protocol import FLUSH, FLUSH_NOW, Detail, FlushRequest, Verdicts
+from durable_jobs.tracking import Tracking
+from durable_jobs.tracking.courier import Courier
+from durable_jobs.tracking.delivery import submit, summary
+from durable_jobs.wire import model_from_raw, to_raw
+
+# A local activity holds its workflow task.
+NOW = timedelta(milliseconds=50)
+
+# Long enough for a slow request, short enough for the activity's own time limit.
+_ONE_TRY = timedelta(seconds=30)
+_OFF = "tracking is switched off on the worker that was to deliver it"
+
+
+class FlushActivities:
+    """Delivers events of instances; without a courier, tracking is off."""
+
+    def __init__(self, tracking: Tracking | None, courier: Courier | None) -> None:
+        self._tracking = tracking
+        self._courier = courier
+
+    @activity.defn(name=FLUSH_NOW)
+    async def flush_now(self, raw: RawValue) -> RawValue:
+        """Deliver what can be delivered within 50 ms; the rest stays under way."""
+        events = model_from_raw(FlushRequest, raw).events
+        return to_raw(await self._flush(events, NOW))
+
+    @activity.defn(name=FLUSH)
+    async def flush_events(self, raw: RawValue) -> RawValue:
+        """Deliver all; fails, to be tried again, until each event is settled."""
+        events = model_from_raw(FlushRequest, raw).events
+        verdicts = await self._flush(events, _ONE_TRY)
+        missing = len(events) - len(verdicts.settled())
+        if missing:
+            raise ApplicationError(
+                f"{missing} of {len(events)} tracking events wait: "
+                f"{verdicts.trouble or 'the collector has not answered yet'}",
+                type="NotDelivered",
+                next_retry_delay=self._next_try(),
+            )
+        return to_raw(verdicts)
+
+    async def _flush(self, events: list[Detail], within: timedelta) -> Verdicts:
+        if self._courier is None or self._tracking is None:
+            return Verdicts(dropped={event["eventId"]: _OFF for event in events})
+        submit(self._courier, self._tracking, events)
+        ids = [event["eventId"] for event in events]
+        return summary(self._courier, await self._courier.settle(ids, within))
+
+    def _next_try(self) -> timedelta:
+        trouble = self._courier.trouble if self._courier is not None else None
+        wait = trouble.next_try_in if trouble is not None else timedelta(seconds=1)
+        return min(max(wait, timedelta(seconds=1)), timedelta(minutes=5))
+
+    def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
+        """The activities, to be registered."""
+        return [self.flush_now, self.flush_events]

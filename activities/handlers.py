@@ -1,0 +1,55 @@
+"""The activities that run the user's handlers, one per job and handler."""
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any
+
+from temporalio import activity
+from temporalio.common import RawValue
+
+from durable_jobs.definitions import Job
+from durable_jobs.definitions.run import RunContext
+from durable_jobs.protocol import RunRequest, RunResult
+from durable_jobs.registry import Registry
+from durable_jobs.tracking.attempt import current_attempt
+from durable_jobs.tracking.interceptor import HANDLER_MARK
+
+ClientFactory = Callable[[RunRequest], Any]
+"""Makes the `JobClient` that a run sees as `run.jobs`."""
+
+HandlerActivity = Callable[[RawValue], Awaitable[RunResult]]
+
+
+def handler_activities(registry: Registry, jobs_for: ClientFactory) -> list[HandlerActivity]:
+    """An activity named `{job}.{handler}` for each handler that a job has."""
+    return [
+        _activity(registry, job, handler, jobs_for)
+        for job in registry
+        for handler in job.handlers
+        if type(job).has(handler)
+    ]
+
+
+def _activity(
+    registry: Registry, job: Job, handler: str, jobs_for: ClientFactory
+) -> HandlerActivity:
+    options = registry.options(job.name)
+
+    @activity.defn(name=f"{job.name}.{handler}")
+    async def run_handler(payload: RawValue) -> RunResult:
+        # The interceptor has read the payload.
+        attempt = current_attempt()
+        request = attempt.request
+        context = RunContext(
+            request=request,
+            instance_id=activity.info().workflow_id or "",
+            attempt=attempt.number,
+            jobs=cache(lambda: jobs_for(request)),
+            progress=attempt.progress,
+        )
+        result = await job.perform(context)
+        newer = options if request.digest != options.digest else None
+        return result.model_copy(update={"options": newer})
+
+    setattr(run_handler, HANDLER_MARK, True)
+    return run_handler

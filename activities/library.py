@@ -1,0 +1,95 @@
+"""The library's own activities: read a definition, judge and fold events, compute due times."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from durable_jobs.definitions import DebounceJob
+from durable_jobs.definitions.codec import codec_of
+from durable_jobs.errors import InvalidEvent
+from durable_jobs.protocol import (
+    DESCRIBE,
+    FIND_JOB,
+    FOLD,
+    JUDGE,
+    NEXT_DUE,
+    Folded,
+    FoldRequest,
+    JobRef,
+    JudgeRequest,
+    NextDue,
+    NextDueRequest,
+    Rejected,
+)
+from durable_jobs.registry import Registry
+from durable_jobs.schedule import ScheduleRule, next_cron_time
+from durable_jobs.wire import model_from_raw, to_raw
+
+
+class LibraryActivities:
+    """What workflows need to know from the definitions of this worker."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    @activity.defn(name=DESCRIBE)
+    async def describe(self, raw: RawValue) -> RawValue:
+        """Whether this worker knows a job, and its options; never fails."""
+        return to_raw(self._registry.describe(model_from_raw(JobRef, raw)))
+
+    @activity.defn(name=FIND_JOB)
+    async def find_job(self, raw: RawValue) -> RawValue:
+        """The same, but fails where the job is unknown, so that another worker is asked."""
+        found = self._registry.describe(model_from_raw(JobRef, raw))
+        if not found.known:
+            raise ApplicationError(found.message or "unknown job", type="UnknownJob")
+        return to_raw(found)
+
+    @activity.defn(name=JUDGE)
+    async def judge(self, raw: RawValue) -> RawValue:
+        """Which of some events do not fit the job's event type."""
+        request = model_from_raw(JudgeRequest, raw)
+        codec = codec_of(type(self._find(request)))
+        rejected: list[Rejected] = []
+        for index, event in enumerate(request.events):
+            try:
+                codec.load_event(event.data)
+            except InvalidEvent as error:
+                rejected.append(Rejected(index=index, reason=str(error)))
+        return to_raw(Folded(rejected=rejected))
+
+    @activity.defn(name=FOLD)
+    async def fold(self, raw: RawValue) -> RawValue:
+        """Reduce events into a state."""
+        request = model_from_raw(FoldRequest, raw)
+        job = self._find(request)
+        if not isinstance(job, DebounceJob):
+            raise ApplicationError(f"{request.job} is no debounce job", non_retryable=True)
+        try:
+            folded = job.fold(
+                request.events, request.state, request.has_state, request.state_version
+            )
+        except Exception as error:
+            # The same would happen again: the flush that follows reports it as a failed run.
+            raise ApplicationError(str(error), type="FoldFailed", non_retryable=True) from error
+        return to_raw(folded)
+
+    @activity.defn(name=NEXT_DUE)
+    async def next_due(self, raw: RawValue) -> RawValue:
+        """The next due time of a cron rule."""
+        request = model_from_raw(NextDueRequest, raw)
+        rule = ScheduleRule.model_validate(request.rule)
+        return to_raw(NextDue(at=next_cron_time(rule, request.after)))
+
+    def _find(self, ref: JobRef) -> Any:
+        job = self._registry.find(ref.job_type, ref.job)
+        if job is None:
+            raise ApplicationError(f"this worker does not know {ref.job!r}", type="UnknownJob")
+        return job
+
+    def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
+        """The activities, to be registered."""
+        return [self.describe, self.find_job, self.judge, self.fold, self.next_due]

@@ -1,0 +1,132 @@
+"""What all job classes have in common."""
+
+import asyncio
+import hashlib
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+
+from ..errors import DefinitionError
+from ..protocol import Detail, JobType, OnExhausted, Options, RunResult, TrackingIdentity
+from ..retry import Retry
+from ..wire import JSON, dumps
+from .codec import codec_of
+from .generics import type_arguments
+from .run import RunContext
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_T = TypeVar("_T")
+
+
+class Job:
+    """Base of the three job classes; not for users to derive from directly.
+
+    Class attributes are the job's options. Its instances hold what the handlers need, such as an
+    HTTP client, given by the user's own `__init__`.
+    """
+
+    job_type: ClassVar[JobType]
+    event_type: ClassVar[Any] = type(None)
+    state_type: ClassVar[Any] = type(None)
+    reply_type: ClassVar[Any] = type(None)
+    handlers: ClassVar[tuple[str, ...]] = ("execute",)
+    """All methods of the user's that run as activities, optional ones included."""
+
+    name: ClassVar[str]
+    retry: ClassVar[Retry] = Retry()
+    timeout: ClassVar[timedelta] = timedelta(minutes=5)
+    """The time one attempt may take."""
+
+    heartbeat_timeout: ClassVar[timedelta] = timedelta(seconds=15)
+    """The time after which a killed worker is noticed."""
+
+    on_exhausted: ClassVar[OnExhausted] = "continue"
+    include_state_in_events: ClassVar[bool] = False
+    state_version: ClassVar[int] = 1
+
+    def upgrade_state(self, version: int, data: JSON) -> JSON:
+        """Turn the JSON of a state stored under an older `state_version` into today's."""
+        return data
+
+    async def perform(self, context: RunContext) -> RunResult:
+        """Run one handler for one attempt. The library's own."""
+        raise DefinitionError(f"{type(self).__name__} derives from no job type")
+
+    @classmethod
+    def has(cls, handler: str) -> bool:
+        """Whether the class, or a base class of the user's, writes the handler itself."""
+        return not getattr(getattr(cls, handler, None), "__not_written__", False)
+
+    @classmethod
+    def spec(cls) -> Detail:
+        """The options of this job type alone, as data."""
+        return {}
+
+    def check(self) -> None:
+        """Raise `DefinitionError` where the definition is wrong."""
+        cls = type(self)
+        label = cls.__qualname__
+        if not isinstance(name := getattr(cls, "name", None), str) or not NAME.fullmatch(name):
+            raise DefinitionError(f"{label}: name must match {NAME.pattern}, it is {name!r}")
+        self._check_types(label)
+        if not cls.has("execute"):
+            raise DefinitionError(f"{label}: write execute(self, run)")
+        self._check_options(label)
+        codec_of(cls)
+
+    def _check_types(self, label: str) -> None:
+        for kind in (self.event_type, self.state_type, self.reply_type):
+            if isinstance(kind, TypeVar):
+                raise DefinitionError(f"{label}: give the job its types, as in DebounceJob[A, B]")
+
+    def _check_options(self, label: str) -> None:
+        cls = type(self)
+        if not isinstance(cls.retry, Retry):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{label}: retry is a Retry")
+        cls.retry.check(label)
+        for option in ("timeout", "heartbeat_timeout"):
+            value = getattr(cls, option)
+            if not isinstance(value, timedelta) or value <= timedelta():
+                raise DefinitionError(f"{label}: {option} is a positive timedelta")
+        if cls.on_exhausted not in ("continue", "pause", "terminate"):
+            raise DefinitionError(f"{label}: on_exhausted is continue, pause or terminate")
+        if not isinstance(cls.state_version, int) or cls.state_version < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{label}: state_version is a whole number from 0")
+
+    def options(self, tracking: TrackingIdentity | None) -> Options:
+        """The definition as data, as it is recorded in history."""
+        cls = type(self)
+        plain = Options(
+            retry=cls.retry.rule(),
+            timeout=cls.timeout.total_seconds(),
+            heartbeat_timeout=cls.heartbeat_timeout.total_seconds(),
+            on_exhausted=cls.on_exhausted,
+            include_state=cls.include_state_in_events,
+            handlers=[name for name in cls.handlers if cls.has(name)],
+            tracking=tracking,
+            spec=cls.spec(),
+        )
+        digest = hashlib.sha256(dumps(plain)).hexdigest()[:16]
+        return plain.model_copy(update={"digest": digest})
+
+
+def not_written(method: Callable[..., _T]) -> Callable[..., _T]:
+    """Marks a base class's handler, so that one of the user's own can be told from it."""
+    method.__not_written__ = True  # type: ignore[attr-defined]
+    return method
+
+
+def bind_types(cls: type[Job], base: type[Any], names: tuple[str, ...]) -> None:
+    """Set `event_type` and so on from the arguments that `cls` gave to `base`."""
+    for attribute, kind in zip(names, type_arguments(cls, base) or (), strict=False):
+        setattr(cls, attribute, kind)
+
+
+async def call(handler: Callable[..., Awaitable[_T] | _T], *args: Any) -> _T:
+    """Call a handler of the user's: a coroutine function here, a plain one in a thread."""
+    if inspect.iscoroutinefunction(handler):
+        return await handler(*args)
+    result = await asyncio.to_thread(handler, *args)
+    return await result if inspect.isawaitable(result) else result

@@ -1,0 +1,132 @@
+"""Turns a job's events, states and replies into JSON and back."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError
+
+from ..errors import DefinitionError, InvalidEvent, InvalidState, PayloadTooLarge, StateMismatch
+from ..wire import JSON, MAX_EVENT_BYTES, MAX_STATE_BYTES, dumps, size
+from .warn import warn_once
+
+if TYPE_CHECKING:
+    from .base import Job
+
+
+class Codec:
+    """The three type adapters of one job class."""
+
+    def __init__(self, job: type["Job"]) -> None:
+        self._job = job.name
+        self.event = _adapter(job, job.event_type)
+        self.state = _adapter(job, job.state_type)
+        self.reply = _adapter(job, job.reply_type)
+
+    def dump_event(self, event: Any, key: str) -> JSON:
+        """An event as JSON.
+
+        Raises:
+            InvalidEvent: it does not fit the event type.
+            PayloadTooLarge: it has more than 256 KB as JSON.
+        """
+        try:
+            data = _dump(self.event, self.event.validate_python(event))
+        except (ValidationError, PydanticSerializationError) as error:
+            raise InvalidEvent(f"{self._job}, key {key!r}: {describe(error)}") from None
+        return self._limited(data, "an event", MAX_EVENT_BYTES, key)
+
+    def load_event(self, data: JSON) -> Any:
+        """An event out of JSON; raises `InvalidEvent`."""
+        try:
+            return _load(self.event, data)
+        except ValidationError as error:
+            raise InvalidEvent(describe(error)) from None
+
+    def dump_state(self, state: Any, key: str) -> JSON:
+        """A state as JSON; raises `InvalidState` or, over 512 KB, `PayloadTooLarge`."""
+        try:
+            data = _dump(self.state, state)
+        except PydanticSerializationError as error:
+            raise InvalidState(f"{self._job}, key {key!r}: {describe(error)}") from None
+        return self._limited(data, "a state", MAX_STATE_BYTES, key)
+
+    def check_state(self, state: Any, key: str) -> JSON:
+        """A state that a caller gave, judged and as JSON; raises as `dump_state`."""
+        try:
+            return self.dump_state(self.state.validate_python(state), key)
+        except ValidationError as error:
+            raise InvalidState(f"{self._job}, key {key!r}: {describe(error)}") from None
+
+    def load_state(self, job: "Job", data: JSON, version: int) -> Any:
+        """A stored state, upgraded where the class is newer.
+
+        Raises:
+            StateMismatch: it does not fit the state type.
+        """
+        if version != job.state_version:
+            data = job.upgrade_state(version, data)
+        try:
+            return _load(self.state, data)
+        except ValidationError as error:
+            raise StateMismatch(
+                f"{self._job}: the stored state (version {version}) does not fit: "
+                f"{describe(error)}. Raise state_version and write upgrade_state."
+            ) from None
+
+    def read_state(self, data: JSON) -> Any:
+        """A state out of an instance's answer; raises `StateMismatch`."""
+        try:
+            return _load(self.state, data)
+        except ValidationError as error:
+            raise StateMismatch(
+                f"{self._job}: the instance's state does not fit: {describe(error)}"
+            ) from None
+
+    def _limited(self, data: JSON, what: str, limit: int, key: str) -> JSON:
+        length = size(data)
+        if length > limit:
+            raise PayloadTooLarge(
+                f"{self._job}, key {key!r}: {what} has {length:,} bytes as JSON, "
+                f"the limit is {limit:,}. Keep a reference and store the rest elsewhere."
+            )
+        if length > limit // 2:
+            warn_once(f"{self._job}: {what} has {length:,} bytes of at most {limit:,}")
+        return data
+
+
+@lru_cache(maxsize=1024)
+def codec_of(job: type["Job"]) -> Codec:
+    """The codec of a job class, built once."""
+    return Codec(job)
+
+
+def describe(error: Exception) -> str:
+    """What is wrong with a value and where, without the value itself."""
+    if not isinstance(error, ValidationError):
+        return f"not serialisable: {type(error).__name__}"
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    parts = (_where(item["loc"]) + item["msg"] for item in found[:5])
+    more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
+    return "; ".join(parts) + more
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) + ": " if location else ""
+
+
+def _dump(adapter: TypeAdapter[Any], value: Any) -> JSON:
+    return adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
+
+
+def _load(adapter: TypeAdapter[Any], data: JSON) -> Any:
+    # By way of JSON, where "2026-01-01" is a date and a list a tuple, also in strict models.
+    return adapter.validate_json(dumps(data))
+
+
+def _adapter(job: type["Job"], kind: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(kind)
+    except (PydanticSchemaGenerationError, PydanticUserError, NameError, TypeError) as error:
+        raise DefinitionError(f"{job.name}: pydantic cannot handle {kind!r}: {error}") from error

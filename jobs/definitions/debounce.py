@@ -1,0 +1,182 @@
+"""The debounce job: gathers events per key and runs once for many."""
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, Literal
+
+from typing_extensions import TypeVar
+
+from ..errors import DefinitionError, InvalidEvent
+from ..protocol import Detail, EventIn, Folded, JobType, Rejected, RunResult
+from ..wire import JSON
+from .base import Job, bind_types, call, not_written
+from .codec import codec_of
+from .run import Run, RunContext, State
+
+Event = TypeVar("Event")
+DebounceState = TypeVar("DebounceState", default=Event)
+
+FlushReason = Literal["timeout", "quiet", "max_events", "max_bytes", "manual", "leading"]
+
+
+@dataclass(slots=True)
+class DebounceRun(Run[State]):
+    """One flush of a window."""
+
+    event_count: int
+    """Events folded into `state`: those accepted."""
+
+    flush_reason: FlushReason
+    window_opened_at: datetime
+
+
+class DebounceJob(Job, Generic[Event, DebounceState]):
+    """Gathers events and runs `execute` once per window. Types: `[Event, State]`.
+
+    A window flushes by the first rule to hold: `flush_after` its first event, `quiet_for` after
+    its last, at `max_events` events or `max_bytes` bytes of them.
+    """
+
+    job_type: ClassVar[JobType] = "debounce"
+
+    flush_after: ClassVar[timedelta | None] = None
+    quiet_for: ClassVar[timedelta | None] = None
+    max_events: ClassVar[int | None] = None
+    max_bytes: ClassVar[int | None] = None
+    on_exhausted = "pause"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        bind_types(cls, DebounceJob, ("event_type", "state_type"))
+
+    @not_written
+    def reduce(self, state: DebounceState | None, event: Event) -> DebounceState:
+        """Fold an event into the window's state. Keeps the latest where Event is State.
+
+        An event for which this raises is rejected; the state before it is kept.
+        """
+        return event  # type: ignore[return-value]
+
+    @not_written
+    def execute(self, run: DebounceRun[DebounceState]) -> Awaitable[None] | None:
+        """Do the window's work. A plain `def` runs in a thread."""
+
+    @classmethod
+    def spec(cls) -> Detail:
+        """The window's rules as data, in seconds and bytes."""
+        return {
+            "flush_after": cls.flush_after.total_seconds() if cls.flush_after else None,
+            "quiet_for": cls.quiet_for.total_seconds() if cls.quiet_for else None,
+            "max_events": cls.max_events,
+            "max_bytes": cls.max_bytes,
+        }
+
+    def check(self) -> None:
+        """Raise `DefinitionError` where the definition is wrong."""
+        super().check()
+        cls = type(self)
+        label = cls.__qualname__
+        rules = (cls.flush_after, cls.quiet_for, cls.max_events, cls.max_bytes)
+        if all(rule is None for rule in rules):
+            raise DefinitionError(
+                f"{label}: no flush rule; set flush_after, quiet_for, max_events or max_bytes"
+            )
+        for rule in rules:
+            if rule is not None and not rule > type(rule)():
+                raise DefinitionError(f"{label}: flush rules must be positive")
+        if getattr(cls, "leading", False):
+            raise DefinitionError(f"{label}: leading is not there yet; leave it out")
+        if not cls.has("reduce") and cls.event_type is not cls.state_type:
+            raise DefinitionError(
+                f"{label}: write reduce(self, state, event), or make Event and State one type"
+            )
+
+    def fold(self, events: Sequence[EventIn], base: JSON, has_base: bool, version: int) -> Folded:
+        """Judge events and reduce those that fit into a state, as JSON."""
+        folder = _Folder(self, base, has_base, version)
+        folder.add_all(events)
+        state = codec_of(type(self)).dump_state(folder.state, "") if folder.has_state else None
+        return Folded(
+            state=state,
+            has_state=folder.has_state,
+            state_version=self.state_version,
+            rejected=folder.rejected,
+        )
+
+    async def perform(self, context: RunContext) -> RunResult:
+        """Fold what waits and execute. The library's own."""
+        request = context.request
+        detail = request.detail
+        events = [EventIn.model_validate(event) for event in detail["events"]]
+        folder = _Folder(self, request.state, request.has_state, request.state_version)
+        folder.add_all(events)
+        # Events folded ahead count too, though they are not among `events`.
+        count = detail["folded"] + len(events) - len(folder.rejected)
+        judged: Detail = {
+            "rejected": [item.model_dump() for item in folder.rejected],
+            "count": count,
+        }
+        if not folder.has_state:
+            return RunResult(ran=False, detail=judged, state_version=self.state_version)
+        run = DebounceRun[Any](
+            context,
+            folder.state,
+            count,
+            detail["flush_reason"],
+            datetime.fromisoformat(detail["opened_at"]),
+        )
+        await call(self.execute, run)
+        return RunResult(
+            state=codec_of(type(self)).dump_state(run.state, run.key),
+            state_version=self.state_version,
+            terminate=run.terminated,
+            terminate_reason=run.terminate_reason,
+            detail=judged,
+        )
+
+
+class _Folder:
+    """Folds events one by one; survives a `reduce` that raises after changing the state."""
+
+    def __init__(
+        self, job: DebounceJob[Any, Any], base: JSON, has_base: bool, version: int
+    ) -> None:
+        self._job = job
+        self._codec = codec_of(type(job))
+        self._base = (base, version) if has_base else None
+        self._taken: list[JSON] = []
+        self.rejected: list[Rejected] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self.has_state = self._base is not None
+        self.state = self._codec.load_state(self._job, *self._base) if self._base else None
+
+    def add_all(self, events: Sequence[EventIn]) -> None:
+        for index, event in enumerate(events):
+            reason = self._add(event.data)
+            if reason is not None:
+                self.rejected.append(Rejected(index=index, reason=reason))
+
+    def _add(self, data: JSON) -> str | None:
+        try:
+            self._reduce(data)
+        except InvalidEvent as error:
+            return str(error)
+        except Exception as error:  # the user's reduce may raise anything
+            self._replay()
+            return f"reduce raised {type(error).__name__}"
+        self._taken.append(data)
+        return None
+
+    def _reduce(self, data: JSON) -> None:
+        event = self._codec.load_event(data)
+        self.state = self._job.reduce(self.state, event)
+        self.has_state = True
+
+    def _replay(self) -> None:
+        # The failed call may have changed the state in place: build it again without that event.
+        self._reset()
+        for data in self._taken:
+            self._reduce(data)

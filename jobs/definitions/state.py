@@ -1,0 +1,42 @@
+"""Where the state of a continuous or task job comes from."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import DefinitionError
+from ..protocol import RunRequest
+from .base import Job, call
+from .codec import codec_of
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A job that can make its first state."""
+
+    def initial_state(self, key: str) -> Any:
+        """The state of a new instance."""
+        ...
+
+
+def initial_state(job: Job) -> Any:
+    """`State()`, the default initial state."""
+    return None if job.state_type is type(None) else job.state_type()
+
+
+def check_initial_state(job: Job) -> None:
+    """Raise `DefinitionError` where there is no way to a first state."""
+    if type(job).has("initial_state"):
+        return
+    try:
+        codec_of(type(job)).dump_state(initial_state(job), "")
+    except Exception as error:
+        raise DefinitionError(
+            f"{type(job).__qualname__}: {job.state_type!r} cannot be made without arguments "
+            f"({type(error).__name__}); write initial_state(self, key)"
+        ) from error
+
+
+async def load_or_create(job: Any, request: RunRequest) -> Any:
+    """The state a request carries, or the job's initial one."""
+    if request.has_state:
+        return codec_of(type(job)).load_state(job, request.state, request.state_version)
+    return await call(job.initial_state, request.key)

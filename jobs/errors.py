@@ -1,0 +1,65 @@
+"""Errors of this library. Messages name the job, the key, the limit and what to do."""
+
+from datetime import datetime, timedelta
+
+
+class JobsError(Exception):
+    """Base of every error this library raises."""
+
+
+class DefinitionError(JobsError):
+    """A job class is wrong. Raised when the job is registered, before any connection."""
+
+
+class InvalidKey(JobsError):
+    """A key is empty, or too long for a workflow ID. Nothing was sent."""
+
+
+class InvalidEvent(JobsError):
+    """An event does not fit the job's event type. Says where it is wrong, never its content."""
+
+
+class InvalidState(JobsError):
+    """A start state does not fit the job's state type. Says where it is wrong, never its content."""
+
+
+class PayloadTooLarge(JobsError):
+    """An event over 256 KB or a state over 512 KB."""
+
+
+class StateMismatch(JobsError):
+    """A stored state no longer fits its type, and no `upgrade_state` made it fit."""
+
+
+class Busy(JobsError):
+    """An instance, or the server for it, takes no more at the moment. Nothing accepted is lost."""
+
+
+class TemporalUnreachable(JobsError):
+    """No Temporal server answered at the address within the time limit."""
+
+
+class JobFailed(JobsError):
+    """The run that an `ask` waited for failed for good, or its instance ended before it ran."""
+
+
+class NonRetryable(JobsError):
+    """Raised by user code: the run has failed for good, do not try again."""
+
+
+class RetryAfter(JobsError):
+    """Raised by user code: try again after a delay, or at a time. Counts as an attempt.
+
+    `when` is a `timedelta` from now or an aware `datetime`.
+    """
+
+    def __init__(self, when: timedelta | datetime, message: str = "") -> None:
+        if isinstance(when, datetime) and when.tzinfo is None:
+            raise ValueError("RetryAfter needs an aware datetime, such as datetime.now(UTC)")
+        super().__init__(message or f"retry after {when}")
+        self.when = when
+
+    def delay(self, now: datetime) -> timedelta:
+        """The wait from `now`, never negative."""
+        wait = self.when - now if isinstance(self.when, datetime) else self.when
+        return max(wait, timedelta())

@@ -1,0 +1,225 @@
+"""What the handles of all job types can do with an instance."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from ..definitions import Job
+from ..definitions.codec import Codec, codec_of
+from ..errors import Busy, InvalidEvent, InvalidKey, JobsError
+from ..status import JobStatus
+from ..wire import JSON
+
+MAX_INSTANCE_ID = 240
+
+State = TypeVar("State")
+
+_ENDED = {
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.CANCELED: "terminated",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+    WorkflowExecutionStatus.COMPLETED: "completed",
+}
+_OVER = {"completed", "terminated", "failed"}
+
+
+class Once:
+    """Names a run's calls, so that a repeated attempt's are known as the same."""
+
+    def __init__(self, run_key: str) -> None:
+        self._run_key = run_key
+        self._counts: dict[str, count[int]] = {}
+
+    def next_id(self, instance_id: str, verb: str) -> str:
+        """The id of the next call of its kind to an instance."""
+        target = f"{verb}:{instance_id}"
+        number = next(self._counts.setdefault(target, count(1)))
+        return f"{self._run_key}:{target}:{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What handles need of their `JobClient`."""
+
+    client: Client
+    task_queue: str
+    once: Once | None = None
+
+
+def instance_id_of(job: type[Job], key: str) -> str:
+    """The workflow ID of an instance; raises `InvalidKey`."""
+    if not isinstance(key, str) or not key:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidKey(f"{job.name}: a key is a non-empty string, got {key!r}")
+    instance_id = f"{job.job_type}:{job.name}:{key}"
+    if len(instance_id) > MAX_INSTANCE_ID:
+        raise InvalidKey(
+            f"{job.name}: the key has {len(key)} characters, which makes the instance ID "
+            f"{len(instance_id)} long; at most {MAX_INSTANCE_ID}. Use a shorter key, or a hash of it."
+        )
+    return instance_id
+
+
+class Handle(Generic[State]):
+    """One instance of one job. Cheap to make; nothing is sent before a method is called."""
+
+    workflow: str
+    """The workflow type."""
+
+    def __init__(self, connection: Connection, job: type[Job], key: str) -> None:
+        self.key = key
+        self.job_name = job.name
+        self.instance_id = instance_id_of(job, key)
+        self._connection = connection
+        self._codec: Codec = codec_of(job)
+
+    # -- control ------------------------------------------------------------------------------
+
+    async def pause(self) -> bool:
+        """Start nothing new until `resume`. False where no instance is alive."""
+        return await self._control("pause")
+
+    async def resume(self) -> bool:
+        """Go on after `pause`. False where no instance is alive."""
+        return await self._control("resume")
+
+    async def terminate(self, reason: str | None = None) -> bool:
+        """End the instance; what waits is dropped and counted. False where none is alive."""
+        return await self._control("terminate", *([] if reason is None else [reason]))
+
+    async def _control(self, verb: str, *args: JSON) -> bool:
+        once = self._connection.once
+        try:
+            if once is not None:
+                update_id = once.next_id(self.instance_id, verb)
+                await self._handle.execute_update(verb, args=list(args), id=update_id)
+            else:
+                await self._handle.signal(verb, args=list(args))
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise self._busy_or(error) from error
+        except WorkflowUpdateFailedError as error:
+            raise self._refused(error) from error
+        return True
+
+    # -- questions ----------------------------------------------------------------------------
+
+    async def status(self) -> JobStatus | None:
+        """What the instance does, or did at its end. None where there never was one."""
+        answer = await self._query("status")
+        if answer is None:
+            return None
+        status = JobStatus.model_validate(answer)
+        if status.status in _OVER:
+            return status
+        return await self._ended_from_outside(status)
+
+    async def _ended_from_outside(self, status: JobStatus) -> JobStatus:
+        # Temporal's own terminate and time-outs run no workflow code: only the server knows.
+        found = (await self._handle.describe()).status
+        ended = _ENDED.get(found) if found is not None else None
+        return status if ended is None else status.model_copy(update={"status": ended})
+
+    async def state(self) -> State | None:
+        """The state, or the last one of an ended instance. None where there never was one.
+
+        Raises:
+            StateMismatch: the stored state does not fit the state type.
+        """
+        answer = await self._query("state")
+        return None if answer is None else self._codec.read_state(answer)
+
+    async def _query(self, name: str) -> JSON:
+        try:
+            return await self._handle.query(name)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise self._busy_or(error) from error
+        except WorkflowQueryFailedError as error:
+            raise JobsError(f"{self.instance_id}: {name} failed: {error}") from error
+
+    # -- for the handles of one type ------------------------------------------------------------
+
+    @property
+    def _handle(self) -> WorkflowHandle[Any, Any]:
+        return self._connection.client.get_workflow_handle(self.instance_id)
+
+    def _start_argument(self) -> dict[str, JSON]:
+        return {"job": self.job_name, "key": self.key}
+
+    async def _signal_with_start(self, signal: str, argument: JSON) -> None:
+        try:
+            await self._connection.client.start_workflow(
+                self.workflow,
+                self._start_argument(),
+                id=self.instance_id,
+                task_queue=self._connection.task_queue,
+                start_signal=signal,
+                start_signal_args=[argument],
+                static_summary=f"{self.job_name} for {self.key}",
+            )
+        except RPCError as error:
+            raise self._busy_or(error) from error
+
+    async def _update_with_start(
+        self,
+        update: str,
+        argument: JSON,
+        *,
+        update_id: str | None,
+        timeout: timedelta | None = None,
+    ) -> Any:
+        start = WithStartWorkflowOperation[Any, Any](
+            self.workflow,
+            self._start_argument(),
+            id=self.instance_id,
+            task_queue=self._connection.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=f"{self.job_name} for {self.key}",
+        )
+        try:
+            return await self._connection.client.execute_update_with_start_workflow(
+                update,
+                argument,
+                start_workflow_operation=start,
+                id=update_id,
+                rpc_timeout=timeout,
+            )
+        except RPCError as error:
+            raise self._busy_or(error) from error
+
+    def _event_id(self, given: str | None, verb: str) -> str | None:
+        once = self._connection.once
+        return once.next_id(self.instance_id, verb) if given is None and once else given
+
+    def _refused(self, error: WorkflowUpdateFailedError) -> JobsError:
+        cause = error.cause
+        message = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        kind = cause.type if isinstance(cause, ApplicationError) else None
+        known: dict[str | None, Callable[[str], JobsError]] = {"InvalidEvent": InvalidEvent}
+        return known.get(kind, JobsError)(f"{self.instance_id}: {message}")
+
+    def _busy_or(self, error: RPCError) -> Exception:
+        full = error.status == RPCStatusCode.RESOURCE_EXHAUSTED or "limit" in error.message
+        if not full:
+            return error
+        return Busy(
+            f"{self.instance_id} takes no more at the moment ({error.message}); "
+            "nothing accepted is lost, try again later"
+        )

@@ -1,0 +1,63 @@
+"""The handle of a continuous instance."""
+
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+from typing_extensions import TypeVar
+
+from ..definitions import ContinuousJob
+from ..status import StartReceipt, StatusWord
+from ..wire import JSON
+from .base import Connection, Handle
+
+State = TypeVar("State")
+
+
+class ContinuousHandle(Handle[State]):
+    """Starts an instance and controls it."""
+
+    workflow = "ContinuousJob"
+
+    def __init__(self, connection: Connection, job: type[ContinuousJob[State]], key: str) -> None:
+        super().__init__(connection, job, key)
+        self._state_version = job.state_version
+
+    async def start(self, state: State | None = None) -> StartReceipt:
+        """Start the instance, from `state` or the job's initial one.
+
+        Starting a live one changes nothing.
+
+        Raises:
+            InvalidState: the state does not fit the state type; nothing was sent.
+            PayloadTooLarge: it has over 512 KB.
+        """
+        argument = self._start_argument()
+        if state is not None:
+            argument["state"] = self._codec.check_state(state, self.key)
+            argument["stateVersion"] = self._state_version
+        created = await self._start(argument)
+        status: StatusWord = "scheduled"
+        if not created:
+            found = await self.status()
+            status = found.status if found else status
+        return StartReceipt(created=created, instance_id=self.instance_id, status=status)
+
+    async def _start(self, argument: dict[str, JSON]) -> bool:
+        try:
+            await self._connection.client.start_workflow(
+                self.workflow,
+                argument,
+                id=self.instance_id,
+                task_queue=self._connection.task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                static_summary=f"{self.job_name} for {self.key}",
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        except RPCError as error:
+            raise self._busy_or(error) from error
+        return True
+
+    async def trigger(self) -> bool:
+        """Run once now; while a run is under way, once more after it. False where none lives."""
+        return await self._control("trigger")

@@ -1,0 +1,114 @@
+"""The handle of a task instance."""
+
+import asyncio
+import time
+import uuid
+from datetime import timedelta
+from typing import Any, Generic
+from weakref import WeakValueDictionary
+
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from typing_extensions import TypeVar
+
+from ..definitions import TaskJob
+from ..errors import JobFailed
+from ..protocol import ASK_AGAIN, ASK_AGAIN_MARK
+from ..wire import JSON
+from .base import Connection, Handle
+
+Event = TypeVar("Event")
+State = TypeVar("State")
+Reply = TypeVar("Reply", default=None)
+
+# The server takes 10 updates at a time; more of them collapse in the SDK's retry backoff.
+_ASKS_IN_FLIGHT = 4
+_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+
+class TaskHandle(Handle[State], Generic[Event, State, Reply]):
+    """Sends events to an instance, asks it, and controls it."""
+
+    workflow = "TaskJob"
+
+    def __init__(
+        self, connection: Connection, job: type[TaskJob[Event, State, Reply]], key: str
+    ) -> None:
+        super().__init__(connection, job, key)
+
+    async def send(self, event: Event, id: str | None = None) -> None:  # noqa: A002
+        """Send an event; returns once it is durable in Temporal.
+
+        An event whose `id` the instance saw among its last 500 is dropped.
+
+        Raises:
+            InvalidEvent: it does not fit the event type; nothing was sent.
+            PayloadTooLarge: it has over 256 KB.
+            Busy: the instance takes no more at the moment.
+        """
+        data = self._codec.dump_event(event, self.key)
+        event_id = self._event_id(id, "send")
+        if event_id is None:
+            await self._signal_with_start("send", data)
+        else:
+            batch = {"events": [{"data": data, "id": event_id}]}
+            await self._signal_with_start("send_batch", batch)
+
+    async def ask(
+        self,
+        event: Event,
+        id: str | None = None,  # noqa: A002
+        timeout: timedelta = timedelta(seconds=30),
+    ) -> Reply:
+        """Send an event and wait for what `on_event` returns.
+
+        Raises:
+            InvalidEvent, PayloadTooLarge, Busy: as `send`.
+            JobFailed: the handler failed for good, or the instance ended first.
+            TimeoutError: no reply in time; the event stays queued, and asking again with the
+                same `id` joins it.
+        """
+        data = self._codec.dump_event(event, self.key)
+        event_id = self._event_id(id, "ask") or str(uuid.uuid4())
+        slot = _slots.setdefault(self.instance_id, asyncio.Semaphore(_ASKS_IN_FLIGHT))
+        try:
+            async with asyncio.timeout(timeout.total_seconds()), slot:
+                answer = await self._ask(data, event_id, timeout)
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise TimeoutError(f"{self.instance_id}: no reply within {timeout}") from error
+        return self._codec.reply.validate_python(answer)
+
+    async def _ask(self, data: JSON, event_id: str, timeout: timedelta) -> Any:
+        deadline = time.monotonic() + timeout.total_seconds()
+        number = 0
+        while True:
+            left = timedelta(seconds=max(deadline - time.monotonic(), 0.05))
+            # An update's id answers the same for ever, so each further question has its own.
+            mark = f"{ASK_AGAIN_MARK}{uuid.uuid4().hex[:8]}" if number else ""
+            try:
+                return await self._update_with_start(
+                    "ask", data, update_id=event_id + mark, timeout=left
+                )
+            except WorkflowUpdateFailedError as error:
+                if not _handed_back(error):
+                    raise self._failure(error) from error
+            number += 1
+            await asyncio.sleep(min(0.05 * 2**number, 1.0))
+
+    def _failure(self, error: WorkflowUpdateFailedError) -> Exception:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type == "JobFailed":
+            return JobFailed(f"{self.instance_id}: {cause.message}")
+        return self._refused(error)
+
+    async def trigger(self) -> bool:
+        """Run `execute` once now. False where no instance is alive."""
+        return await self._control("trigger")
+
+
+def _handed_back(error: WorkflowUpdateFailedError) -> bool:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return False
+    # The server's own word for an update that a closing run did not get to.
+    return cause.type in (ASK_AGAIN, "AcceptedUpdateCompletedWorkflow")

@@ -1,0 +1,121 @@
+"""One Temporal plugin that makes any worker run jobs."""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from temporalio import activity
+from temporalio.common import VersioningBehavior
+from temporalio.plugin import SimplePlugin
+from temporalio.service import RPCError
+from temporalio.worker import Worker, WorkerConfig
+
+from durable_jobs.activities.flush import FlushActivities
+from durable_jobs.activities.handlers import handler_activities
+from durable_jobs.activities.library import LibraryActivities
+from durable_jobs.tracking import Tracking
+from durable_jobs.tracking.courier import Courier
+from durable_jobs.tracking.interceptor import TrackingInterceptor
+from durable_jobs.workflows.answers import AnswersInterceptor
+from durable_jobs.workflows.continuous import ContinuousWorkflow
+from durable_jobs.workflows.debounce import DebounceWorkflow
+from durable_jobs.workflows.delivery import TrackingDelivery
+from durable_jobs.workflows.task import TaskWorkflow
+
+from .client import JobClient
+from .definitions import ContinuousJob, Job
+from .protocol import RunRequest, TrackingIdentity
+from .registry import Registry
+
+logger = logging.getLogger(__name__)
+
+WORKFLOWS = (ContinuousWorkflow, DebounceWorkflow, TaskWorkflow, TrackingDelivery)
+
+
+class JobsPlugin(SimplePlugin):
+    """Runs jobs in the user's own Temporal `Client` or `Worker`.
+
+    `tracking` says where tracking events go; without it tracking is off.
+
+    Raises:
+        DefinitionError: a job's definition is wrong.
+    """
+
+    def __init__(self, jobs: Sequence[Job], tracking: Tracking | None = None) -> None:
+        enabled = tracking if tracking is not None and tracking.enabled else None
+        self._registry = Registry(jobs, _identity(enabled))
+        self._courier = Courier(enabled) if enabled is not None else None
+        super().__init__(
+            "durable-jobs",
+            workflows=WORKFLOWS,
+            activities=[
+                *handler_activities(self._registry, _jobs_of_run),
+                *LibraryActivities(self._registry).all(),
+                *FlushActivities(enabled, self._courier).all(),
+            ],
+            interceptors=[
+                TrackingInterceptor(enabled, self._courier),
+                AnswersInterceptor(self._registry),
+            ],
+        )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Add jobs to a worker; on a versioned one, instances move to new versions by themselves.
+
+        A versioned worker refuses workflows that declare no behaviour, an unversioned one those
+        that do; instances live too long to be pinned unless the worker's user says so.
+        """
+        deployment = config.get("deployment_config")
+        if deployment is not None and deployment.use_worker_versioning:
+            unsaid = deployment.default_versioning_behavior is VersioningBehavior.UNSPECIFIED
+            if unsaid:
+                config["deployment_config"] = dataclasses.replace(
+                    deployment, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
+                )
+        return super().configure_worker(config)
+
+    async def run_worker(
+        self,
+        worker: Worker,
+        next: Callable[[Worker], Awaitable[None]],  # noqa: A002
+    ) -> None:
+        """Start the instances that jobs name, run the worker, then send the last events."""
+        starting = asyncio.create_task(self._start_keys(worker))
+        try:
+            await super().run_worker(worker, next)
+        finally:
+            starting.cancel()
+            if self._courier is not None:
+                await self._courier.close()
+
+    async def _start_keys(self, worker: Worker) -> None:
+        client = JobClient(worker.client, task_queue=worker.task_queue)
+        for job in self._registry:
+            if isinstance(job, ContinuousJob):
+                for key in job.keys:
+                    await _start_key(client, type(job), key)
+
+
+async def _start_key(client: JobClient, job: type[ContinuousJob[object]], key: str) -> None:
+    wait = 0.5
+    while True:
+        try:
+            await client.continuous(job, key).start()
+        except RPCError as error:
+            logger.warning("Could not start %s for %r, trying again: %s", job.name, key, error)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 30)
+        else:
+            return
+
+
+def _identity(tracking: Tracking | None) -> TrackingIdentity | None:
+    if tracking is None:
+        return None
+    return TrackingIdentity(env=tracking.env, service_key=tracking.service_key)
+
+
+def _jobs_of_run(request: RunRequest) -> JobClient:
+    info = activity.info()
+    return JobClient(activity.client(), task_queue=info.task_queue, once=request.idempotency_key)

@@ -1,0 +1,237 @@
+"""What workflows and activities say to each other, recorded in Temporal's history.
+
+A field added later needs a default, so that running instances replay.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .retry import RetryRule
+from .wire import JSON
+
+JobType = Literal["continuous", "debounce", "task"]
+OnExhausted = Literal["continue", "pause", "terminate"]
+
+DESCRIBE = "durable_jobs.describe"
+FIND_JOB = "durable_jobs.find_job"
+JUDGE = "durable_jobs.judge"
+FOLD = "durable_jobs.fold"
+NEXT_DUE = "durable_jobs.next_due"
+FLUSH_NOW = "durable_jobs.flush_events_now"
+FLUSH = "flush_events"
+DELIVERY_WORKFLOW = "TrackingDelivery"
+REPORT_SIGNAL = "durable_jobs.report"
+
+ASK_AGAIN = "durable_jobs.AskAgain"
+ASK_AGAIN_MARK = "#again-"
+"""Ends the event id in the id of a repeated `ask` update."""
+
+NOT_REGISTERED = "NotFoundError"
+"""The error type with which the SDK refuses an activity that its worker does not have."""
+
+SHUTDOWN_ERROR = "durable_jobs.WorkerShutdown"
+FAILED_ERROR = "durable_jobs.Failed"
+
+Detail = dict[str, JSON]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, unknown fields of newer versions are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class TrackingIdentity(Record):
+    """Where tracking events of an instance come from."""
+
+    env: str = ""
+    service_key: str = ""
+
+
+class Options(Record):
+    """A definition's options as data."""
+
+    retry: RetryRule
+    timeout: float
+    heartbeat_timeout: float
+    on_exhausted: OnExhausted
+    include_state: bool = False
+    handlers: list[str] = Field(default_factory=list)
+    tracking: TrackingIdentity | None = None
+    spec: Detail = Field(default_factory=dict)
+    """What only one job type has: windows, a schedule."""
+
+    digest: str = ""
+    """Tells two versions of the options apart."""
+
+
+class JobRef(Record):
+    """Names one instance of one job."""
+
+    job_type: JobType
+    job: str
+    key: str
+
+
+class EventIn(Record):
+    """One event as it came, with the caller's id for it."""
+
+    data: JSON
+    id: str | None = None
+
+
+class Report(Record):
+    """One attempt's failure, as the attempt itself saw it."""
+
+    run_key: str
+    """The run's idempotency key."""
+
+    handler: str
+    attempt: int
+    will_retry: bool
+    event_id: str
+    at: datetime
+    message: str
+    type: str = ""
+    stack: str | None = None
+    exhausted: Literal["max_attempts", "max_duration"] | None = None
+    retry_in: float | None = None
+    """Seconds until the next attempt."""
+
+    pre_state: JSON = None
+    has_pre_state: bool = False
+
+
+class RunRequest(Record):
+    """The input of one handler activity; the same for each of its attempts."""
+
+    job_type: JobType
+    job: str
+    key: str
+    handler: str
+    run_count: int
+    idempotency_key: str
+    attempts_before: int = 0
+    """Attempts of this run that an earlier activity made."""
+
+    first_started_at: datetime | None = None
+    """When the run's first attempt began, where an earlier activity made it."""
+
+    deadline: datetime | None = None
+    """No attempt begins at or after it."""
+
+    retry: RetryRule
+    timeout: float
+    include_state: bool = False
+    digest: str = ""
+    state: JSON = None
+    has_state: bool = False
+    """False: there is no state yet, the activity asks the job for an initial one."""
+
+    state_version: int = 1
+    detail: Detail = Field(default_factory=dict)
+    """What only one job type's handlers need."""
+
+    outbox: list[Detail] = Field(default_factory=list[Detail])
+    """Undelivered tracking events: the worker delivers them while the handler runs."""
+
+
+class Executed(Record):
+    """A successful attempt, as it becomes `job.executed`."""
+
+    event_id: str
+    at: datetime
+    duration_ms: int
+    attempt: int
+    pre_state: JSON = None
+    has_pre_state: bool = False
+
+
+class Verdicts(Record):
+    """What is known of the delivery of tracking events, by event id."""
+
+    delivered: list[str] = Field(default_factory=list)
+    rejected: dict[str, str] = Field(default_factory=dict)
+    dropped: dict[str, str] = Field(default_factory=dict)
+    trouble: str | None = None
+
+    def settled(self) -> set[str]:
+        """The ids that need no further delivery."""
+        return {*self.delivered, *self.rejected, *self.dropped}
+
+
+class Rejected(Record):
+    """An event that was not taken, by its index among those given, and why."""
+
+    index: int
+    reason: str
+
+
+class RunResult(Record):
+    """What a successful attempt gives back to the workflow."""
+
+    state: JSON = None
+    state_version: int = 1
+    ran: bool = True
+    """False: there was nothing to call the user's code for."""
+
+    terminate: bool = False
+    terminate_reason: str | None = None
+    detail: Detail = Field(default_factory=dict)
+    executed: Executed | None = None
+    options: Options | None = None
+    """The worker's options, where they are not those the request was made with."""
+
+    verdicts: Verdicts | None = None
+
+
+class Described(Record):
+    """The answer of `describe`: whether this worker knows the job, and its options."""
+
+    known: bool
+    options: Options | None = None
+    message: str | None = None
+
+
+class JudgeRequest(JobRef):
+    """Asks whether events fit the job's event type."""
+
+    events: list[EventIn]
+
+
+class FoldRequest(JudgeRequest):
+    """Asks to reduce events into a state ahead of a flush."""
+
+    state: JSON = None
+    has_state: bool = False
+    state_version: int = 1
+
+
+class Folded(Record):
+    """The state after a fold, and the events that were not taken."""
+
+    state: JSON = None
+    has_state: bool = False
+    state_version: int = 1
+    rejected: list[Rejected] = Field(default_factory=list)
+
+
+class NextDueRequest(Record):
+    """Asks for the first due time of a cron rule."""
+
+    rule: Detail
+    after: datetime
+
+
+class NextDue(Record):
+    """The first due time of a cron rule."""
+
+    at: datetime
+
+
+class FlushRequest(Record):
+    """Tracking events to deliver."""
+
+    events: list[Detail]

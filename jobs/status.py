@@ -1,0 +1,92 @@
+"""Answers of the client: frozen values with snake_case names and datetimes."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from .protocol import JobType
+
+StatusWord = Literal[
+    "scheduled",
+    "debouncing",
+    "idle",
+    "running",
+    "retrying",
+    "paused",
+    "terminating",
+    "completed",
+    "terminated",
+    "failed",
+]
+
+
+class Answer(BaseModel):
+    """Base of all answers: immutable, camelCase on the wire."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class TrackingStatus(Answer):
+    """What became of an instance's tracking events."""
+
+    pending: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    last_error: str | None = None
+
+
+class Rejection(Answer):
+    """An event that was not taken."""
+
+    at: datetime
+    reason: str
+    id: str | None = None
+
+
+class JobStatus(Answer):
+    """What an instance does."""
+
+    job_type: JobType
+    job_name: str
+    key: str
+    instance_id: str
+    status: StatusWord
+    run_count: int
+    attempt: int
+    event_count: int
+    next_run_at: datetime | None
+    will_flush_at: datetime | None
+    started_at: datetime
+    last_error: str | None
+    rejected_events: int
+    rejections: tuple[Rejection, ...] = ()
+    """The last 20, with the reason for each."""
+
+    tracking: TrackingStatus = Field(default_factory=TrackingStatus)
+    failed_events: tuple[dict[str, Any], ...] = ()
+    """Of a task: the last 100 events set aside after their last attempt, with their error."""
+
+
+class AddReceipt(Answer):
+    """The answer of `add_confirmed`."""
+
+    created: bool
+    """Whether the event opened the instance."""
+
+    event_count: int
+    will_flush_at: datetime | None
+    duplicate: bool
+    """Whether the event's id was seen before; it was dropped then."""
+
+
+class StartReceipt(Answer):
+    """The answer of `start`."""
+
+    created: bool
+    """False: the instance was alive, nothing changed."""
+
+    instance_id: str
+    status: StatusWord

@@ -1,0 +1,58 @@
+"""How values cross Temporal: plain JSON payloads, made and read here, and their size limits.
+
+The user's payload converter is not used, so that any SDK can drive a job; payloads go as
+`RawValue`, which every converter passes through, and the payload codec applies to them.
+"""
+
+from typing import Any, TypeVar
+
+import pydantic_core
+from pydantic import BaseModel
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+
+MAX_EVENT_BYTES = 256 * 1024
+MAX_STATE_BYTES = 512 * 1024
+
+JSON = Any
+"""A JSON value as Python has it: dict, list, str, int, float, bool or None."""
+
+_METADATA = {"encoding": b"json/plain"}
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def dumps(value: JSON) -> bytes:
+    """A JSON value, or a pydantic model by its aliases, as compact UTF-8 bytes."""
+    return pydantic_core.to_json(value, by_alias=True)
+
+
+def size(value: JSON) -> int:
+    """Bytes that a value takes as JSON."""
+    return len(dumps(value))
+
+
+def to_raw(value: JSON) -> RawValue:
+    """A value as a payload that every payload converter passes through."""
+    return RawValue(Payload(metadata=_METADATA, data=dumps(value)))
+
+
+def from_raw(raw: RawValue) -> JSON:
+    """The JSON value in a payload.
+
+    Raises:
+        ValueError: the payload is not JSON, with the encoding it has.
+    """
+    encoding = raw.payload.metadata.get("encoding", b"").decode(errors="replace")
+    if encoding == "binary/null":
+        return None
+    if not encoding.startswith("json/"):
+        raise ValueError(f"payload encoding is {encoding or 'missing'}, json/plain is expected")
+    try:
+        return pydantic_core.from_json(raw.payload.data)
+    except ValueError as error:
+        raise ValueError("payload is not valid JSON") from error
+
+
+def model_from_raw(model: type[_Model], raw: RawValue) -> _Model:
+    """A pydantic model out of a payload."""
+    return model.model_validate_json(raw.payload.data)

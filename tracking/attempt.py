@@ -1,0 +1,244 @@
+"""One attempt of a run: its time, its heartbeats, its report when it fails."""
+
+import asyncio
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from durable_jobs.protocol import (
+    FAILED_ERROR,
+    REPORT_SIGNAL,
+    SHUTDOWN_ERROR,
+    Detail,
+    Executed,
+    Report,
+    RunRequest,
+)
+from durable_jobs.wire import size, to_raw
+
+from .config import Tracking
+from .failures import Decision, decide, limits, message_of, stack_of, type_of
+from .ids import uuid7_at
+
+logger = logging.getLogger(__name__)
+
+MAX_STATE_IN_EVENT = 64 * 1024
+_SIGNAL_TIMEOUT = timedelta(seconds=5)
+_LOST = "the attempt was lost with its worker, or timed out"
+
+
+_current: ContextVar["Attempt"] = ContextVar("durable_jobs_attempt")
+
+
+def current_attempt() -> "Attempt":
+    """The attempt that the interceptor opened around the handler at hand."""
+    return _current.get()
+
+
+class Attempt:
+    """Watches over one attempt. Its heartbeat details tell the next one what became of it."""
+
+    def __init__(self, request: RunRequest, tracking: Tracking | None) -> None:
+        info = activity.info()
+        self.request = request
+        self.number = request.attempts_before + info.attempt
+        self._info = info
+        self._tracking = tracking
+        self._started_at = datetime.now(UTC)
+        self._began = asyncio.get_running_loop().time()
+        before = _mark_of(info.heartbeat_details)
+        self._before = before
+        self._mark: Detail = {
+            "attempt": self.number,
+            "first_started_at": self._first_start(before).isoformat(),
+        }
+
+    def _first_start(self, before: Detail) -> datetime:
+        if "first_started_at" in before:
+            return datetime.fromisoformat(before["first_started_at"])
+        if self.request.first_started_at is not None:
+            return self.request.first_started_at
+        return self._started_at if self._info.attempt == 1 else self._info.scheduled_time
+
+    @property
+    def first_started_at(self) -> datetime:
+        """When the run's first attempt began."""
+        return datetime.fromisoformat(self._mark["first_started_at"])
+
+    async def open(self) -> None:
+        """Report a predecessor that could not report itself; refuse to begin too late."""
+        lost = self._lost_predecessor()
+        if lost is not None and not lost.will_retry:
+            raise ApplicationError(
+                lost.message,
+                FAILED_ERROR,
+                lost.model_dump(mode="json"),
+                type="AttemptLost",
+                non_retryable=True,
+            )
+        _current.set(self)
+        self._beat()
+        if lost is not None:
+            await self._signal(lost)
+
+    def _lost_predecessor(self) -> Report | None:
+        if self._info.attempt == 1 or self._before.get("closed") == self.number - 1:
+            return None
+        too_late = any(
+            self._started_at >= limit for limit in limits(self.request, self.first_started_at)
+        )
+        decision = Decision(exhausted="max_duration") if too_late else Decision(timedelta())
+        unreported = self._before.get("report")
+        if unreported is not None and unreported["attempt"] == self.number - 1:
+            return Report.model_validate(unreported)
+        error = TimeoutError(_LOST)
+        return self._report(error, decision, attempt=self.number - 1, stack=False)
+
+    async def keep_alive(self) -> None:
+        """Heartbeat until cancelled, so that a killed worker is noticed."""
+        timeout = self._info.heartbeat_timeout or timedelta(seconds=15)
+        while True:
+            await asyncio.sleep(timeout.total_seconds() / 3)
+            self._beat()
+
+    def progress(self, shown: Detail) -> None:
+        """Show progress with the pending activity."""
+        self._mark["progress"] = shown
+        self._beat()
+
+    def _beat(self) -> None:
+        activity.heartbeat(self._mark)
+
+    def executed(self) -> Executed:
+        """The attempt's success, as its tracking event needs it."""
+        now = datetime.now(UTC)
+        state = self._state_shown("job.executed")
+        return Executed(
+            event_id=self._event_id(now, self.number, "job.executed"),
+            at=now,
+            duration_ms=round((asyncio.get_running_loop().time() - self._began) * 1000),
+            attempt=self.number,
+            pre_state=state.get("preExecutionState"),
+            has_pre_state=bool(state),
+        )
+
+    async def failed(self, error: BaseException) -> ApplicationError:
+        """Report the failure; returns the error by which Temporal retries or gives up."""
+        now = datetime.now(UTC)
+        decision = decide(error, self.request, self.number, self.first_started_at, now)
+        report = self._report(error, decision, attempt=self.number)
+        if decision.retry_in is None:
+            details = (FAILED_ERROR, report.model_dump(mode="json"))
+        else:
+            details = _details_of(error)
+            await self._announce(report)
+        raised = ApplicationError(
+            message_of(error),
+            *details,
+            type=type_of(error),
+            non_retryable=decision.retry_in is None,
+            next_retry_delay=decision.retry_in,
+        )
+        raised.__cause__ = error.__cause__
+        return raised.with_traceback(error.__traceback__)
+
+    def cut_off(self) -> ApplicationError:
+        """The error of an attempt that its worker's shutdown ended: it does not count."""
+        detail: Detail = {
+            "attempts_before": self.number - 1,
+            "first_started_at": self._mark["first_started_at"],
+        }
+        return ApplicationError(
+            "the worker shut down; the attempt is made again elsewhere and does not count",
+            SHUTDOWN_ERROR,
+            detail,
+            type="WorkerShutdown",
+            non_retryable=True,
+        )
+
+    async def _announce(self, report: Report) -> None:
+        """Tell the workflow now, or else the next attempt does."""
+        self._mark["report"] = report.model_dump(mode="json")
+        self._beat()
+        if await self._signal(report):
+            del self._mark["report"]
+            self._mark["closed"] = self.number
+            self._beat()
+
+    async def _signal(self, report: Report) -> bool:
+        workflow_id = self._info.workflow_id
+        if workflow_id is None:
+            return False
+        handle = activity.client().get_workflow_handle(workflow_id)
+        try:
+            await handle.signal(REPORT_SIGNAL, to_raw(report), rpc_timeout=_SIGNAL_TIMEOUT)
+        except RPCError as error:
+            logger.warning(
+                "Could not report attempt %d of %s: %s", report.attempt, workflow_id, error
+            )
+            return False
+        return True
+
+    def _report(
+        self, error: BaseException, decision: Decision, *, attempt: int, stack: bool = True
+    ) -> Report:
+        now = datetime.now(UTC)
+        wait = decision.retry_in
+        shown = self._redacted(
+            {
+                "type": "job.failed",
+                "error": {"message": message_of(error)}
+                | ({"stack": stack_of(error)} if stack else {}),
+                **self._state_fields(),
+            }
+        )
+        return Report(
+            run_key=self.request.idempotency_key,
+            handler=self.request.handler,
+            attempt=attempt,
+            will_retry=wait is not None,
+            event_id=self._event_id(now, attempt, "job.failed"),
+            at=now,
+            message=str(shown["error"]["message"]),
+            type=type_of(error),
+            stack=shown["error"].get("stack"),
+            exhausted=decision.exhausted,
+            retry_in=wait.total_seconds() if wait is not None else None,
+            pre_state=shown.get("preExecutionState"),
+            has_pre_state="preExecutionState" in shown,
+        )
+
+    def _state_fields(self) -> Detail:
+        request = self.request
+        if not (request.include_state and request.has_state):
+            return {}
+        if size(request.state) > MAX_STATE_IN_EVENT:
+            return {}
+        return {"preExecutionState": request.state}
+
+    def _state_shown(self, kind: str) -> Detail:
+        fields = self._state_fields()
+        if not fields:
+            return {}
+        shown = self._redacted({"type": kind, **fields})
+        return {name: shown[name] for name in fields if name in shown}
+
+    def _redacted(self, event: Detail) -> Detail:
+        return event if self._tracking is None else self._tracking.redact(event)
+
+    def _event_id(self, when: datetime, attempt: int, kind: str) -> str:
+        return uuid7_at(when, f"{self.request.idempotency_key}:{attempt}:{kind}")
+
+
+def _mark_of(details: Any) -> Detail:
+    mark = details[0] if details else None
+    return mark if isinstance(mark, dict) else {}
+
+
+def _details_of(error: BaseException) -> tuple[Any, ...]:
+    return tuple(error.details) if isinstance(error, ApplicationError) else ()

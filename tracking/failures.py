@@ -1,0 +1,127 @@
+"""What a failed attempt means: whether it is tried again, and how it reads."""
+
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Literal
+
+from pydantic import ValidationError
+from temporalio.exceptions import ApplicationError
+
+from durable_jobs.errors import (
+    InvalidState,
+    NonRetryable,
+    PayloadTooLarge,
+    RetryAfter,
+    StateMismatch,
+)
+from durable_jobs.protocol import NOT_REGISTERED, RunRequest
+
+MAX_MESSAGE = 2_000
+MAX_STACK = 8_000
+
+_PLUMBING = ("durable_jobs.", "temporalio.", "asyncio.", "concurrent.", "threading")
+"""Modules between the activity and the handler."""
+
+_FINAL = (NonRetryable, PayloadTooLarge, StateMismatch, InvalidState)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a failed attempt is followed by another."""
+
+    retry_in: timedelta | None = None
+    """None: the run has failed for good."""
+
+    exhausted: Literal["max_attempts", "max_duration"] | None = None
+    """The limit that was reached, where one was."""
+
+
+def decide(
+    error: BaseException,
+    request: RunRequest,
+    attempt: int,
+    first_started_at: datetime,
+    now: datetime,
+) -> Decision:
+    """What follows a failed attempt, by the run's recorded retry rule."""
+    retry = request.retry
+    if _is_final(error) or retry.forbids(error):
+        return Decision()
+    if retry.max_attempts is not None and attempt >= retry.max_attempts:
+        return Decision(exhausted="max_attempts")
+    wait = _asked_wait(error, now)
+    wait = retry.delay(attempt) if wait is None else wait
+    if any(now + wait >= limit for limit in limits(request, first_started_at)):
+        return Decision(exhausted="max_duration")
+    return Decision(retry_in=wait)
+
+
+def limits(request: RunRequest, first_started_at: datetime) -> list[datetime]:
+    """The times at or after which no attempt of a run begins."""
+    found = [] if request.deadline is None else [request.deadline]
+    if request.retry.max_duration is not None:
+        found.append(first_started_at + timedelta(seconds=request.retry.max_duration))
+    return found
+
+
+def _is_final(error: BaseException) -> bool:
+    if isinstance(error, ApplicationError):
+        return error.non_retryable
+    return isinstance(error, _FINAL)
+
+
+def _asked_wait(error: BaseException, now: datetime) -> timedelta | None:
+    if isinstance(error, RetryAfter):
+        return error.delay(now)
+    if isinstance(error, ApplicationError):
+        return error.next_retry_delay
+    return None
+
+
+def type_of(error: BaseException) -> str:
+    """The error's name in Temporal: its class name, as the SDK has it."""
+    if isinstance(error, ApplicationError) and error.type:
+        return error.type
+    name = type(error).__name__
+    # Temporal's own error of that name has a meaning of its own to the workflow.
+    return f"{type(error).__module__}.{name}" if name == NOT_REGISTERED else name
+
+
+def message_of(error: BaseException) -> str:
+    """The error's text, which never quotes event data: pydantic's inputs are left out."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        parts = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:10]]
+        text = f"{error.error_count()} validation errors for {error.title}: " + "; ".join(parts)
+    elif isinstance(error, ApplicationError):
+        text = error.message
+    else:
+        text = str(error)
+    return (text or type(error).__name__)[:MAX_MESSAGE]
+
+
+def _users_part(frames: TracebackType | None) -> TracebackType | None:
+    """The frames from the user's code on: those before it are the same for every failure."""
+    current = frames
+    while current is not None:
+        module = str(current.tb_frame.f_globals.get("__name__", ""))
+        if not module.startswith(_PLUMBING):
+            return current
+        current = current.tb_next
+    return frames
+
+
+def stack_of(error: BaseException) -> str:
+    """The traceback, causes included, with texts as `message_of` gives them."""
+    parts: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(parts) < 5:
+        frames = "".join(traceback.format_tb(_users_part(current.__traceback__)))
+        parts.append(f"{frames}{type(current).__name__}: {message_of(current)}")
+        current = current.__cause__ or (
+            None if current.__suppress_context__ else current.__context__
+        )
+    # The end says most: where it was raised, and what.
+    return "\n\nThen:\n".join(reversed(parts))[-MAX_STACK:]

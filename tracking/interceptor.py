@@ -1,0 +1,82 @@
+"""The interceptor around handlers: the one point through which all user code runs."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from durable_jobs.protocol import Detail, RunRequest, RunResult, Verdicts
+from durable_jobs.wire import model_from_raw, to_raw
+
+from .attempt import Attempt
+from .config import Tracking
+from .courier import Courier
+from .delivery import submit, verdicts_of
+
+HANDLER_MARK = "__durable_jobs_handler__"
+
+
+class TrackingInterceptor(Interceptor):
+    """Times each attempt of a handler, reports what came of it, and decides on its retry."""
+
+    def __init__(self, tracking: Tracking | None, courier: Courier | None) -> None:
+        self._tracking = tracking
+        self._courier = courier
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        """See base class."""
+        return _AroundHandlers(next, self._tracking, self._courier)
+
+
+class _AroundHandlers(ActivityInboundInterceptor):
+    def __init__(
+        self,
+        next: ActivityInboundInterceptor,  # noqa: A002
+        tracking: Tracking | None,
+        courier: Courier | None,
+    ) -> None:
+        super().__init__(next)
+        self._tracking = tracking
+        self._courier = courier
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        """Run a handler's attempt; other activities pass."""
+        if not hasattr(input.fn, HANDLER_MARK):
+            return await super().execute_activity(input)
+        request = model_from_raw(RunRequest, input.args[0])
+        attempt = Attempt(request, self._tracking)
+        await attempt.open()
+        self._send(request.outbox)
+        result = await self._run(attempt, input)
+        done = result.model_copy(
+            update={"executed": attempt.executed(), "verdicts": self._known(request.outbox)}
+        )
+        return to_raw(done)
+
+    async def _run(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
+        alive = asyncio.create_task(attempt.keep_alive())
+        limit = timedelta(seconds=attempt.request.timeout)
+        try:
+            async with asyncio.timeout(limit.total_seconds()) as scope:
+                return await super().execute_activity(input)
+        except asyncio.CancelledError:
+            if activity.is_worker_shutdown():
+                raise attempt.cut_off() from None
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError) and scope.expired():
+                error = TimeoutError(f"the attempt took longer than its timeout of {limit}")
+            raise await attempt.failed(error) from error.__cause__
+        finally:
+            alive.cancel()
+
+    def _send(self, events: list[Detail]) -> None:
+        if self._courier is not None and self._tracking is not None:
+            submit(self._courier, self._tracking, events)
+
+    def _known(self, events: list[Detail]) -> Verdicts | None:
+        if self._courier is None or not events:
+            return None
+        return verdicts_of(self._courier, events)

@@ -1,0 +1,153 @@
+"""The outbox: tracking events that an instance has emitted and nobody has accepted yet.
+
+Part of the workflow's state: it decides from history alone and travels with continue-as-new.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from durable_jobs.protocol import Detail, JobRef, TrackingIdentity, Verdicts
+from durable_jobs.wire import size
+
+from .ids import iso_ms, uuid7_at
+
+MAX_EVENTS = 500
+MAX_BYTES = 256 * 1024
+BATCH_EVENTS = 100
+BATCH_BYTES = 64 * 1024
+
+
+class OutboxCarry(BaseModel):
+    """An outbox as it travels from one run of a workflow to the next."""
+
+    sequence: int = 0
+    execution_id: str = ""
+    events: list[Detail] = Field(default_factory=list[Detail])
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    last_error: str | None = None
+
+
+@dataclass
+class _Entry:
+    event: Detail
+    bytes: int
+    in_hand: bool = False
+
+
+class Outbox:
+    """Keeps what was emitted, in order, until it is settled."""
+
+    def __init__(self, ref: JobRef, instance_id: str, carry: OutboxCarry) -> None:
+        self._common: Detail = {
+            "source": "job",
+            "instanceId": instance_id,
+            "id": ref.key,
+            "jobType": ref.job_type,
+            "jobName": ref.job,
+        }
+        self._carry = carry
+        self._entries = {event["eventId"]: _Entry(event, size(event)) for event in carry.events}
+        self._bytes = sum(entry.bytes for entry in self._entries.values())
+        self.identity: TrackingIdentity | None = None
+        """Set from the recorded options. None: tracking is off, nothing is emitted."""
+
+    def emit(self, kind: str, event_id: str | None, at: datetime, fields: Detail) -> None:
+        """Add one event, unless tracking is off. Fields that are None are left out.
+
+        Without an id, one is made from the execution and the sequence, the same on each replay.
+        """
+        if self.identity is None:
+            return
+        self._carry.sequence += 1
+        event_id = event_id or uuid7_at(at, f"{self._carry.execution_id}:{self._carry.sequence}")
+        event: Detail = {
+            "eventId": event_id,
+            "timestamp": iso_ms(at),
+            **self._common,
+            "env": self.identity.env,
+            "serviceKey": self.identity.service_key,
+            "type": kind,
+            "executionId": self._carry.execution_id,
+            "sequence": self._carry.sequence,
+            **{name: value for name, value in fields.items() if value is not None},
+        }
+        entry = _Entry(event, size(event))
+        self._entries[event_id] = entry
+        self._bytes += entry.bytes
+
+    def restart(self, execution_id: str) -> None:
+        """Number the events from 1 again under another execution id, as after a reset."""
+        self._carry.execution_id = execution_id
+        self._carry.sequence = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether an event waits that is in nobody's hand."""
+        return any(not entry.in_hand for entry in self._entries.values())
+
+    @property
+    def overflowing(self) -> bool:
+        """Whether it holds more than an instance should carry."""
+        return len(self._entries) > MAX_EVENTS or self._bytes > MAX_BYTES
+
+    def take(self, *, everything: bool = False) -> list[Detail]:
+        """Events for one delivery, oldest first; they are in hand until settled or released."""
+        taken: list[Detail] = []
+        room = BATCH_BYTES
+        for entry in self._entries.values():
+            if entry.in_hand and not everything:
+                continue
+            room -= entry.bytes
+            if taken and not everything and (room < 0 or len(taken) == BATCH_EVENTS):
+                break
+            entry.in_hand = True
+            taken.append(entry.event)
+        return taken
+
+    def release(self, events: list[Detail]) -> None:
+        """Give back those that were not settled."""
+        for event in events:
+            entry = self._entries.get(event["eventId"])
+            if entry is not None:
+                entry.in_hand = False
+
+    def settle(self, verdicts: Verdicts) -> None:
+        """Take out what needs no further delivery, and count it."""
+        for kind in ("delivered", "rejected", "dropped"):
+            count = sum(self._remove(event_id) for event_id in getattr(verdicts, kind))
+            setattr(self._carry, kind, getattr(self._carry, kind) + count)
+        refused = [*verdicts.rejected.values(), *verdicts.dropped.values()]
+        if verdicts.trouble or refused:
+            self._carry.last_error = verdicts.trouble or refused[-1]
+
+    def hand_over(self, events: list[Detail]) -> None:
+        """Take out events that another workflow delivers from now on."""
+        for event in events:
+            self._remove(event["eventId"])
+
+    def _remove(self, event_id: str) -> int:
+        entry = self._entries.pop(event_id, None)
+        if entry is None:
+            return 0
+        self._bytes -= entry.bytes
+        return 1
+
+    def carry(self) -> OutboxCarry:
+        """What travels with continue-as-new."""
+        events = [entry.event for entry in self._entries.values()]
+        return self._carry.model_copy(update={"events": events})
+
+    def status(self) -> dict[str, Any]:
+        """The `tracking` part of an instance's status."""
+        return {
+            "pending": len(self._entries),
+            "delivered": self._carry.delivered,
+            "rejected": self._carry.rejected,
+            "dropped": self._carry.dropped,
+            "lastError": self._carry.last_error,
+        }

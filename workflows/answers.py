@@ -1,0 +1,95 @@
+"""Answers the queries `status` and `state`: judges and folds what waits, without effect.
+
+The workflows run no user code. This interceptor does, in the worker that answers a query, where
+nothing of it can enter the history.
+"""
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.worker import (
+    HandleQueryInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from durable_jobs.definitions import DebounceJob, Job
+from durable_jobs.definitions.codec import codec_of
+from durable_jobs.definitions.state import Stateful
+from durable_jobs.protocol import Detail, EventIn
+from durable_jobs.registry import Registry
+from durable_jobs.wire import JSON, to_raw
+
+from .base import KEPT_REJECTIONS, JobWorkflow
+
+
+class AnswersInterceptor(Interceptor):
+    """Gives each worker's queries its own definitions."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def workflow_interceptor_class(
+        self,
+        input: WorkflowInterceptorClassInput,  # noqa: A002
+    ) -> type[WorkflowInboundInterceptor] | None:
+        """See base class."""
+        registry = self._registry
+
+        class Answers(_Answers):
+            known = registry
+
+        return Answers
+
+
+class _Answers(WorkflowInboundInterceptor):
+    known: Registry
+
+    async def handle_query(self, input: HandleQueryInput) -> Any:  # noqa: A002
+        """Complete the answers of our own workflows."""
+        if input.query not in ("status", "state"):
+            return await super().handle_query(input)
+        instance = workflow.instance()
+        if not isinstance(instance, JobWorkflow):
+            return await super().handle_query(input)
+        job = self.known.find(instance.job_type, instance.ref.job)
+        if input.query == "status":
+            return to_raw(_status(instance, job))
+        return to_raw(_state(instance, job))
+
+
+def _status(instance: JobWorkflow, job: Job | None) -> Detail:
+    status = instance.status()
+    waiting = instance.state_answer()["events"]
+    if not waiting or job is None:
+        return status
+    reasons = _reasons(job, instance.state_answer())
+    now = workflow.now().isoformat()
+    shown = [*status["rejections"], *({"at": now, "reason": reason} for reason in reasons)]
+    return {
+        **status,
+        "eventCount": status["eventCount"] - len(reasons),
+        "rejectedEvents": status["rejectedEvents"] + len(reasons),
+        "rejections": shown[-KEPT_REJECTIONS:],
+    }
+
+
+def _reasons(job: Job, answer: Detail) -> list[str]:
+    events = [EventIn.model_validate(event) for event in answer["events"]]
+    if isinstance(job, DebounceJob):
+        folded = job.fold(events, answer["state"], answer["has_state"], answer["state_version"])
+        return [item.reason for item in folded.rejected]
+    return []
+
+
+def _state(instance: JobWorkflow, job: Job | None) -> JSON:
+    answer = instance.state_answer()
+    if job is None:
+        return answer["state"]
+    if isinstance(job, DebounceJob):
+        events = [EventIn.model_validate(event) for event in answer["events"]]
+        return job.fold(events, answer["state"], answer["has_state"], answer["state_version"]).state
+    if not answer["has_state"] and isinstance(job, Stateful):
+        return codec_of(type(job)).dump_state(job.initial_state(instance.ref.key), "")
+    return answer["state"]

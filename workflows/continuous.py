@@ -1,0 +1,208 @@
+"""The workflow of continuous jobs: tick after tick, with state, for ever."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from durable_jobs.protocol import NEXT_DUE, Detail, JobType, NextDue, NextDueRequest
+from durable_jobs.schedule import ScheduleRule
+
+from . import runs
+from .base import JobWorkflow
+from .library import call
+
+
+@workflow.defn(name="ContinuousJob", sandboxed=False)
+class ContinuousWorkflow(JobWorkflow):
+    """One continuous instance."""
+
+    job_type: ClassVar[JobType] = "continuous"
+
+    @workflow.init
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        extra = self.carried.extra if self.carried else {}
+        self._anchor = datetime.fromisoformat(extra.get("anchor", self.now.isoformat()))
+        due = extra.get("due")
+        self._due: datetime | None = datetime.fromisoformat(due) if due else None
+        self._delay = timedelta(seconds=extra.get("delay", 0))
+        self._triggered = bool(extra.get("triggered", False))
+        self._begun = bool(extra)
+        if not self._begun and "state" in self.start and self.start["state"] is not None:
+            self.life.state, self.life.has_state = self.start["state"], True
+            self.life.state_version = self.start.get("stateVersion", 1)
+
+    @workflow.run
+    async def run(self, *args: Any) -> RawValue:
+        """Live until terminated."""
+        return await self.main()
+
+    # -- receiving --------------------------------------------------------------------------
+
+    def handle_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Take a signal."""
+        if name == "trigger":
+            self._triggered = True
+        else:
+            super().handle_signal(name, args)
+
+    def check_update(self, name: str, args: Sequence[RawValue]) -> None:
+        """Refuse what has the wrong shape."""
+        if name != "trigger":
+            super().check_update(name, args)
+
+    def resume(self) -> None:
+        """Go on with the next tick; those missed while paused are not made up for."""
+        if self.life.paused:
+            super().resume()
+            self._due = None
+
+    # -- ticks ------------------------------------------------------------------------------
+
+    async def live(self) -> bool:
+        """Run tick after tick."""
+        if not self._begun:
+            await self._begin()
+        while not self._over():
+            match await self._next():
+                case None if not self._over():
+                    return True
+                case None:
+                    pass
+                case "trigger":
+                    await self._run(self.now, deadline=self._due)
+                case "tick":
+                    await self._tick()
+        if self.ended is None:
+            self.ended = "terminated"
+            self.emit_terminated()
+        return False
+
+    def _over(self) -> bool:
+        return self.terminating or self.ended is not None
+
+    async def _begin(self) -> None:
+        self._begun = True
+        given = self.life.state if self.rules.include_state else None
+        self.emit("job.started", at=self.life.started_at, input=given)
+        if self.rules.spec["start_immediately"]:
+            self._due = self._anchor
+
+    async def _next(self) -> Literal["tick", "trigger"] | None:
+        """Wait for a tick or a trigger; None where the instance ends or continues as new."""
+        while not (self._over() or self._carry_now()):
+            if self._triggered:
+                self._triggered = False
+                return "trigger"
+            fire_at = (self._due or await self._plan(self.now)) + self._delay
+            if not self.life.paused and self.now >= fire_at:
+                return "tick"
+            await self._wait_for_tick(fire_at)
+        return None
+
+    async def _plan(self, after: datetime) -> datetime:
+        """Set when the next tick is due, and how long jitter delays it."""
+        rule = ScheduleRule.model_validate(self.rules.spec["schedule"])
+        if rule.every is not None:
+            self._due = _next_multiple(self._anchor, rule.every, after)
+        else:
+            request = NextDueRequest(rule=rule.model_dump(), after=after)
+            self._due = (await call(NEXT_DUE, request, NextDue, "when the next tick is due")).at
+        self._delay = timedelta(seconds=workflow.random().uniform(0, rule.jitter))
+        return self._due
+
+    async def _wait_for_tick(self, due: datetime) -> None:
+        paused = self.life.paused
+        await self.wait(
+            lambda: (
+                self._over()
+                or self._triggered
+                or self.life.paused != paused
+                or (self._carry_now() and not self._over())
+            ),
+            None if paused else due,
+            f"tick {self.ref.key}",
+        )
+
+    def _carry_now(self) -> bool:
+        return self.should_continue_as_new() and workflow.all_handlers_finished()
+
+    async def _tick(self) -> None:
+        due = self._due or self.now
+        following = await self._plan(max(due, self.now))
+        await self._run(due, deadline=following)
+        if following <= self.now:
+            # The run took longer than the interval: what it missed is skipped.
+            self._due = None
+
+    async def _run(self, due: datetime, deadline: datetime | None) -> None:
+        run = self.new_run(
+            "execute", {"due_at": due.isoformat()}, deadline=self._deadline(deadline)
+        )
+        outcome = await self.execute(run, f"due {due:%Y-%m-%d %H:%M:%S} UTC")
+        match outcome:
+            case runs.Succeeded(result):
+                self.life.state, self.life.has_state = result.state, True
+                self.life.state_version = result.state_version
+                if result.terminate:
+                    self.request_terminate(result.terminate_reason)
+            case runs.Failed():
+                self._exhausted(outcome)
+            case runs.Interrupted():
+                pass
+
+    def _deadline(self, following: datetime | None) -> datetime | None:
+        """By default a run is tried again until the next tick is due."""
+        retry = self.rules.retry
+        unlimited = retry.max_attempts is None and retry.max_duration is None
+        return following if unlimited else None
+
+    def _exhausted(self, failed: runs.Failed) -> None:
+        if self.terminating:
+            return
+        match self.rules.on_exhausted:
+            case "terminate":
+                self.fail(failed)
+            case "pause":
+                self.life.paused = "exhausted"
+            case "continue":
+                pass
+
+    # -- continue-as-new and answers ------------------------------------------------------------
+
+    def carry_extra(self) -> Detail:
+        """The schedule's place."""
+        return {
+            "anchor": self._anchor.isoformat(),
+            "due": self._due.isoformat() if self._due else None,
+            "delay": self._delay.total_seconds(),
+            "triggered": self._triggered,
+        }
+
+    def waiting_word(self) -> str:
+        """`scheduled` while it waits for a tick."""
+        return "scheduled"
+
+    def status(self) -> Detail:
+        """The answer to the query `status`."""
+        due = self._due + self._delay if self._due and not self.life.paused else None
+        if self.run_now is not None and self.run_now.retry_at is not None:
+            due = self.run_now.retry_at
+        shown = due.isoformat() if due and self.ended is None else None
+        return {**super().status(), "nextRunAt": shown}
+
+    def story(self) -> str:
+        """What the instance does, in a few words."""
+        if self.run_now is not None or self._due is None or self.life.paused:
+            return super().story()
+        return f"next run at {self._due:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _next_multiple(anchor: datetime, every: float, moment: datetime) -> datetime:
+    """The first `anchor + n * every` after `moment`: free of drift."""
+    passed = (moment - anchor).total_seconds()
+    return anchor + timedelta(seconds=every * (math.floor(passed / every + 1e-9) + 1))

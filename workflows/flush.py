@@ -1,0 +1,119 @@
+"""Gets tracking events out of an instance, without ever holding the instance up."""
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ParentClosePolicy
+
+from durable_jobs.protocol import (
+    DELIVERY_WORKFLOW,
+    FLUSH,
+    FLUSH_NOW,
+    Detail,
+    FlushRequest,
+    Verdicts,
+)
+from durable_jobs.tracking.outbox import Outbox
+from durable_jobs.wire import to_raw
+
+from .library import call_local, start_delivery, verdicts_of
+
+
+class Flusher:
+    """Delivers what stands in an outbox.
+
+    First by a local activity that waits at most 50 ms: one history event. Where that was not
+    enough, one regular activity with a long retry takes over while the instance goes on.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._task: asyncio.Task[None] | None = None
+        self._delivery: workflow.ActivityHandle[Any] | None = None
+        self._in_local = False
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to flush in the background."""
+        self._stopping = False
+        self._task = asyncio.create_task(self._loop())
+
+    async def _loop(self) -> None:
+        while True:
+            await workflow.wait_condition(lambda: self._outbox.ready)
+            if self._outbox.overflowing:
+                await self._hand_over(self._outbox.take(everything=True))
+                continue
+            left = await self._flush_now(self._outbox.take())
+            if self._stopping:
+                return
+            if left:
+                await self._deliver(left)
+
+    async def _flush_now(self, events: list[Detail]) -> list[Detail]:
+        self._in_local = True
+        verdicts = await call_local(FLUSH_NOW, FlushRequest(events=events), Verdicts)
+        self._in_local = False
+        if verdicts is None:
+            return events
+        self._outbox.settle(verdicts)
+        settled = verdicts.settled()
+        return [event for event in events if event["eventId"] not in settled]
+
+    async def _deliver(self, events: list[Detail]) -> None:
+        self._delivery = start_delivery(FLUSH, FlushRequest(events=events))
+        overflow = asyncio.create_task(
+            workflow.wait_condition(lambda: self._outbox.overflowing and self._outbox.ready)
+        )
+        await workflow.wait([self._delivery, overflow], return_when=asyncio.FIRST_COMPLETED)
+        overflow.cancel()
+        if self._delivery.done():
+            self._settle(self._delivery, events)
+        else:
+            self._delivery.cancel()
+            self._outbox.release(events)
+        self._delivery = None
+
+    def _settle(self, delivery: workflow.ActivityHandle[Any], events: list[Detail]) -> None:
+        try:
+            self._outbox.settle(verdicts_of(delivery.result()))
+        except (ActivityError, asyncio.CancelledError):
+            workflow.logger.warning("Delivery of tracking events ended early, trying again")
+        self._outbox.release(events)
+
+    async def finish(self) -> None:
+        """Leave the outbox empty: deliver the rest now, or hand it to a workflow of its own."""
+        known_slow = await self.stop()
+        events = self._outbox.take(everything=True)
+        if events and not known_slow:
+            events = await self._flush_now(events)
+        if events:
+            await self._hand_over(events)
+
+    async def stop(self) -> bool:
+        """Stop flushing; what is not settled stays in the outbox.
+
+        Returns whether a long delivery was under way, which means a collector in trouble.
+        """
+        self._stopping = True
+        await workflow.wait_condition(lambda: not self._in_local)
+        if self._task is not None:
+            self._task.cancel()
+        delivering = self._delivery is not None and not self._delivery.done()
+        if self._delivery is not None and delivering:
+            self._delivery.cancel()
+        return delivering
+
+    async def _hand_over(self, events: list[Detail]) -> None:
+        """Give events to a child that outlives this instance; returns once it exists."""
+        first = events[0]
+        await workflow.start_child_workflow(
+            DELIVERY_WORKFLOW,
+            to_raw(FlushRequest(events=events)),
+            id=f"tracking-delivery:{first['executionId']}:{first['sequence']}",
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            static_summary=f"Tracking events of {first['instanceId']}",
+        )
+        self._outbox.hand_over(events)

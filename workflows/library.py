@@ -1,0 +1,74 @@
+"""Calls the library's own small activities."""
+
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from durable_jobs.protocol import Verdicts
+from durable_jobs.wire import model_from_raw, to_raw
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+_ONCE = RetryPolicy(maximum_attempts=1)
+_FOR_EVER = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=30)
+)
+
+
+async def call_local(name: str, request: BaseModel, answer: type[_Answer]) -> _Answer | None:
+    """One local attempt, in the worker at hand; None where it failed there."""
+    try:
+        raw: Any = await workflow.execute_local_activity(
+            name,
+            to_raw(request),
+            result_type=RawValue,
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=_ONCE,
+        )
+    except ActivityError:
+        return None
+    return model_from_raw(answer, raw)
+
+
+async def call_anywhere(
+    name: str, request: BaseModel, answer: type[_Answer], summary: str
+) -> _Answer:
+    """Tried again, on any worker of the queue, until one answers."""
+    raw: Any = await workflow.execute_activity(
+        name,
+        to_raw(request),
+        result_type=RawValue,
+        start_to_close_timeout=timedelta(minutes=1),
+        retry_policy=_FOR_EVER,
+        summary=summary,
+    )
+    return model_from_raw(answer, raw)
+
+
+async def call(name: str, request: BaseModel, answer: type[_Answer], summary: str) -> _Answer:
+    """Locally where that works, else on any worker of the queue that can."""
+    found = await call_local(name, request, answer)
+    return found if found is not None else await call_anywhere(name, request, answer, summary)
+
+
+def start_delivery(name: str, request: BaseModel) -> workflow.ActivityHandle[Any]:
+    """A delivery of tracking events that goes on until all are settled, however long."""
+    return workflow.start_activity(
+        name,
+        to_raw(request),
+        result_type=RawValue,
+        start_to_close_timeout=timedelta(minutes=2),
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
+        ),
+        summary="deliver tracking events",
+    )
+
+
+def verdicts_of(raw: Any) -> Verdicts:
+    """The verdicts that a delivery returned."""
+    return model_from_raw(Verdicts, raw)

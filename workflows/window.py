@@ -1,0 +1,77 @@
+"""A debounce window: when it flushes, as data from history says."""
+
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from durable_jobs.protocol import Detail
+
+WIRE_REASONS = {
+    "timeout": "timeout",
+    "quiet": "timeout",
+    "max_events": "maxEvents",
+    "max_bytes": "maxEvents",
+    "manual": "manual",
+}
+"""`debounce.flushed` knows three reasons."""
+
+FLUSH_REASONS = {**WIRE_REASONS, "quiet": "quiet", "max_bytes": "maxBytes"}
+"""The finer ones, in the extra field `flushReason`."""
+
+
+class Rules(BaseModel):
+    """The flush rules of a job, in seconds and bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flush_after: float | None = None
+    quiet_for: float | None = None
+    max_events: int | None = None
+    max_bytes: int | None = None
+
+    @staticmethod
+    def of(spec: Detail) -> "Rules":
+        """The rules in a definition's options."""
+        return Rules.model_validate(spec)
+
+
+class Window(BaseModel):
+    """From an instance's first event to its flush."""
+
+    opened_at: datetime
+    last_at: datetime
+    received: int = 0
+    bytes: int = 0
+
+    def flush_at(self, rules: Rules) -> datetime | None:
+        """When time alone flushes it; None where only counts do."""
+        due = [
+            start + timedelta(seconds=seconds)
+            for start, seconds in (
+                (self.opened_at, rules.flush_after),
+                (self.last_at, rules.quiet_for),
+            )
+            if seconds is not None
+        ]
+        return min(due, default=None)
+
+    def first_flush_at(self, rules: Rules) -> datetime | None:
+        """The same as it was when the window opened."""
+        return Window(opened_at=self.opened_at, last_at=self.opened_at).flush_at(rules)
+
+    def full(self, rules: Rules) -> str | None:
+        """The count rule that holds, if one does."""
+        if rules.max_events is not None and self.received >= rules.max_events:
+            return "max_events"
+        if rules.max_bytes is not None and self.bytes >= rules.max_bytes:
+            return "max_bytes"
+        return None
+
+    def expired(self, rules: Rules, now: datetime) -> str | None:
+        """The time rule that holds, if one does."""
+        at = self.flush_at(rules)
+        if at is None or now < at:
+            return None
+        after = rules.flush_after
+        timed_out = after is not None and self.opened_at + timedelta(seconds=after) <= now
+        return "timeout" if timed_out else "quiet"
