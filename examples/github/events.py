@@ -129,10 +129,12 @@ def read_delivery(delivery_id: str, event: str, payload: Payload, at: datetime) 
 def _at(payload: Payload, *path: str) -> object:
     value: object = payload
     for name in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(name)
+        value = _field(value, name)
     return value
+
+
+def _field(value: object, name: str) -> object:
+    return cast("Payload", value).get(name) if isinstance(value, Mapping) else None
 
 
 def _text(value: object, limit: int = 160) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from durable_jobs import JobClient, TemporalUnreachable
+from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.worker import run_worker
 from examples.github.events import Check, Delivery
 from examples.github.feeder import FeedError, JobFeeder
@@ -163,11 +165,6 @@ async def _status(status: Callable[[], Awaitable[object]], wanted: str) -> bool:
     return getattr(await status(), "status", None) == wanted
 
 
-async def _nobody() -> JobClient:
-    client = await Client.connect("127.0.0.1:1", lazy=True)
-    return JobClient(client, task_queue="nobody")
-
-
 async def test_the_receiver_asks_for_another_try_while_temporal_is_away(tmp_path: Path) -> None:
     options = Settings(webhook_secret=SecretStr(SECRET))
     body = b'{"repository": {"full_name": "octocat/hello"}}'
@@ -176,13 +173,28 @@ async def test_the_receiver_asks_for_another_try_while_temporal_is_away(tmp_path
         "X-GitHub-Delivery": "d-1",
         "X-Hub-Signature-256": sign(SECRET.encode(), body),
     }
-    with Store(tmp_path / "github.db") as store:
-        app = create_app(store, JobFeeder(_nobody, within=1), options)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://receiver") as client:
-            response = await client.post("/webhooks/github", content=body, headers=headers)
-        assert (response.status_code, response.headers["Retry-After"]) == (503, "30")
-        assert not store.seen("d-1")
+    async with EmbeddedServer(ui=False) as server:
+        jobs = JobClient(await Client.connect(server.target))
+
+        async def connect() -> JobClient:
+            return jobs
+
+        with Store(tmp_path / "github.db") as store:
+            app = create_app(store, JobFeeder(connect, within=1), options)
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://receiver") as client:
+                await server.kill()
+                response = await client.post("/webhooks/github", content=body, headers=headers)
+                assert (response.status_code, response.headers["Retry-After"]) == (503, "30")
+                assert not store.seen("d-1")
+                await server.restart()
+                again = partial(client.post, "/webhooks/github", content=body, headers=headers)
+                await eventually(lambda: _taken(again))
+                assert store.seen("d-1")
+
+
+async def _taken(post: Callable[[], Awaitable[httpx.Response]]) -> bool:
+    return (await post()).status_code == 202
 
 
 async def test_a_feeder_that_could_not_connect_tries_again(jobs: JobClient, queue: str) -> None:

@@ -21,6 +21,8 @@ class Expected:
     ids: frozenset[str]
     repositories: frozenset[str]
     threads: frozenset[str]
+    in_threads: int
+    """Deliveries that belong to a thread."""
 
     @classmethod
     def of(cls, deliveries: Sequence[Delivery]) -> "Expected":
@@ -29,6 +31,7 @@ class Expected:
             frozenset(d.id for d in deliveries),
             frozenset(d.repository for d in deliveries if d.repository),
             frozenset(d.thread for d in deliveries if d.thread),
+            sum(d.thread is not None for d in deliveries),
         )
 
 
@@ -84,6 +87,9 @@ def _tracking(store: Store, ledger: Ledger, expected: Expected) -> Iterator[str]
         yield f"tracking events that cannot be read: {ledger.invalid[0]}"
     if (flushed := ledger.flushed[RepoDigest.name]) != len(expected.ids):
         yield f"tracking tells of {flushed} deliveries flushed, not {len(expected.ids)}"
+    handled = ledger.handled[Thread.name, "on_event"]
+    if handled != expected.in_threads:
+        yield f"tracking tells of {handled} events in threads, not {expected.in_threads}"
     ended = sum(note.what == "ended" for note in store.notes(1000))
     told = ledger.by_job[Thread.name, "job.terminated"]
     if told != ended:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from durable_jobs.tracking import DebounceFlushed, JobEvent, parse_event
+from durable_jobs.tracking import DebounceFlushed, JobEvent, JobExecuted, parse_event
 
 
 class Ledger:
@@ -25,6 +25,8 @@ class Ledger:
         """Counts by job name and type."""
         self.flushed: Counter[str] = Counter()
         """Events in flushed windows, by job name."""
+        self.handled: Counter[tuple[str, str]] = Counter()
+        """Runs that succeeded, by job name and handler."""
         self.invalid: list[str] = []
         self.repeats = 0
         self._ids: set[str] = set()
@@ -41,6 +43,8 @@ class Ledger:
         self.by_job[event.job_name, event.type] += 1
         if isinstance(event, DebounceFlushed):
             self.flushed[event.job_name] += event.event_count
+        if isinstance(event, JobExecuted):
+            self.handled[event.job_name, event.handler or ""] += 1
 
     @property
     def executions(self) -> int:

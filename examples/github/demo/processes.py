@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 _OWN = ("TEMPORAL_", "DURABLE_JOBS_", "GITHUB_JOBS_")
 # A worker gives running attempts 10 s, then 5 s to take notice.
 _GRACE = 20.0
+_TAIL = 15
 
 
 class Child:
@@ -26,10 +27,14 @@ class Child:
         self._process = process
 
     def check(self) -> None:
-        """Raise `DemoError` with the end of its output if the process has ended."""
+        """Raise `DemoError` if the process has ended."""
         if (code := self._process.returncode) is not None:
-            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-            raise DemoError(f"the {self.name} ended with exit code {code}:\n{tail}")
+            raise DemoError(f"the {self.name} ended with exit code {code}")
+
+    def tail(self) -> str:
+        """Give the end of its output."""
+        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL:]
+        return "\n".join([f"--- {self.name}", *lines])
 
     async def stop(self) -> None:
         """Ask the process to end; kill it if it does not in time."""

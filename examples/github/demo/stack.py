@@ -62,7 +62,7 @@ async def everything(report: Report, *, fixed_ports: bool) -> AsyncGenerator[Sta
         at = _port("collector", fixed_ports)
         collector = await stack.enter_async_context(collecting(ledger, at))
         environment, receiver = _environment(folder, server, collector, fixed_ports)
-        children = await _children(stack, folder, environment)
+        children = await stack.enter_async_context(_children(folder, environment))
         store = stack.enter_context(Store(folder / "github.db"))
         await _answers(receiver, children)
         report.step(f"receiver at {receiver}, collector at {collector}, worker started")
@@ -112,21 +112,24 @@ def _environment(
     return environment, f"http://127.0.0.1:{port}"
 
 
+@asynccontextmanager
 async def _children(
-    stack: AsyncExitStack, folder: Path, environment: dict[str, str]
-) -> tuple[Child, ...]:
+    folder: Path, environment: dict[str, str]
+) -> AsyncGenerator[tuple[Child, ...], None]:
     commands = {
         "worker": ["worker.py", "--jobs", "examples.github.jobs:jobs"],
         "receiver": ["-m", "examples.github.receiver"],
     }
-    return tuple(
-        [
-            await stack.enter_async_context(
-                running(name, command, environment, folder / f"{name}.log")
-            )
-            for name, command in commands.items()
-        ]
-    )
+    children: list[Child] = []
+    async with AsyncExitStack() as stack:
+        for name, command in commands.items():
+            child = running(name, command, environment, folder / f"{name}.log")
+            children.append(await stack.enter_async_context(child))
+        try:
+            yield tuple(children)
+        except DemoError as error:
+            # Their logs go with the folder.
+            raise DemoError("\n".join([str(error), *(c.tail() for c in children)])) from error
 
 
 async def _answers(receiver: str, children: tuple[Child, ...], within: float = 30.0) -> None:
