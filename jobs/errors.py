@@ -20,7 +20,7 @@ class InvalidEvent(JobsError):
 
 
 class InvalidState(JobsError):
-    """A start state does not fit the job's state type. Says where it is wrong, never its content."""
+    """A state does not fit the job's state type. Says where it is wrong, never its content."""
 
 
 class PayloadTooLarge(JobsError):

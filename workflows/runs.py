@@ -7,7 +7,8 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from durable_jobs.protocol import (
     FAILED_ERROR,
@@ -164,7 +165,7 @@ def _failure(run: Run, error: ActivityError, now: datetime) -> Outcome:
 def _lost(run: Run, error: ActivityError, now: datetime) -> Report:
     """The report of a last attempt that could not make one itself."""
     cause = error.cause
-    timed_out = isinstance(cause, TimeoutError)
+    timed_out = isinstance(cause, TemporalTimeoutError)
     message = "the attempt was lost with its worker or timed out" if timed_out else str(cause)
     return Report(
         run_key=run.key,

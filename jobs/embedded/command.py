@@ -15,6 +15,8 @@ from .ports import LOOPBACK
 _DYNAMIC_CONFIG = {
     "history.transferProcessorMaxPollRPS": "2000",
     "history.workflowIdReuseMinimalInterval": '"0s"',
+    # By default the timer queue may look ahead by 1 s, and a shorter timer then takes that second.
+    "history.timerProcessorMaxTimeShift": '"1ms"',
 }
 _PRAGMAS = {"journal_mode": "wal", "synchronous": "normal"}
 

@@ -68,8 +68,8 @@ def instance_id_of(job: type[Job], key: str) -> str:
     instance_id = f"{job.job_type}:{job.name}:{key}"
     if len(instance_id) > MAX_INSTANCE_ID:
         raise InvalidKey(
-            f"{job.name}: the key has {len(key)} characters, which makes the instance ID "
-            f"{len(instance_id)} long; at most {MAX_INSTANCE_ID}. Use a shorter key, or a hash of it."
+            f"{job.name}: the key makes the instance ID {len(instance_id)} characters long; "
+            f"at most {MAX_INSTANCE_ID}. Use a shorter key, or a hash of it."
         )
     return instance_id
 
