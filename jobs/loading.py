@@ -54,10 +54,9 @@ async def opened(*sources: JobsSource) -> AsyncGenerator[list[Job]]:
 
 
 async def _open(source: JobsSource, stack: AsyncExitStack) -> list[Job]:
-    value: Any = source
     # A context manager made by a decorator can be called too, but that means another thing.
-    if callable(value) and not isinstance(value, type | AbstractAsyncContextManager):
-        value = value()
+    called = callable(source) and not isinstance(source, type | AbstractAsyncContextManager)
+    value: Any = cast("Callable[[], Any]", source)() if called else source
     if inspect.isawaitable(value):
         value = await value
     if isinstance(value, AbstractAsyncContextManager):

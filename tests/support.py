@@ -107,6 +107,12 @@ class Python:
         return self._process.pid
 
     @property
+    def megabytes(self) -> float:
+        """The memory it holds now."""
+        command = ["ps", "-o", "rss=", "-p", str(self.pid)]
+        return int(subprocess.check_output(command, text=True)) / 1000
+
+    @property
     def text(self) -> str:
         """All output so far."""
         return "\n".join(self.output)
