@@ -21,7 +21,8 @@ from durable_jobs.protocol import Detail, EventIn
 from durable_jobs.registry import Registry
 from durable_jobs.wire import JSON, to_raw
 
-from .base import KEPT_REJECTIONS, JobWorkflow
+from .base import JobWorkflow
+from .instance import KEPT_REJECTIONS
 
 
 class AnswersInterceptor(Interceptor):

@@ -41,7 +41,7 @@ class ContinuousWorkflow(JobWorkflow):
         """Live until terminated."""
         return await self.main()
 
-    # -- receiving --------------------------------------------------------------------------
+    # -- receiving
 
     def handle_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Take a signal."""
@@ -61,7 +61,7 @@ class ContinuousWorkflow(JobWorkflow):
             super().resume()
             self._due = None
 
-    # -- ticks ------------------------------------------------------------------------------
+    # -- ticks
 
     async def live(self) -> bool:
         """Run tick after tick."""
@@ -146,8 +146,7 @@ class ContinuousWorkflow(JobWorkflow):
         outcome = await self.execute(run, f"due {due:%Y-%m-%d %H:%M:%S} UTC")
         match outcome:
             case runs.Succeeded(result):
-                self.life.state, self.life.has_state = result.state, True
-                self.life.state_version = result.state_version
+                self.keep_state(result)
                 if result.terminate:
                     self.request_terminate(result.terminate_reason)
             case runs.Failed():
@@ -172,7 +171,7 @@ class ContinuousWorkflow(JobWorkflow):
             case "continue":
                 pass
 
-    # -- continue-as-new and answers ------------------------------------------------------------
+    # -- continue-as-new and answers
 
     def carry_extra(self) -> Detail:
         """The schedule's place."""

@@ -4,53 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
-from durable_jobs.protocol import (
-    FOLD,
-    Detail,
-    EventIn,
-    Folded,
-    FoldRequest,
-    JobType,
-    RunResult,
-)
+from durable_jobs.protocol import FOLD, Detail, EventIn, Folded, JobType, RunResult
 from durable_jobs.tracking.ids import iso_ms
-from durable_jobs.wire import JSON, size
+from durable_jobs.wire import JSON
 
 from . import runs
 from .base import JobWorkflow
+from .gathered import Gathered
 from .inputs import BadInput, read_events, read_one_event
 from .library import call
-from .window import FLUSH_REASONS, WIRE_REASONS, Rules, Window
-
-FOLD_EVENTS = 2_000
-FOLD_BYTES = 256 * 1024
-
-
-class Gathered(BaseModel):
-    """What waits for a flush, as it travels with continue-as-new."""
-
-    window: Window | None = None
-    events: list[EventIn] = Field(default_factory=list)
-    base: JSON = None
-    """The state that events were folded into ahead."""
-
-    has_base: bool = False
-    base_version: int = 1
-    folded: int = 0
-    """Events in `base`."""
-
-    ids: list[str] = Field(default_factory=list)
-    """Event ids seen in this window."""
-
-    @property
-    def count(self) -> int:
-        """Events that wait, judged or not."""
-        return len(self.events) + self.folded
+from .window import FLUSH_REASONS, WIRE_REASONS, Rules
 
 
 @workflow.defn(name="DebounceJob", sandboxed=False)
@@ -64,20 +31,18 @@ class DebounceWorkflow(JobWorkflow):
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
         self._waiting = Gathered.model_validate(extra.get("waiting", {}))
-        self._ids = set(self._waiting.ids)
-        self._bytes = sum(size(event.data) for event in self._waiting.events)
         self._in_flight = Gathered()
         self._touched = bool(extra)
-        self._flush_asked = bool(extra.get("flush_asked", False))
+        """Whether anyone asked anything yet; an instance started bare waits for that."""
+
         self._cleared: int | None = extra.get("cleared")
-        self._announced = self._waiting.window is not None and bool(extra.get("announced"))
 
     @workflow.run
     async def run(self, *args: Any) -> RawValue:
         """Live until a window was flushed and nothing waits."""
         return await self.main()
 
-    # -- receiving ------------------------------------------------------------------------
+    # -- receiving
 
     def handle_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Take a signal."""
@@ -88,8 +53,8 @@ class DebounceWorkflow(JobWorkflow):
                 for event in read_events(args):
                     self._add(event)
             case "flush":
-                self._flush_asked = self._waiting.window is not None
                 self._touched = True
+                self._waiting.flush_asked = self._waiting.window is not None
             case "clear":
                 self._clear()
             case _:
@@ -117,95 +82,66 @@ class DebounceWorkflow(JobWorkflow):
         """Answer an update."""
         match name:
             case "add":
-                event = read_one_event(args)
-                await self._judge_first(event)
-                return self._receipt(self._add(event))
+                return await self._add_judged([read_one_event(args)])
             case "add_batch":
-                return await self._add_batch(read_events(args))
+                return await self._add_judged(read_events(args))
             case "clear":
                 return {"discardedEvents": self._clear()}
             case _:
                 return await super().handle_update(name, args)
 
-    async def _judge_first(self, event: EventIn) -> None:
+    async def _add_judged(self, events: list[EventIn]) -> JSON:
+        """Take all of an update's events, or none."""
         try:
-            await self.judge(event)
+            for event in events:
+                await self.judge(event)
         finally:
-            self._touched = True
-
-    async def _add_batch(self, events: list[EventIn]) -> JSON:
-        for event in events:
-            await self._judge_first(event)
-        created = [self._add(event) for event in events]
-        return self._receipt(created[0] if len(events) == 1 else any(created))
-
-    def _receipt(self, outcome: bool | None) -> JSON:
-        """`outcome`: True created the instance, False joined it, None was a duplicate."""
-        window = self._waiting.window
-        at = window.flush_at(self._rules) if window and self.options else None
+            created, self._touched = not self._touched, True
+        taken = [self._add(event) for event in events]
+        at = self._waiting.flush_at(self._windows) if self.options else None
         return {
-            "created": outcome is True,
+            "created": created,
             "eventCount": self._waiting.count,
             "willFlushAt": iso_ms(at) if at else None,
-            "duplicate": outcome is None,
+            "duplicate": not any(taken),
         }
 
-    def _add(self, event: EventIn) -> bool | None:
-        if event.id is not None:
-            if event.id in self._ids:
-                return None
-            self._ids.add(event.id)
-            self._waiting.ids.append(event.id)
-        created = not self._touched
-        window = self._open()
-        length = size(event.data)
-        window.last_at = self.now
-        window.received += 1
-        window.bytes += length
-        self._bytes += length
-        self._waiting.events.append(event)
-        return created
+    def _add(self, event: EventIn) -> bool:
+        if not self._waiting.add(event, self.now):
+            return False
+        self._open()
+        return True
 
-    def _open(self) -> Window:
+    def _open(self) -> None:
         self._touched = True
-        if self._waiting.window is None:
-            now = self.now
-            self._waiting.window = Window(opened_at=now, last_at=now)
-            self._announced = False
-            self._announce()
-        return self._waiting.window
-
-    def _announce(self) -> None:
-        """Emit `debounce.started`, which needs the options: at once, or when they are known."""
-        window = self._waiting.window
-        if window is None or self._announced or self.options is None or self.terminating:
-            return
-        self._announced = True
-        at = window.first_flush_at(self._rules)
-        self.emit("debounce.started", at=window.opened_at, flushAt=iso_ms(at) if at else None)
+        self._waiting.open(self.now)
+        self._announce()
 
     def on_described(self) -> None:
         """Announce a window that opened before the options were known."""
         self._announce()
 
-    def _clear(self) -> int:
-        count = self._waiting.count
-        self._drop()
-        self._cleared = (self._cleared or 0) + count
-        self.life.paused = None
-        self._touched = True
-        return count
+    def _announce(self) -> None:
+        """Emit `debounce.started`, which needs the options: at once, or when they are known."""
+        window = self._waiting.window
+        early = self.options is None or self.terminating
+        if window is None or early or self._waiting.announced:
+            return
+        self._waiting.announced = True
+        at = window.first_flush_at(self._windows)
+        self.emit("debounce.started", at=window.opened_at, flushAt=iso_ms(at) if at else None)
 
-    def _drop(self) -> None:
-        self._waiting = Gathered()
-        self._ids = set()
-        self._bytes = 0
-        self._flush_asked = False
+    def _clear(self) -> int:
+        self._touched = True
+        self.life.paused = None
+        count = self.discard_waiting()
+        self._cleared = (self._cleared or 0) + count
+        return count
 
     def discard_waiting(self) -> int:
         """Drop what waits; what is being flushed is counted when its run gives up."""
         count = self._waiting.count
-        self._drop()
+        self._waiting = Gathered()
         return count
 
     def resume(self) -> None:
@@ -213,74 +149,25 @@ class DebounceWorkflow(JobWorkflow):
         super().resume()
         self._touched = True
 
-    # -- the windows ------------------------------------------------------------------------
+    # -- the windows
 
     @property
-    def _rules(self) -> Rules:
+    def _windows(self) -> Rules:
         return Rules.of(self.rules.spec)
 
     async def live(self) -> bool:
         """Flush window after window until nothing waits."""
-        while True:
+        while not self._over():
             reason = await self._gather()
             if reason is not None and not self.terminating:
                 await self._flush(reason)
             elif not self._over():
                 return True
-            if self._over():
-                self._finish()
-                return False
+        self._finish()
+        return False
 
     def _over(self) -> bool:
         return self.ended is not None or self.terminating or self._nothing_left()
-
-    def _finish(self) -> None:
-        if self.ended is not None:
-            return
-        if self._cleared is not None and not self.terminating:
-            self.terminate_reason = "cleared"
-            self.terminating = True
-            self.discarded = self._cleared
-        self.ended = "terminated" if self.terminating else "completed"
-        if self.terminating:
-            self.emit_terminated()
-
-    async def _gather(self) -> str | None:
-        """Wait for the window to be due; None where there is nothing to flush."""
-        while not self._stop_gathering():
-            reason = self._due()
-            if reason is not None:
-                return reason
-            if self._too_much():
-                await self._fold_ahead()
-            else:
-                await self._wait_for_change()
-        return None
-
-    async def _wait_for_change(self) -> None:
-        before = self._shape()
-        await self.wait(
-            lambda: (
-                self._stop_gathering()
-                or self._due(by_time=False) is not None
-                or self._shape() != before
-                or self._too_much()
-            ),
-            self._flush_at(),
-            f"flush {self.ref.key}",
-        )
-
-    def _shape(self) -> tuple[bool, str | None]:
-        return self._waiting.window is None, self.life.paused
-
-    def _flush_at(self) -> datetime | None:
-        window = self._waiting.window
-        if window is None or self.life.paused or self.options is None:
-            return None
-        return window.flush_at(self._rules)
-
-    def _stop_gathering(self) -> bool:
-        return self._over() or self._carry_now()
 
     def _nothing_left(self) -> bool:
         return (
@@ -290,65 +177,86 @@ class DebounceWorkflow(JobWorkflow):
             and workflow.all_handlers_finished()
         )
 
+    def _finish(self) -> None:
+        if self.ended is not None:
+            return
+        if self._cleared is not None and not self.terminating:
+            self.terminating, self.terminate_reason = True, "cleared"
+            self.discarded += self._cleared
+        self.ended = "terminated" if self.terminating else "completed"
+        if self.terminating:
+            self.emit_terminated()
+
+    async def _gather(self) -> str | None:
+        """Wait for the window to be due; None where there is nothing to flush."""
+        while not (self._over() or self._carry_now()):
+            reason = self._due()
+            if reason is not None:
+                return reason
+            if self._waiting.too_much:
+                await self._fold_ahead()
+            else:
+                await self._wait_for_change()
+        return None
+
     def _carry_now(self) -> bool:
         return self.should_continue_as_new() and workflow.all_handlers_finished()
 
-    def _due(self, *, by_time: bool = True) -> str | None:
+    def _due(self) -> str | None:
+        paused = self.life.paused is not None
         window = self._waiting.window
-        if window is None:
-            return None
-        if self._flush_asked:
-            return "manual"
-        if self.life.paused:
-            return None
-        return window.full(self._rules) or (
-            window.expired(self._rules, self.now) if by_time else None
+        reason = self._waiting.due(self._windows, paused=paused)
+        if reason is None and window is not None and not paused:
+            return window.expired(self._windows, self.now)
+        return reason
+
+    async def _wait_for_change(self) -> None:
+        rules = self._windows
+        before = self._waiting.window is None, self.life.paused
+        paused = self.life.paused is not None
+        await self.wait(
+            lambda: (
+                self._over()
+                or self._carry_now()
+                or self._waiting.due(rules, paused=paused) is not None
+                or (self._waiting.window is None, self.life.paused) != before
+                or self._waiting.too_much
+            ),
+            self._flush_at(),
+            f"flush {self.ref.key}",
         )
 
-    def _too_much(self) -> bool:
-        return len(self._waiting.events) > FOLD_EVENTS or self._bytes > FOLD_BYTES
+    def _flush_at(self) -> datetime | None:
+        if self.life.paused or self.options is None:
+            return None
+        return self._waiting.flush_at(self._windows)
 
     async def _fold_ahead(self) -> None:
-        """Reduce waiting events into a state, so that what the instance carries stays small."""
         waiting = self._waiting
-        chunk = waiting.events[:FOLD_EVENTS]
-        request = FoldRequest(
-            **self.ref.model_dump(),
-            events=chunk,
-            state=waiting.base,
-            has_state=waiting.has_base,
-            state_version=waiting.base_version,
-        )
+        request = waiting.fold_request(self.ref)
+        count = len(request.events)
         try:
-            folded = await call(FOLD, request, Folded, f"fold {len(chunk)} events ahead")
+            folded = await call(FOLD, request, Folded, f"fold {count} events ahead")
         except ActivityError as error:
             # The run that follows fails the same way and says so, with the events kept.
             self.life.last_error = str(error.cause or error)
-            self._flush_asked = True
+            waiting.flush_asked = True
             return
-        if waiting is self._waiting:
-            self._apply_fold(waiting, chunk, folded)
-
-    def _apply_fold(self, waiting: Gathered, chunk: list[EventIn], folded: Folded) -> None:
+        if waiting is not self._waiting:
+            return
         for item in folded.rejected:
-            self.reject(item.reason, chunk[item.index].id)
-        waiting.base, waiting.has_base = folded.state, folded.has_state
-        waiting.base_version = folded.state_version
-        waiting.folded += len(chunk) - len(folded.rejected)
-        waiting.events = waiting.events[len(chunk) :]
-        self._bytes = sum(size(event.data) for event in waiting.events)
+            self.reject(item.reason, request.events[item.index].id)
+        waiting.apply_fold(count, folded)
 
-    # -- a flush ------------------------------------------------------------------------------
+    # -- a flush
 
     async def _flush(self, reason: str) -> None:
-        batch = self._waiting
-        self._drop()
+        batch, self._waiting = self._waiting, Gathered()
         self._in_flight = batch
         opened_at = batch.window.opened_at if batch.window else self.now
         took = self.now - opened_at
-        outcome = await self.execute(
-            self._run_of(batch, reason, opened_at), f"{batch.count} events, {reason}"
-        )
+        summary = f"{batch.count} events, {reason}"
+        outcome = await self.execute(self._run_of(batch, reason, opened_at), summary)
         self._in_flight = Gathered()
         match outcome:
             case runs.Succeeded(result):
@@ -359,15 +267,13 @@ class DebounceWorkflow(JobWorkflow):
                 self.discarded += batch.count
 
     def _run_of(self, batch: Gathered, reason: str, opened_at: datetime) -> runs.Run:
-        run = self.new_run(
-            "execute",
-            {
-                "events": [event.model_dump() for event in batch.events],
-                "folded": batch.folded,
-                "flush_reason": reason,
-                "opened_at": opened_at.isoformat(),
-            },
-        )
+        detail: Detail = {
+            "events": [event.model_dump() for event in batch.events],
+            "folded": batch.folded,
+            "flush_reason": reason,
+            "opened_at": opened_at.isoformat(),
+        }
+        run = self.new_run("execute", detail)
         run.state, run.has_state = batch.base, batch.has_base
         run.state_version = batch.base_version
         return run
@@ -376,8 +282,7 @@ class DebounceWorkflow(JobWorkflow):
         for item in result.detail["rejected"]:
             self.reject(item["reason"], batch.events[item["index"]].id)
         if result.ran:
-            self.life.state, self.life.has_state = result.state, True
-            self.life.state_version = result.state_version
+            self.keep_state(result)
         self.emit(
             "debounce.flushed",
             eventCount=result.detail["count"],
@@ -399,44 +304,23 @@ class DebounceWorkflow(JobWorkflow):
                 self.discarded += batch.count + self.discard_waiting()
                 self.fail(failed)
             case "pause":
-                self._put_back(batch, keep_window=True)
+                self._waiting = batch.before(self._waiting, keep_window=True)
                 self.life.paused = "exhausted"
             case "continue":
-                self._put_back(batch, keep_window=False)
+                self._waiting = batch.before(self._waiting, keep_window=False)
+                self._open()
 
-    def _put_back(self, batch: Gathered, *, keep_window: bool) -> None:
-        """Events of a failed flush stand before those that came meanwhile."""
-        newer = self._waiting
-        self._waiting = batch.model_copy(
-            update={
-                "events": [*batch.events, *newer.events],
-                "ids": [*batch.ids, *newer.ids],
-                "window": newer.window or (batch.window if keep_window else None),
-            }
-        )
-        self._ids = set(self._waiting.ids)
-        self._bytes = sum(size(event.data) for event in self._waiting.events)
-        # Of the failed events only their time counts: a full window would run again at once.
-        self._open()
-
-    # -- continue-as-new ------------------------------------------------------------------------
+    # -- continue-as-new and answers
 
     def carry_extra(self) -> Detail:
-        """What waits, and what was asked for."""
-        return {
-            "waiting": self._waiting.model_dump(mode="json"),
-            "flush_asked": self._flush_asked,
-            "cleared": self._cleared,
-            "announced": self._announced,
-        }
+        """What waits, and what was cleared."""
+        return {"waiting": self._waiting.model_dump(mode="json"), "cleared": self._cleared}
 
     def fresh_extra(self) -> Detail | None:
         """Events that came while the life ended."""
         if self._waiting.window is None:
             return None
         return {"waiting": self._waiting.model_dump(mode="json")}
-
-    # -- answers ----------------------------------------------------------------------------------
 
     def waiting_word(self) -> str:
         """`debouncing` while a window is open."""
@@ -452,14 +336,7 @@ class DebounceWorkflow(JobWorkflow):
     def state_answer(self) -> Detail:
         """The state and events from which a worker folds the answer to the query `state`."""
         gathered = self._waiting if self._waiting.window else self._in_flight
-        if gathered.window is None:
-            return super().state_answer()
-        return {
-            "state": gathered.base,
-            "has_state": gathered.has_base,
-            "state_version": gathered.base_version,
-            "events": [event.model_dump() for event in gathered.events],
-        }
+        return gathered.answer() if gathered.window else super().state_answer()
 
     def story(self) -> str:
         """What the instance does, in a few words."""

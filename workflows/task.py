@@ -41,7 +41,7 @@ class TaskWorkflow(JobWorkflow):
         """Live until terminated."""
         return await self.main()
 
-    # -- receiving ----------------------------------------------------------------------------
+    # -- receiving
 
     def handle_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Take a signal."""
@@ -117,7 +117,7 @@ class TaskWorkflow(JobWorkflow):
         self._queue.events.clear()
         return count
 
-    # -- the life -----------------------------------------------------------------------------
+    # -- the life
 
     async def live(self) -> bool:
         """Handle events, alarms and idleness, one at a time."""
@@ -229,8 +229,7 @@ class TaskWorkflow(JobWorkflow):
         if not result.ran:
             self._rejected(event, result.detail["rejected"])
             return
-        self.life.state, self.life.has_state = result.state, True
-        self.life.state_version = result.state_version
+        self.keep_state(result)
         if "scheduled_at" in result.detail:
             self._set_alarm(result.detail["scheduled_at"], step)
         if event is not None:
@@ -311,7 +310,7 @@ class TaskWorkflow(JobWorkflow):
                     self._queue.set_aside(event, report.message, report.attempt, self.now)
                     self._reply(event, {"error": report.message})
 
-    # -- continue-as-new and answers ------------------------------------------------------------
+    # -- continue-as-new and answers
 
     def carry_extra(self) -> Detail:
         """The queue, with the alarm and what else the entity is."""

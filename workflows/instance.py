@@ -1,0 +1,226 @@
+"""One instance: what it is, how far it got, what it says of itself."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+from temporalio import workflow
+
+from durable_jobs.protocol import Detail, JobType, Options
+from durable_jobs.tracking.outbox import Outbox, OutboxCarry
+from durable_jobs.wire import JSON
+
+from .inputs import BadInput, job_ref, read_start
+
+MAX_HISTORY_EVENTS = 4_000
+KEPT_REJECTIONS = 20
+
+
+class Life(BaseModel):
+    """What every instance carries from one run of its workflow to the next."""
+
+    started_at: datetime
+    run_count: int = 0
+    paused: str | None = None
+    """Why: `user` or `exhausted`."""
+
+    rejected: int = 0
+    rejections: list[Detail] = Field(default_factory=list[Detail])
+    last_error: str | None = None
+    state: JSON = None
+    has_state: bool = False
+    state_version: int = 1
+
+
+class Carry(BaseModel):
+    """The input that only continue-as-new gives."""
+
+    options: Options | None = None
+    outbox: OutboxCarry
+    life: Life | None = None
+    """None: the last life ended, a fresh one begins."""
+
+    extra: Detail = Field(default_factory=dict)
+
+
+class Ended(BaseModel):
+    """How a life ended, as its workflow's result."""
+
+    status: str
+    reason: str | None = None
+    runCount: int  # noqa: N815 - a name on the wire
+    discardedEvents: int = 0  # noqa: N815
+
+
+class Instance:
+    """The data of an instance and how it is shown. Decides nothing."""
+
+    job_type: ClassVar[JobType]
+
+    def __init__(self, *args: Any) -> None:
+        self.problem: str | None = None
+        """What is wrong with the start argument, if anything is."""
+
+        self.now = workflow.now()
+        """The time of the last signal, update, timer or activity.
+
+        The time after a local activity is another on replay (SDK 1.35), so nothing may rest on it.
+        """
+
+        self.history_is_long = False
+        try:
+            start = read_start(args, self.job_type, workflow.info().workflow_id)
+        except BadInput as error:
+            self.problem = str(error)
+            start = {"job": "?", "key": "?"}
+        self.start = start
+        self.ref = job_ref(start, self.job_type)
+        self.carried = Carry.model_validate(start["carry"]) if "carry" in start else None
+        self.life = self._first_life()
+        self.outbox = Outbox(self.ref, workflow.info().workflow_id, self._first_outbox())
+        self.options: Options | None = None
+        self.terminating = False
+        self.terminate_reason: str | None = None
+        self.discarded = 0
+        self.ended: str | None = None
+        """`completed`, `terminated` or `failed`, once the life is over."""
+
+        self.adopt(self.carried.options if self.carried else None)
+        workflow.register_random_seed_callback(self._on_reset)
+
+    def _first_life(self) -> Life:
+        if self.carried is not None and self.carried.life is not None:
+            return self.carried.life
+        return Life(started_at=self.now)
+
+    def _first_outbox(self) -> OutboxCarry:
+        if self.carried is not None:
+            return self.carried.outbox
+        return OutboxCarry(execution_id=workflow.info().first_execution_run_id)
+
+    def _on_reset(self, seed: int) -> None:
+        # A reset keeps the first run ID, but what follows it is another execution.
+        self.outbox.restart(workflow.info().run_id)
+
+    def touch(self) -> None:
+        """Note the time and the history's length; only right after one of those that set `now`."""
+        info = workflow.info()
+        self.now = workflow.now()
+        self.history_is_long = (
+            info.is_continue_as_new_suggested()
+            or info.get_current_history_length() > MAX_HISTORY_EVENTS
+        )
+
+    def adopt(self, options: Options | None) -> None:
+        """Take over options, as recorded in history."""
+        if options is not None:
+            self.options = options
+            self.outbox.identity = options.tracking
+
+    @property
+    def rules(self) -> Options:
+        """The options, once known."""
+        if self.options is None:
+            raise RuntimeError("options are not known yet")
+        return self.options
+
+    async def wait(
+        self, condition: Callable[[], bool], until: datetime | None = None, what: str = ""
+    ) -> None:
+        """Wait for a condition, or a time; `what` names the timer in the Temporal UI."""
+        self.show()
+        if until is None:
+            await workflow.wait_condition(condition)
+            return
+        left = (until - workflow.now()).total_seconds()
+        try:
+            await workflow.wait_condition(
+                condition, timeout=max(left, 0.001), timeout_summary=what or None
+            )
+        except TimeoutError:
+            self.touch()
+
+    def emit(self, kind: str, at: datetime | None = None, **fields: JSON) -> None:
+        """Add an event of the workflow's own to the outbox."""
+        self.outbox.emit(kind, None, at or self.now, fields)
+
+    def emit_terminated(self) -> None:
+        """Say that the life ended, and what was dropped."""
+        self.emit(
+            "job.terminated",
+            reason=self.terminate_reason,
+            runCount=self.life.run_count,
+            discardedEvents=self.discarded,
+        )
+
+    def result(self) -> Ended:
+        """The workflow's result."""
+        return Ended(
+            status=self.ended or "completed",
+            reason=self.terminate_reason,
+            runCount=self.life.run_count,
+            discardedEvents=self.discarded,
+        )
+
+    def reject(self, reason: str, event_id: str | None = None) -> None:
+        """Count an event that was not taken, and keep why."""
+        self.life.rejected += 1
+        entry: Detail = {"at": self.now.isoformat(), "reason": reason[:500]}
+        if event_id is not None:
+            entry["id"] = event_id
+        self.life.rejections = [*self.life.rejections, entry][-KEPT_REJECTIONS:]
+
+    # -- answers
+
+    def status_word(self) -> str:
+        """The one word that says what the instance does."""
+        if self.ended is not None:
+            return self.ended
+        if self.terminating:
+            return "terminating"
+        return "paused" if self.life.paused else self.waiting_word()
+
+    def waiting_word(self) -> str:
+        """The status of an instance that runs nothing."""
+        return "idle"
+
+    def status(self) -> Detail:
+        """The answer to the query `status`."""
+        return {
+            "jobType": self.job_type,
+            "jobName": self.ref.job,
+            "key": self.ref.key,
+            "instanceId": workflow.info().workflow_id,
+            "status": self.status_word(),
+            "runCount": self.life.run_count,
+            "attempt": 0,
+            "eventCount": 0,
+            "nextRunAt": None,
+            "willFlushAt": None,
+            "startedAt": self.life.started_at.isoformat(),
+            "lastError": self.life.last_error,
+            "rejectedEvents": self.life.rejected,
+            "rejections": self.life.rejections,
+            "tracking": self.outbox.status(),
+        }
+
+    def state_answer(self) -> Detail:
+        """What the query `state` folds its answer from."""
+        return {
+            "state": self.life.state,
+            "has_state": self.life.has_state,
+            "state_version": self.life.state_version,
+            "events": [],
+        }
+
+    def show(self) -> None:
+        """Tell the Temporal UI what the instance does."""
+        error = f"\n\nLast error: {self.life.last_error}" if self.life.last_error else ""
+        workflow.set_current_details(
+            f"**{self.ref.job}** for `{self.ref.key}`: {self.story()}{error}"
+        )
+
+    def story(self) -> str:
+        """What the instance does, in a few words."""
+        return self.status_word()

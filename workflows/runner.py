@@ -1,0 +1,170 @@
+"""Makes the runs of an instance: their attempts, what they report, what came of them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+
+from durable_jobs.protocol import Detail, Executed, Report, RunResult
+from durable_jobs.tracking.ids import iso_ms
+
+from . import runs
+from .instance import Instance
+
+
+class Runner(Instance):
+    """An instance that runs the user's handlers, in activities."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.run_now: runs.Run | None = None
+        """The run that is under way."""
+
+        self.failure: runs.Failed | None = None
+        """What made the life fail."""
+
+    def new_run(
+        self, handler: str, detail: Detail, *, deadline: datetime | None = None
+    ) -> runs.Run:
+        """Count a run and mint its idempotency key."""
+        self.life.run_count += 1
+        return runs.Run(
+            handler=handler,
+            count=self.life.run_count,
+            key=str(workflow.uuid4()),
+            state=self.life.state,
+            has_state=self.life.has_state,
+            state_version=self.life.state_version,
+            detail=detail,
+            deadline=deadline,
+        )
+
+    async def execute(
+        self, run: runs.Run, summary: str
+    ) -> runs.Succeeded | runs.Failed | runs.Interrupted:
+        """Make a run's attempts until one succeeds or the run has failed for good."""
+        self.run_now = run
+        waits = 0
+        try:
+            while True:
+                match await self._attempts(run, summary):
+                    case runs.CutOff(attempts_before, first_started_at):
+                        run.attempts_before = attempts_before
+                        run.first_started_at = first_started_at
+                    case runs.Unknown(message):
+                        self.life.last_error = message
+                        waits += 1
+                        pause = timedelta(seconds=min(0.2 * 2**waits, 30))
+                        await self.wait(lambda: self.terminating, self.now + pause)
+                    case outcome:
+                        self._record(run, outcome)
+                        return outcome
+                if self.terminating:
+                    return runs.Interrupted()
+        finally:
+            self.run_now = None
+
+    async def _attempts(self, run: runs.Run, summary: str) -> runs.Outcome:
+        run.attempt = run.attempts_before + 1
+        run.outbox = self.outbox.take() if self.outbox.ready else []
+        handle = runs.start(run, self.ref, self.rules, summary)
+        self.show()
+        await workflow.wait_condition(lambda: handle.done() or self.terminating)
+        self.touch()
+        if not handle.done():
+            handle.cancel()
+        try:
+            return await runs.outcome_of(run, handle, self.now)
+        finally:
+            self.outbox.release(run.outbox)
+
+    def _record(self, run: runs.Run, outcome: runs.Outcome) -> None:
+        match outcome:
+            case runs.Succeeded(result):
+                if result.verdicts is not None:
+                    self.outbox.settle(result.verdicts)
+                if not result.ran:
+                    self.life.run_count -= 1
+                elif result.executed is not None:
+                    self._emit_executed(run, result.executed)
+                self.life.last_error = None
+                self.adopt(result.options)
+            case runs.Failed(report):
+                self.report(report)
+                self._emit_exhausted(report)
+            case _:
+                pass
+
+    def _emit_executed(self, run: runs.Run, done: Executed) -> None:
+        fields: Detail = {
+            "runCount": run.count,
+            "durationMs": done.duration_ms,
+            "attempt": done.attempt,
+            "handler": run.handler,
+        }
+        if done.has_pre_state:
+            fields["preExecutionState"] = done.pre_state
+        self.outbox.emit("job.executed", done.event_id, done.at, fields)
+
+    def report(self, report: Report) -> None:
+        """Note a failed attempt; the first report of each attempt wins."""
+        run = self.run_now
+        if run is None or report.run_key != run.key or report.attempt in run.reported:
+            return
+        run.reported[report.attempt] = report
+        run.attempt = report.attempt + 1 if report.will_retry else report.attempt
+        wait = report.retry_in
+        run.retry_at = report.at + timedelta(seconds=wait) if wait is not None else None
+        self.life.last_error = report.message
+        fields: Detail = {
+            "error": {"message": report.message, "stack": report.stack},
+            "runCount": run.count,
+            "attempt": report.attempt,
+            "willRetry": report.will_retry,
+            "handler": run.handler,
+        }
+        if report.stack is None:
+            del fields["error"]["stack"]
+        if report.has_pre_state:
+            fields["preExecutionState"] = report.pre_state
+        self.outbox.emit("job.failed", report.event_id, report.at, fields)
+        self.show()
+
+    def _emit_exhausted(self, report: Report) -> None:
+        if report.exhausted is None or self.rules.retry.max_attempts == 1:
+            return
+        self.emit("job.retryExhausted", attempts=report.attempt, reason=report.exhausted)
+
+    def keep_state(self, result: RunResult) -> None:
+        """Take over the state that a run left."""
+        self.life.state, self.life.has_state = result.state, True
+        self.life.state_version = result.state_version
+
+    def fail(self, failed: runs.Failed) -> None:
+        """End the life as failed: `on_exhausted = "terminate"`."""
+        self.failure = failed
+        self.ended = "failed"
+        self.terminate_reason = f"Retry exhausted after {failed.report.attempt} attempts"
+        self.emit_terminated()
+
+    # -- answers
+
+    def status_word(self) -> str:
+        """The one word that says what the instance does."""
+        run = self.run_now
+        if run is None or self.terminating or self.ended is not None:
+            return super().status_word()
+        return "retrying" if run.retry_at is not None else "running"
+
+    def status(self) -> Detail:
+        """The answer to the query `status`."""
+        run = self.run_now
+        return {**super().status(), "attempt": run.attempt if run else 0}
+
+    def story(self) -> str:
+        """What the instance does, in a few words."""
+        run = self.run_now
+        if run is None or self.ended is not None:
+            return super().story()
+        again = f", again at {iso_ms(run.retry_at)}" if run.retry_at else ""
+        return f"{run.handler}, run {run.count}, attempt {run.attempt}{again}"
