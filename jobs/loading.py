@@ -55,8 +55,9 @@ async def opened(*sources: JobsSource) -> AsyncGenerator[list[Job]]:
 
 async def _open(source: JobsSource, stack: AsyncExitStack) -> list[Job]:
     # A context manager made by a decorator can be called too, but that means another thing.
-    called = callable(source) and not isinstance(source, type | AbstractAsyncContextManager)
-    value: Any = cast("Callable[[], Any]", source)() if called else source
+    value: Any = source
+    if not isinstance(source, type | AbstractAsyncContextManager) and callable(source):
+        value = source()
     if inspect.isawaitable(value):
         value = await value
     if isinstance(value, AbstractAsyncContextManager):
