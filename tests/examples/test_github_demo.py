@@ -66,7 +66,7 @@ def left_in(folder: Path) -> list[Path]:
 
 def row(text: str, name: str) -> int:
     """Give the number that the table has beside a name."""
-    found = re.search(rf"{re.escape(name)}\W+(\d+)", text)
+    found = re.search(rf"│ {re.escape(name)} +│ +(\d+) │", text)
     assert found, text
     return int(found.group(1))
 
@@ -88,7 +88,7 @@ async def test_a_demonstration_left_running_shows_its_page_until_it_is_interrupt
     tmp_path: Path,
 ) -> None:
     async with demo("--serve", "--deliveries", "10", folder=tmp_path) as process:
-        text = await lines_until(process, "collector  http")
+        text = await lines_until(process, "  collector ")
         async with httpx.AsyncClient() as client:
             for name in ("page", "Temporal UI", "collector"):
                 [address] = re.findall(rf"^  {name} +(http://\S+)$", text, re.MULTILINE)

@@ -83,6 +83,8 @@ def _health(store: Store, expected: Expected) -> Iterator[str]:
 def _tracking(store: Store, ledger: Ledger, expected: Expected) -> Iterator[str]:
     if gaps := ledger.gaps():
         yield f"tracking events missing in {plural(len(gaps), 'execution')}"
+    if ledger.clashes:
+        yield f"tracking events contradict each other: {ledger.clashes[0]}"
     if ledger.invalid:
         yield f"tracking events that cannot be read: {ledger.invalid[0]}"
     if (flushed := ledger.flushed[RepoDigest.name]) != len(expected.ids):

@@ -29,8 +29,10 @@ class Ledger:
         """Runs that succeeded, by job name and handler."""
         self.invalid: list[str] = []
         self.repeats = 0
+        self.clashes: list[str] = []
+        """Different events that claim one place in their instance's sequence."""
         self._ids: set[str] = set()
-        self._sequences: defaultdict[str, set[int]] = defaultdict(set)
+        self._sequences: defaultdict[str, dict[int, JobEvent]] = defaultdict(dict)
 
     def add(self, event: JobEvent) -> None:
         """Book one event."""
@@ -38,7 +40,10 @@ class Ledger:
             self.repeats += 1
             return
         self._ids.add(event.event_id)
-        self._sequences[event.execution_id].add(event.sequence)
+        other = self._sequences[event.execution_id].setdefault(event.sequence, event)
+        if other is not event:
+            place = f"{event.sequence} of {event.instance_id}"
+            self.clashes.append(f"{other.type} and {event.type} are both {place}")
         self.by_type[event.type] += 1
         self.by_job[event.job_name, event.type] += 1
         if isinstance(event, DebounceFlushed):
@@ -61,6 +66,7 @@ class Ledger:
             "events": dict(sorted(self.by_type.items())),
             "executions": self.executions,
             "gaps": self.gaps(),
+            "clashes": self.clashes,
             "repeats": self.repeats,
             "invalid": self.invalid,
         }
