@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from temporalio import activity
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_jobs.protocol import FLUSH, FLUSH_NOW, Detail, FlushRequest, Verdicts
 from durable_jobs.tracking import Tracking
@@ -45,6 +45,8 @@ class FlushActivities:
                 f"{missing} of {len(events)} tracking events wait: "
                 f"{verdicts.trouble or 'the collector has not answered yet'}",
                 type="NotDelivered",
+                # Said by the courier, once per change; not with a traceback at each attempt.
+                category=ApplicationErrorCategory.BENIGN,
                 next_retry_delay=self._next_try(),
             )
         return to_raw(verdicts)

@@ -1,13 +1,12 @@
 """The library's own activities: read a definition, judge and fold events, compute due times."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.definitions import DebounceJob
+from durable_jobs.definitions import DebounceJob, Job
 from durable_jobs.definitions.codec import codec_of
 from durable_jobs.errors import InvalidEvent
 from durable_jobs.protocol import (
@@ -84,7 +83,7 @@ class LibraryActivities:
         rule = ScheduleRule.model_validate(request.rule)
         return to_raw(NextDue(at=next_cron_time(rule, request.after)))
 
-    def _find(self, ref: JobRef) -> Any:
+    def _find(self, ref: JobRef) -> Job:
         job = self._registry.find(ref.job_type, ref.job)
         if job is None:
             raise ApplicationError(f"this worker does not know {ref.job!r}", type="UnknownJob")

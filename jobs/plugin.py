@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 from temporalio import activity
 from temporalio.common import VersioningBehavior
@@ -46,7 +47,7 @@ class JobsPlugin(SimplePlugin):
         enabled = tracking if tracking is not None and tracking.enabled else None
         self._registry = Registry(jobs, _identity(enabled))
         self._courier = Courier(enabled) if enabled is not None else None
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
             "durable-jobs",
             workflows=WORKFLOWS,
             activities=[
@@ -66,7 +67,7 @@ class JobsPlugin(SimplePlugin):
         A versioned worker refuses workflows that declare no behaviour, an unversioned one those
         that do; instances live too long to be pinned unless the worker's user says so.
         """
-        deployment = config.get("deployment_config")
+        deployment = config.get("deployment_config")  # pyright: ignore[reportUnknownMemberType]
         if deployment is not None and deployment.use_worker_versioning:
             unsaid = deployment.default_versioning_behavior is VersioningBehavior.UNSPECIFIED
             if unsaid:
@@ -93,11 +94,12 @@ class JobsPlugin(SimplePlugin):
         client = JobClient(worker.client, task_queue=worker.task_queue)
         for job in self._registry:
             if isinstance(job, ContinuousJob):
-                for key in job.keys:
-                    await _start_key(client, type(job), key)
+                kind = type(cast("ContinuousJob[Any]", job))
+                for key in kind.keys:
+                    await _start_key(client, kind, key)
 
 
-async def _start_key(client: JobClient, job: type[ContinuousJob[object]], key: str) -> None:
+async def _start_key(client: JobClient, job: type[ContinuousJob[Any]], key: str) -> None:
     wait = 0.5
     while True:
         try:

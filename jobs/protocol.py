@@ -215,7 +215,7 @@ class Folded(Record):
     state: JSON = None
     has_state: bool = False
     state_version: int = 1
-    rejected: list[Rejected] = Field(default_factory=list)
+    rejected: list[Rejected] = Field(default_factory=list[Rejected])
 
 
 class NextDueRequest(Record):

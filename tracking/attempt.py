@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -237,7 +237,7 @@ class Attempt:
 
 def _mark_of(details: Any) -> Detail:
     mark = details[0] if details else None
-    return mark if isinstance(mark, dict) else {}
+    return cast("Detail", mark) if isinstance(mark, dict) else {}
 
 
 def _details_of(error: BaseException) -> tuple[Any, ...]:

@@ -58,8 +58,9 @@ class _AroundHandlers(ActivityInboundInterceptor):
     async def _run(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
         alive = asyncio.create_task(attempt.keep_alive())
         limit = timedelta(seconds=attempt.request.timeout)
+        scope = asyncio.timeout(limit.total_seconds())
         try:
-            async with asyncio.timeout(limit.total_seconds()) as scope:
+            async with scope:
                 return await super().execute_activity(input)
         except asyncio.CancelledError:
             if activity.is_worker_shutdown():

@@ -197,13 +197,18 @@ class JobWorkflow(Runner):
 
     # -- what callers ask for
 
-    def request_terminate(self, reason: str | None) -> None:
-        """Begin to end the life; what waits is dropped and counted, what comes later is not."""
+    def request_terminate(self, reason: str | None, *, by_handler: bool = False) -> None:
+        """Begin to end the life.
+
+        What waits is dropped and counted, what comes later opens a fresh life. So does what waits
+        behind a handler that ended its life: nobody asked for those events to be dropped.
+        """
         if self.terminating or self.ended in ("terminated", "failed"):
             return
         self.terminating = True
         self.terminate_reason = reason
-        self.discarded += self.discard_waiting()
+        if not by_handler:
+            self.discarded += self.discard_waiting()
 
     def discard_waiting(self) -> int:
         """Drop the events that wait; returns how many."""

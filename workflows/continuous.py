@@ -34,7 +34,7 @@ class ContinuousWorkflow(JobWorkflow):
         self._begun = bool(extra)
         if not self._begun and "state" in self.start and self.start["state"] is not None:
             self.life.state, self.life.has_state = self.start["state"], True
-            self.life.state_version = self.start.get("stateVersion", 1)
+            self.life.state_version = int(self.start.get("stateVersion", 1))
 
     @workflow.run
     async def run(self, *args: Any) -> RawValue:
@@ -148,7 +148,7 @@ class ContinuousWorkflow(JobWorkflow):
             case runs.Succeeded(result):
                 self.keep_state(result)
                 if result.terminate:
-                    self.request_terminate(result.terminate_reason)
+                    self.request_terminate(result.terminate_reason, by_handler=True)
             case runs.Failed():
                 self._exhausted(outcome)
             case runs.Interrupted():

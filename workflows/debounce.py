@@ -293,7 +293,7 @@ class DebounceWorkflow(JobWorkflow):
         if self.life.paused == "exhausted":
             self.life.paused = None
         if result.terminate:
-            self.request_terminate(result.terminate_reason)
+            self.request_terminate(result.terminate_reason, by_handler=True)
 
     def _exhausted(self, batch: Gathered, failed: runs.Failed) -> None:
         if self.terminating:

@@ -5,7 +5,7 @@ says what was expected.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from temporalio.common import RawValue
 
@@ -24,9 +24,9 @@ def read_start(args: Sequence[Any], job_type: JobType, workflow_id: str) -> dict
         BadInput: wrong count, wrong shape, or another instance's ID.
     """
     expected = 'one JSON object such as {"job": "repo-digest", "key": "octocat/hello"}'
-    if len(args) != 1 or not isinstance(args[0], dict):
+    start = as_object(args[0]) if len(args) == 1 else None
+    if start is None:
         raise BadInput(f"the start argument must be {expected}")
-    start: dict[str, JSON] = args[0]
     job, key = start.get("job"), start.get("key")
     if not (isinstance(job, str) and isinstance(key, str) and job and key):
         raise BadInput(f"the start argument must be {expected}")
@@ -34,6 +34,11 @@ def read_start(args: Sequence[Any], job_type: JobType, workflow_id: str) -> dict
     if workflow_id != instance_id:
         raise BadInput(f"the workflow ID must be {instance_id!r} for this job and key")
     return start
+
+
+def as_object(value: JSON) -> dict[str, JSON] | None:
+    """A JSON value as an object, None where it is something else."""
+    return cast("dict[str, JSON]", value) if isinstance(value, dict) else None
 
 
 def read_one_event(args: Sequence[RawValue]) -> EventIn:
@@ -48,20 +53,21 @@ def read_events(args: Sequence[RawValue]) -> list[EventIn]:
     expected = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
     if len(args) != 1:
         raise BadInput(f"{expected}, got {len(args)} arguments")
-    body = _read(args[0])
-    events = body.get("events") if isinstance(body, dict) else None
+    body = as_object(_read(args[0]))
+    events = body.get("events") if body is not None else None
     if not isinstance(events, list) or not events:
         raise BadInput(expected)
-    return [_event(item, expected) for item in events]
+    return [_event(item, expected) for item in cast("list[JSON]", events)]
 
 
 def _event(item: JSON, expected: str) -> EventIn:
-    if not isinstance(item, dict) or "data" not in item:
+    event = as_object(item)
+    if event is None or "data" not in event:
         raise BadInput(expected)
-    event_id = item.get("id")
+    event_id = event.get("id")
     if event_id is not None and not isinstance(event_id, str):
         raise BadInput(f"{expected}; the id must be a string")
-    return EventIn(data=item["data"], id=event_id)
+    return EventIn(data=event["data"], id=event_id)
 
 
 def _read(raw: RawValue) -> JSON:
@@ -82,8 +88,8 @@ def read_reason(args: Sequence[RawValue]) -> str | None:
         reason = from_raw(args[0])
     except ValueError:
         return None
-    if isinstance(reason, dict):
-        reason = reason.get("reason")
+    given = as_object(reason)
+    reason = reason if given is None else given.get("reason")
     return None if reason is None else str(reason)[:1000]
 
 

@@ -82,7 +82,7 @@ class Instance:
         self.options: Options | None = None
         self.terminating = False
         self.terminate_reason: str | None = None
-        self.discarded = 0
+        self.discarded: int = 0
         self.ended: str | None = None
         """`completed`, `terminated` or `failed`, once the life is over."""
 

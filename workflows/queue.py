@@ -15,7 +15,7 @@ KEPT_FAILED = 100
 class Queue(BaseModel):
     """What a task instance carries of its events."""
 
-    events: list[EventIn] = Field(default_factory=list)
+    events: list[EventIn] = Field(default_factory=list[EventIn])
     seen: dict[str, None] = Field(default_factory=dict)
     """Ids of the last events, handled or waiting, oldest first."""
 

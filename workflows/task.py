@@ -235,7 +235,7 @@ class TaskWorkflow(JobWorkflow):
         if event is not None:
             self._reply(event, {"reply": result.detail["reply"]})
         if result.terminate:
-            self.request_terminate(result.terminate_reason)
+            self.request_terminate(result.terminate_reason, by_handler=True)
 
     def _rejected(self, event: EventIn | None, reason: str) -> None:
         """An event that does not fit is no run; nothing is wrong with the job."""

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from ..errors import DefinitionError
 from ..protocol import Detail, JobType, OnExhausted, Options, RunResult, TrackingIdentity
@@ -129,4 +129,6 @@ async def call(handler: Callable[..., Awaitable[_T] | _T], *args: Any) -> _T:
     if inspect.iscoroutinefunction(handler):
         return await handler(*args)
     result = await asyncio.to_thread(handler, *args)
-    return await result if inspect.isawaitable(result) else result
+    if inspect.isawaitable(result):
+        return cast("_T", await result)
+    return cast("_T", result)

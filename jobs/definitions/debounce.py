@@ -83,11 +83,12 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
                 f"{label}: no flush rule; set flush_after, quiet_for, max_events or max_bytes"
             )
         for rule in rules:
-            if rule is not None and not rule > type(rule)():
+            seconds_or_count = rule.total_seconds() if isinstance(rule, timedelta) else rule
+            if seconds_or_count is not None and seconds_or_count <= 0:
                 raise DefinitionError(f"{label}: flush rules must be positive")
         if getattr(cls, "leading", False):
             raise DefinitionError(f"{label}: leading is not there yet; leave it out")
-        if not cls.has("reduce") and cls.event_type is not cls.state_type:
+        if not cls.has("reduce") and cls.event_type != cls.state_type:
             raise DefinitionError(
                 f"{label}: write reduce(self, state, event), or make Event and State one type"
             )

@@ -36,10 +36,10 @@ def _through(parent: Any, base: type[Any]) -> tuple[Any, ...] | None:
 
 def _with_defaults(given: tuple[Any, ...], base: type[Any]) -> tuple[Any, ...]:
     # typing fills in defaults from 3.13 on only.
-    parameters = getattr(base, "__parameters__", ())
+    parameters: tuple[Any, ...] = getattr(base, "__parameters__", ())
     missing = (_default(parameter) for parameter in parameters[len(given) :])
-    filled = [*given, *missing]
-    bound = dict(zip(parameters, filled, strict=False))
+    filled: list[Any] = [*given, *missing]
+    bound: dict[Any, Any] = dict(zip(parameters, filled, strict=False))
     return tuple(bound.get(item, item) if isinstance(item, TypeVar) else item for item in filled)
 
 

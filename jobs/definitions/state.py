@@ -35,8 +35,8 @@ def check_initial_state(job: Job) -> None:
         ) from error
 
 
-async def load_or_create(job: Any, request: RunRequest) -> Any:
+async def load_or_create(job: Job, request: RunRequest) -> Any:
     """The state a request carries, or the job's initial one."""
-    if request.has_state:
+    if request.has_state or not isinstance(job, Stateful):
         return codec_of(type(job)).load_state(job, request.state, request.state_version)
     return await call(job.initial_state, request.key)

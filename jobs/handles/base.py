@@ -106,7 +106,10 @@ class Handle(Generic[State]):
         try:
             if once is not None:
                 update_id = once.next_id(self.instance_id, verb)
-                await self._handle.execute_update(verb, args=list(args), id=update_id)
+                # The SDK leaves a parameter of its overloads open.
+                await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
+                    verb, args=list(args), id=update_id
+                )
             else:
                 await self._handle.signal(verb, args=list(args))
         except RPCError as error:
@@ -194,7 +197,8 @@ class Handle(Generic[State]):
             static_summary=f"{self.job_name} for {self.key}",
         )
         try:
-            return await self._connection.client.execute_update_with_start_workflow(
+            client = self._connection.client
+            return await client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
                 update,
                 argument,
                 start_workflow_operation=start,
