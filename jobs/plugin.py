@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import activity
@@ -30,6 +31,9 @@ from .protocol import RunRequest, TrackingIdentity
 from .registry import Registry
 
 logger = logging.getLogger(__name__)
+
+# Progress shows, and a cancelled attempt hears of it, with a heartbeat that the SDK lets through.
+_HEARTBEATS_EVERY = timedelta(seconds=1)
 
 WORKFLOWS = (ContinuousWorkflow, DebounceWorkflow, TaskWorkflow, TrackingDelivery)
 
@@ -74,6 +78,8 @@ class JobsPlugin(SimplePlugin):
                 config["deployment_config"] = dataclasses.replace(
                     deployment, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
                 )
+        held = config.get("max_heartbeat_throttle_interval", _HEARTBEATS_EVERY)
+        config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
         return super().configure_worker(config)
 
     async def run_worker(

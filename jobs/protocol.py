@@ -4,7 +4,7 @@ A field added later needs a default, so that running instances replay.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,7 +40,7 @@ Detail = dict[str, JSON]
 class Record(BaseModel):
     """Base of all records: immutable, unknown fields of newer versions are ignored."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
 
 class TrackingIdentity(Record):

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -72,7 +72,7 @@ def qualified_name(cls: type[Any]) -> str:
 class RetryRule(BaseModel):
     """A `Retry` as recorded in history: seconds and class names."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     max_attempts: int | None
     initial: float

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -13,7 +14,7 @@ from .errors import DefinitionError
 class ScheduleRule(BaseModel):
     """A schedule as recorded in history. Either `every` (seconds) or `cron` is set."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     every: float | None = None
     cron: str | None = None

@@ -1,7 +1,7 @@
 """Answers of the client: frozen values with snake_case names and datetimes."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -25,7 +25,11 @@ StatusWord = Literal[
 class Answer(BaseModel):
     """Base of all answers: immutable, camelCase on the wire."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+        frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
 
 
 class TrackingStatus(Answer):

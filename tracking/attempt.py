@@ -50,7 +50,8 @@ class Attempt:
         self._info = info
         self._tracking = tracking
         self._started_at = datetime.now(UTC)
-        self._began = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
         before = _mark_of(info.heartbeat_details)
         self._before = before
         self._mark: Detail = {
@@ -107,7 +108,10 @@ class Attempt:
             self._beat()
 
     def progress(self, shown: Detail) -> None:
-        """Show progress with the pending activity."""
+        """Show progress with the pending activity; also from the thread of a plain handler."""
+        self._loop.call_soon_threadsafe(self._show, shown)
+
+    def _show(self, shown: Detail) -> None:
         self._mark["progress"] = shown
         self._beat()
 
@@ -121,7 +125,7 @@ class Attempt:
         return Executed(
             event_id=self._event_id(now, self.number, "job.executed"),
             at=now,
-            duration_ms=round((asyncio.get_running_loop().time() - self._began) * 1000),
+            duration_ms=round((self._loop.time() - self._began) * 1000),
             attempt=self.number,
             pre_state=state.get("preExecutionState"),
             has_pre_state=bool(state),

@@ -5,7 +5,7 @@ Fields that a later version adds are ignored, so an older collector goes on pars
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import (
     AwareDatetime,
@@ -35,7 +35,7 @@ Timestamp: TypeAlias = Annotated[
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True,
         extra="ignore",
         alias_generator=to_camel,

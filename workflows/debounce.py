@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
-from durable_jobs.protocol import FOLD, Detail, EventIn, Folded, JobType, RunResult
+from durable_jobs.protocol import FOLD, Detail, EventIn, Folded, JobType, Rejected, RunResult
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
 
@@ -279,8 +279,8 @@ class DebounceWorkflow(JobWorkflow):
         return run
 
     def _flushed(self, batch: Gathered, reason: str, duration: int, result: RunResult) -> None:
-        for item in result.detail["rejected"]:
-            self.reject(item["reason"], batch.events[item["index"]].id)
+        for rejected in map(Rejected.model_validate, result.detail["rejected"]):
+            self.reject(rejected.reason, batch.events[rejected.index].id)
         if result.ran:
             self.keep_state(result)
         self.emit(

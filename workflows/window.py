@@ -1,6 +1,7 @@
 """A debounce window: when it flushes, as data from history says."""
 
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +23,7 @@ FLUSH_REASONS = {**WIRE_REASONS, "quiet": "quiet", "max_bytes": "maxBytes"}
 class Rules(BaseModel):
     """The flush rules of a job, in seconds and bytes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     flush_after: float | None = None
     quiet_for: float | None = None
