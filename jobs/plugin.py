@@ -78,7 +78,9 @@ class JobsPlugin(SimplePlugin):
                 config["deployment_config"] = dataclasses.replace(
                     deployment, default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE
                 )
-        held = config.get("max_heartbeat_throttle_interval", _HEARTBEATS_EVERY)
+        held = config.get(  # pyright: ignore[reportUnknownMemberType]
+            "max_heartbeat_throttle_interval", _HEARTBEATS_EVERY
+        )
         config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
         return super().configure_worker(config)
 

@@ -28,8 +28,6 @@ class Answer(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True
     )
-        frozen=True, alias_generator=to_camel, populate_by_name=True
-    )
 
 
 class TrackingStatus(Answer):
