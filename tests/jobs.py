@@ -3,15 +3,17 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from durable_jobs import JobClient, JobsPlugin, Retry
+from durable_jobs import JobClient, JobsPlugin, JobStatus, Retry
 from durable_jobs.definitions import Job
+from durable_jobs.handles.base import Handle
 from durable_jobs.tracking import Tracking
+from tests.support import eventually
 
 QUICK = Retry(initial=timedelta(milliseconds=20), backoff="fixed", jitter=False)
 """Tries again at once, without limit."""
@@ -46,3 +48,37 @@ async def history_of(client: Client, instance_id: str) -> list[str]:
     history = await client.get_workflow_handle(instance_id).fetch_history()
     names = (event.WhichOneof("attributes") or "" for event in history.events)
     return [name.removesuffix("_event_attributes") for name in names]
+
+
+async def status_of(handle: Handle[Any]) -> JobStatus:
+    """The status of an instance that there is, or was."""
+    status = await handle.status()
+    assert status is not None
+    return status
+
+
+async def until_status(handle: Handle[Any], word: str) -> JobStatus:
+    """Wait until an instance's status is this word."""
+
+    async def reached() -> JobStatus | None:
+        status = await handle.status()
+        return status if status is not None and status.status == word else None
+
+    return await eventually(reached)
+
+
+async def until_run(handle: Handle[Any], count: int) -> JobStatus:
+    """Wait until an instance has finished so many runs."""
+
+    async def reached() -> JobStatus | None:
+        status = await status_of(handle)
+        over = status.run_count > count or status.status not in {"running", "retrying"}
+        return status if status.run_count >= count and over else None
+
+    return await eventually(reached)
+
+
+async def let_pass(time: timedelta) -> None:
+    """Let less than half a second pass, where nothing is to happen."""
+    moment = datetime.now(UTC) + time
+    await eventually(lambda: datetime.now(UTC) > moment, every=0.01)

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from durable_jobs import ContinuousJob, ContinuousRun, Every, InvalidState
-from tests.jobs import new_key, result_of, running_worker
+from durable_jobs.handles import ContinuousHandle
+from tests.jobs import new_key, result_of, running_worker, status_of, until_status
 from tests.support import eventually
 
 SOON = timedelta(milliseconds=100)
@@ -381,27 +382,21 @@ async def test_the_status_says_what_the_instance_does(client: Client, queue: str
         poll = jobs.continuous(Progressing, new_key())
         before = datetime.now(UTC)
         await poll.start()
-        running = await eventually(lambda: _when(poll, "running"))
+        running = await until_status(poll, "running")
         assert (running.job_type, running.job_name) == ("continuous", "poll")
         assert (running.key, running.instance_id) == (poll.key, poll.instance_id)
         assert (running.run_count, running.attempt, running.event_count) == (1, 1, 0)
         assert before - timedelta(seconds=1) < running.started_at < datetime.now(UTC)
         job.go_on.set()
-        waiting = await eventually(lambda: _when(poll, "scheduled"))
+        waiting = await until_status(poll, "scheduled")
         assert waiting.next_run_at == waiting.started_at + NEVER
         assert (waiting.will_flush_at, waiting.last_error) == (None, None)
         await poll.pause()
-        paused = await eventually(lambda: _when(poll, "paused"))
+        paused = await until_status(poll, "paused")
         assert paused.next_run_at is None
         await poll.terminate()
 
 
-async def _page(poll, page: int) -> bool:
-    state = await poll.state()
-    status = await poll.status()
-    return state is not None and state.page == page and status.status != "running"
-
-
-async def _when(poll, word: str):
-    status = await poll.status()
-    return status if status is not None and status.status == word else None
+async def _page(poll: ContinuousHandle[Cursor], page: int) -> bool:
+    """Whether the run that turned to the page is over."""
+    return await poll.state() == Cursor(page=page) and (await status_of(poll)).status != "running"
