@@ -121,10 +121,13 @@ class JobTerminated(BaseEvent):
 
 
 class DebounceStarted(BaseEvent):
-    """A window received its first event and flushes at `flush_at` at the latest."""
+    """A window received its first event and flushes at `flush_at` at the latest.
+
+    None: the job has no time limit, the window waits until it is full.
+    """
 
     type: Literal["debounce.started"] = "debounce.started"
-    flush_at: Timestamp
+    flush_at: Timestamp | None = None
 
 
 class DebounceFlushed(BaseEvent):
