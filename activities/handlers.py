@@ -46,6 +46,7 @@ def _activity(
             attempt=attempt.number,
             jobs=cache(lambda: jobs_for(request)),
             progress=attempt.progress,
+            begins_with=attempt.begins_with,
         )
         result = await job.perform(context)
         newer = options if request.digest != options.digest else None

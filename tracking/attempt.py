@@ -19,7 +19,7 @@ from durable_jobs.protocol import (
     Report,
     RunRequest,
 )
-from durable_jobs.wire import size, to_raw
+from durable_jobs.wire import JSON, size, to_raw
 
 from .config import Tracking
 from .failures import Decision, decide, limits, message_of, stack_of, type_of
@@ -49,6 +49,10 @@ class Attempt:
         self.number = request.attempts_before + info.attempt
         self._info = info
         self._tracking = tracking
+        self._state_before: Detail = {}
+        if request.include_state and request.has_state and request.job_type != "debounce":
+            # Until the handler begins; a debounce's is folded from events first.
+            self.begins_with(request.state)
         self._started_at = datetime.now(UTC)
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -198,7 +202,7 @@ class Attempt:
                 "type": "job.failed",
                 "error": {"message": message_of(error)}
                 | ({"stack": stack_of(error)} if stack else {}),
-                **self._state_fields(),
+                **self._state_before,
             }
         )
         return Report(
@@ -217,16 +221,13 @@ class Attempt:
             has_pre_state="preExecutionState" in shown,
         )
 
-    def _state_fields(self) -> Detail:
-        request = self.request
-        if not (request.include_state and request.has_state):
-            return {}
-        if size(request.state) > MAX_STATE_IN_EVENT:
-            return {}
-        return {"preExecutionState": request.state}
+    def begins_with(self, state: JSON) -> None:
+        """Keep the state that the handler begins with, for the attempt's tracking event."""
+        if size(state) <= MAX_STATE_IN_EVENT:
+            self._state_before = {"preExecutionState": state}
 
     def _state_shown(self, kind: str) -> Detail:
-        fields = self._state_fields()
+        fields = self._state_before
         if not fields:
             return {}
         shown = self._redacted({"type": kind, **fields})

@@ -75,7 +75,7 @@ class ContinuousJob(Job, Generic[State]):
     async def perform(self, context: RunContext) -> RunResult:
         """Run one tick. The library's own."""
         request = context.request
-        state = await load_or_create(self, request)
+        state = await load_or_create(self, context)
         run = ContinuousRun[Any](context, state, datetime.fromisoformat(request.detail["due_at"]))
         await call(self.execute, run)
         return RunResult(

@@ -13,6 +13,7 @@ from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
 from .run import Run, RunContext, State
+from .state import note_state
 
 Event = TypeVar("Event")
 DebounceState = TypeVar("DebounceState", default=Event)
@@ -120,6 +121,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         }
         if not folder.has_state:
             return RunResult(ran=False, detail=judged, state_version=self.state_version)
+        note_state(self, context, folder.state)
         run = DebounceRun[Any](
             context,
             folder.state,

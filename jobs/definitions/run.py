@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic
 from typing_extensions import TypeVar
 
 from ..protocol import Detail, RunRequest
+from ..wire import JSON
 
 if TYPE_CHECKING:
     from ..client import JobClient
@@ -24,6 +25,8 @@ class RunContext:
     attempt: int
     jobs: "Callable[[], JobClient]"
     progress: Callable[[Detail], None]
+    begins_with: Callable[[JSON], None]
+    """Notes the state that the handler is about to see."""
 
 
 @dataclass(slots=True)

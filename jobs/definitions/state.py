@@ -1,11 +1,12 @@
 """Where the state of a continuous or task job comes from."""
 
+from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import DefinitionError
-from ..protocol import RunRequest
+from ..errors import DefinitionError, InvalidState, PayloadTooLarge
 from .base import Job, call
 from .codec import codec_of
+from .run import RunContext
 
 
 @runtime_checkable
@@ -35,8 +36,21 @@ def check_initial_state(job: Job) -> None:
         ) from error
 
 
-async def load_or_create(job: Job, request: RunRequest) -> Any:
+async def load_or_create(job: Job, context: RunContext) -> Any:
     """The state a request carries, or the job's initial one."""
+    request = context.request
     if request.has_state or not isinstance(job, Stateful):
-        return codec_of(type(job)).load_state(job, request.state, request.state_version)
-    return await call(job.initial_state, request.key)
+        state = codec_of(type(job)).load_state(job, request.state, request.state_version)
+    else:
+        state = await call(job.initial_state, request.key)
+    note_state(job, context, state)
+    return state
+
+
+def note_state(job: Job, context: RunContext, state: Any) -> None:
+    """Keep the state that the handler begins with, where the job's tracking events include it."""
+    if not context.request.include_state:
+        return
+    # One that cannot be written is the handler's to mend, or fails with the run's result.
+    with suppress(InvalidState, PayloadTooLarge):
+        context.begins_with(codec_of(type(job)).dump_state(state, context.request.key))

@@ -122,7 +122,7 @@ class TaskJob(Job, Generic[Event, State, Reply]):
                 return RunResult(ran=False, detail={"rejected": str(error)})
         elif request.handler == "on_error":
             arguments.append(RunFailure(**request.detail["failure"]))
-        run = _task_run(context, await load_or_create(self, request))
+        run = _task_run(context, await load_or_create(self, context))
         reply = await call(getattr(self, request.handler), run, *arguments)
         detail: Detail = {"reply": codec.reply.dump_python(reply, mode="json", by_alias=True)}
         if run.changed:
