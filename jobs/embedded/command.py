@@ -2,7 +2,8 @@
 
 The defaults wait 50 ms at each step, hold continue-as-new back to once a second and sync the disk
 66 times a workflow. Measured: a workflow with one activity 97 ms, tuned 32 ms; three
-continue-as-new 3.0 s, tuned 0.04 s; 66 fsync calls per workflow, tuned 1.
+continue-as-new 3.0 s, tuned 0.04 s; 66 fsync calls per workflow, tuned 1; 40 attempts 20 ms apart
+7.2 s, tuned 1.6 s.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from .ports import LOOPBACK
 
 _DYNAMIC_CONFIG = {
     "history.transferProcessorMaxPollRPS": "2000",
+    # Each timer and each retry costs a poll of its queue, by default at most 20 a second.
+    "history.timerProcessorMaxPollRPS": "2000",
     "history.workflowIdReuseMinimalInterval": '"0s"',
     # By default the timer queue may look ahead by 1 s, and a shorter timer then takes that second.
     "history.timerProcessorMaxTimeShift": '"1ms"',
