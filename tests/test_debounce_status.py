@@ -1,0 +1,184 @@
+"""What a debounce instance answers to `status` and `state`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+from temporalio.client import Client
+
+from durable_jobs import JobClient
+from tests.debounce_jobs import Bench, Gather, Held, Latest, SlowToRetry, debounce_bench
+from tests.jobs import new_key
+from tests.scripted import Push, Total
+from tests.support import eventually
+
+
+@pytest.fixture(scope="module")
+async def bench(client: Client) -> AsyncIterator[Bench]:
+    async with debounce_bench(client) as bench:
+        yield bench
+
+
+async def test_where_there_never_was_an_instance_status_and_state_are_none(bench: Bench) -> None:
+    gather = bench.new(Gather)
+    assert await gather.status() is None
+    assert await gather.state() is None
+
+
+async def test_a_gathering_instance_tells_what_waits_and_when_it_flushes(bench: Bench) -> None:
+    held = bench.new(Held)
+    before = datetime.now(UTC)
+    await held.add(Push(n=1))
+    await held.add(Push(n=2))
+    status = await bench.status(held)
+    assert (status.job_type, status.job_name, status.key, status.instance_id) == (
+        "debounce",
+        "held",
+        held.key,
+        held.instance_id,
+    )
+    assert (status.status, status.event_count) == ("debouncing", 2)
+    assert (status.run_count, status.attempt) == (0, 0)
+    assert (status.last_error, status.rejected_events, status.rejections) == (None, 0, ())
+    assert abs(status.started_at - before) < timedelta(seconds=5)
+    assert status.will_flush_at
+    assert abs(status.will_flush_at - status.started_at - timedelta(hours=1)) < timedelta(seconds=1)
+    assert status.next_run_at == status.will_flush_at
+    assert await held.state() == Total(ns=[1, 2])
+    await held.terminate()
+
+
+async def test_a_status_is_frozen(bench: Bench) -> None:
+    held = bench.new(Held)
+    await held.add(Push())
+    status = await bench.status(held)
+    with pytest.raises(ValidationError):
+        status.status = "idle"  # pyright: ignore[reportAttributeAccessIssue]
+    await held.terminate()
+
+
+async def test_a_running_flush_shows_with_its_events(bench: Bench) -> None:
+    held = bench.new(Held)
+    go_on = asyncio.Event()
+    bench.book.script(held.key, lambda _: go_on.wait())
+    await held.add(Push(n=1))
+    await held.flush()
+    await eventually(lambda: bench.calls(held))
+    status = await bench.status(held)
+    assert (status.status, status.run_count, status.attempt) == ("running", 1, 1)
+    assert (status.event_count, status.will_flush_at) == (1, None)
+    assert await held.state() == Total(ns=[1])
+    go_on.set()
+    await bench.result(held)
+
+
+async def test_a_backoff_shows_the_next_attempt_its_time_and_the_last_error(bench: Bench) -> None:
+    slow = bench.new(SlowToRetry)
+
+    async def fail(_: object) -> None:
+        raise OSError("the disk is full")
+
+    bench.book.script(slow.key, fail)
+    await slow.add(Push(n=1))
+    await eventually(lambda: _is(bench, slow.key, "retrying"))
+    status = await bench.status(slow)
+    assert (status.run_count, status.attempt, status.event_count) == (1, 2, 1)
+    assert status.last_error
+    assert "the disk is full" in status.last_error
+    assert status.next_run_at
+    assert status.next_run_at - datetime.now(UTC) > timedelta(minutes=50)
+    await slow.terminate()
+
+
+async def _is(bench: Bench, key: str, word: str) -> bool:
+    return (await bench.status(bench.new(SlowToRetry, key))).status == word
+
+
+async def test_a_paused_instance_says_so(bench: Bench) -> None:
+    held = bench.new(Held)
+    await held.add(Push())
+    await held.pause()
+    status = await bench.status(held)
+    assert (status.status, status.event_count, status.will_flush_at) == ("paused", 1, None)
+    await held.resume()
+    status = await bench.status(held)
+    assert status.status == "debouncing"
+    assert status.will_flush_at
+    await held.terminate()
+
+
+async def test_an_ended_instance_keeps_its_last_status_and_state(bench: Bench) -> None:
+    gather = bench.new(Gather)
+
+    async def change(run: object) -> None:
+        run.state = Total(ns=[*run.state.ns, 100])  # type: ignore[attr-defined]
+
+    bench.book.script(gather.key, change)
+    await gather.add(Push(n=1))
+    await bench.result(gather)
+    status = await bench.status(gather)
+    assert (status.status, status.run_count, status.event_count) == ("completed", 1, 0)
+    assert (status.next_run_at, status.will_flush_at, status.last_error) == (None, None, None)
+    assert await gather.state() == Total(ns=[1, 100])
+
+
+async def test_a_terminated_instance_says_so(bench: Bench) -> None:
+    held = bench.new(Held)
+    await held.add(Push(n=1))
+    await held.terminate()
+    await bench.result(held)
+    status = await bench.status(held)
+    assert (status.status, status.event_count, status.will_flush_at) == ("terminated", 0, None)
+
+
+async def test_state_folds_what_waits_without_effect(bench: Bench) -> None:
+    held = bench.new(Held)
+    for n in range(3):
+        await held.add(Push(n=n))
+    for _ in range(3):
+        assert await held.state() == Total(ns=[0, 1, 2])
+    await held.flush()
+    await bench.result(held)
+    assert bench.executed(held) == [0, 1, 2]
+
+
+async def test_status_judges_what_waits_without_effect(bench: Bench) -> None:
+    held = bench.new(Held)
+    await held.add(Push(n=1))
+    await held.add(Push(n=2, note="raise"))
+    for _ in range(2):
+        status = await bench.status(held)
+        assert (status.event_count, status.rejected_events) == (1, 1)
+        [rejection] = status.rejections
+        assert "ValueError" in rejection.reason
+    await held.flush()
+    await bench.result(held)
+    status = await bench.status(held)
+    assert (status.event_count, status.rejected_events) == (0, 1)
+
+
+async def test_the_default_reduce_answers_the_latest_event(bench: Bench) -> None:
+    latest = bench.new(Latest)
+    await latest.add(Push(n=1))
+    await latest.add(Push(n=2))
+    assert await latest.state() == Push(n=2)
+    await bench.result(latest)
+
+
+async def test_status_counts_delivered_tracking_events(bench: Bench) -> None:
+    gather = bench.new(Gather)
+    await gather.add(Push())
+    await bench.result(gather)
+    tracking = (await bench.status(gather)).tracking
+    assert (tracking.delivered, tracking.pending, tracking.last_error) == (3, 0, None)
+    assert (tracking.rejected, tracking.dropped) == (0, 0)
+
+
+async def test_a_client_of_another_queue_reads_the_same_instance(bench: Bench) -> None:
+    held = bench.new(Held)
+    await held.add(Push(n=5))
+    elsewhere = JobClient(bench.client, task_queue=new_key()).debounce(Held, held.key)
+    assert await elsewhere.state() == Total(ns=[5])
+    await elsewhere.terminate()
