@@ -102,6 +102,8 @@ class Report(Record):
 
     pre_state: JSON = None
     has_pre_state: bool = False
+    synthetic: bool = False
+    """Made by the workflow, for a last attempt that could not make its own."""
 
 
 class RunRequest(Record):

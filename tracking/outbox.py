@@ -36,6 +36,9 @@ class OutboxCarry(BaseModel):
 class _Entry:
     event: Detail
     bytes: int
+    task: int = 0
+    """The workflow task that emitted it, by its place in history."""
+
     in_hand: bool = False
 
 
@@ -56,10 +59,14 @@ class Outbox:
         self.identity: TrackingIdentity | None = None
         """Set from the recorded options. None: tracking is off, nothing is emitted."""
 
-    def emit(self, kind: str, event_id: str | None, at: datetime, fields: Detail) -> None:
+    def emit(
+        self, kind: str, event_id: str | None, at: datetime, fields: Detail, *, task: int
+    ) -> None:
         """Add one event, unless tracking is off. Fields that are None are left out.
 
         Without an id, one is made from the execution and the sequence, the same on each replay.
+        `task` is the place in history of the workflow task that emits it, or 0 for an event that
+        comes out the same, with the same sequence, if that task has to be done again.
         """
         if self.identity is None:
             return
@@ -76,7 +83,7 @@ class Outbox:
             "sequence": self._carry.sequence,
             **{name: value for name, value in fields.items() if value is not None},
         }
-        entry = _Entry(event, size(event))
+        entry = _Entry(event, size(event), task)
         self._entries[event_id] = entry
         self._bytes += entry.bytes
 
@@ -85,29 +92,34 @@ class Outbox:
         self._carry.execution_id = execution_id
         self._carry.sequence = 0
 
-    @property
-    def ready(self) -> bool:
-        """Whether an event waits that is in nobody's hand."""
-        return any(not entry.in_hand for entry in self._entries.values())
+    def ready(self, before: int | None = None) -> bool:
+        """Whether an event waits that is in nobody's hand, and emitted `before` that task."""
+        return any(_free(entry, before) for entry in self._entries.values())
 
     @property
     def overflowing(self) -> bool:
         """Whether it holds more than an instance should carry."""
         return len(self._entries) > MAX_EVENTS or self._bytes > MAX_BYTES
 
-    def take(self, *, everything: bool = False) -> list[Detail]:
+    def take(self, before: int | None = None) -> list[Detail]:
         """Events for one delivery, oldest first; they are in hand until settled or released."""
         taken: list[Detail] = []
         room = BATCH_BYTES
         for entry in self._entries.values():
-            if entry.in_hand and not everything:
+            if not _free(entry, before):
                 continue
             room -= entry.bytes
-            if taken and not everything and (room < 0 or len(taken) == BATCH_EVENTS):
+            if taken and (room < 0 or len(taken) == BATCH_EVENTS):
                 break
             entry.in_hand = True
             taken.append(entry.event)
         return taken
+
+    def take_all(self) -> list[Detail]:
+        """All events, those in hand too."""
+        for entry in self._entries.values():
+            entry.in_hand = True
+        return [entry.event for entry in self._entries.values()]
 
     def release(self, events: list[Detail]) -> None:
         """Give back those that were not settled."""
@@ -151,3 +163,7 @@ class Outbox:
             "dropped": self._carry.dropped,
             "lastError": self._carry.last_error,
         }
+
+
+def _free(entry: _Entry, before: int | None) -> bool:
+    return not entry.in_hand and (before is None or entry.task < before)

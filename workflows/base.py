@@ -1,7 +1,8 @@
 """What the workflows of all job types share: how they are reached, live and end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -20,6 +21,7 @@ from durable_jobs.protocol import (
     JudgeRequest,
     Options,
     Report,
+    RunResult,
 )
 from durable_jobs.wire import JSON, model_from_raw, to_raw
 
@@ -30,6 +32,8 @@ from .library import call, call_anywhere, call_local
 from .runner import Runner
 
 MAX_SIGNALS = 5_000
+PROMPT = timedelta(seconds=2)
+"""Tracking events may wait this long for an activity that takes them along."""
 
 Args = Sequence[RawValue]
 
@@ -39,8 +43,13 @@ class JobWorkflow(Runner):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.flusher = Flusher(self.outbox)
+        self.flusher = Flusher(self.outbox, lambda: self.task)
         self._signals = 0
+        self._callers_reason: str | None = None
+        extra = self.carried.extra if self.carried else {}
+        if "condemned" in extra:
+            self.condemned = extra["condemned"]
+            self.terminating, self.terminate_reason = True, extra["reason"]
 
     # -- entries
 
@@ -108,11 +117,13 @@ class JobWorkflow(Runner):
         await self._learn_options()
         while True:
             if self.options is None:
+                # Nothing ran and nothing is told: no worker said whether events are tracked.
                 self.ended = "terminated"
+                self.discarded, self.condemned = self.discarded + self.condemned, 0
             elif await self._live_on():
                 self._continue_as_new(self.life, self.carry_extra())
             await self._wind_up()
-            fresh = self.fresh_extra()
+            fresh = self._fresh()
             if self.ended == "completed" and (fresh is not None or self.terminating):
                 # Nothing was cut short: the same life goes on with what came while it ended.
                 self.ended = None
@@ -123,7 +134,6 @@ class JobWorkflow(Runner):
 
     async def _live_on(self) -> bool:
         """Returns True to continue as new."""
-        self.on_described()
         self.flusher.start()
         if not await self.live():
             return False
@@ -153,8 +163,13 @@ class JobWorkflow(Runner):
         """Do the job's work. Returns True to continue as new, False at the life's end."""
         raise NotImplementedError
 
-    def on_described(self) -> None:
-        """Called once the options are known, before `live`."""
+    async def wait(
+        self, condition: Callable[[], bool], until: datetime | None = None, what: str = ""
+    ) -> None:
+        """Wait for a condition, or a time; before a long wait, tracking events are sent."""
+        if until is None or until - self.now > PROMPT:
+            self.flusher.urge()
+        await super().wait(condition, until, what)
 
     async def _learn_options(self) -> None:
         """Ask for the options; an instance that is to end does not wait for a worker to know."""
@@ -190,6 +205,12 @@ class JobWorkflow(Runner):
         """What reached the instance after its end was decided; None where nothing did."""
         return None
 
+    def _fresh(self) -> Detail | None:
+        extra = self.fresh_extra()
+        if not self.condemned:
+            return extra
+        return {**(extra or {}), "condemned": self.condemned, "reason": self._callers_reason}
+
     def _continue_as_new(self, life: Life | None, extra: Detail) -> None:
         carry = Carry(options=self.options, outbox=self.outbox.carry(), life=life, extra=extra)
         again = {"job": self.ref.job, "key": self.ref.key, "carry": carry.model_dump(mode="json")}
@@ -197,18 +218,25 @@ class JobWorkflow(Runner):
 
     # -- what callers ask for
 
-    def request_terminate(self, reason: str | None, *, by_handler: bool = False) -> None:
-        """Begin to end the life.
+    def request_terminate(self, reason: str | None) -> None:
+        """Begin to end the life. What waits is dropped and counted; later events open a fresh one.
 
-        What waits is dropped and counted, what comes later opens a fresh life. So does what waits
-        behind a handler that ended its life: nobody asked for those events to be dropped.
+        Where a run has ended the life already, the fresh one reports what was dropped.
         """
-        if self.terminating or self.ended in ("terminated", "failed"):
-            return
-        self.terminating = True
-        self.terminate_reason = reason
-        if not by_handler:
-            self.discarded += self.discard_waiting()
+        self.condemned += self.discard_waiting()
+        self._callers_reason = reason
+        if not self.terminating and self.ended in (None, "completed"):
+            self.terminating, self.terminate_reason = True, reason
+
+    def end_by_run(self, result: RunResult) -> None:
+        """End the life where its run asked for it; what waits opens a fresh one.
+
+        Nobody asked for those events to be dropped. A run's end stands in history before a caller's
+        `terminate` that came with it.
+        """
+        if result.terminate:
+            self.terminating, self.terminate_reason = True, result.terminate_reason
+            self.terminated_at = self.done_at
 
     def discard_waiting(self) -> int:
         """Drop the events that wait; returns how many."""

@@ -88,7 +88,7 @@ class ContinuousWorkflow(JobWorkflow):
     async def _begin(self) -> None:
         self._begun = True
         given = self.life.state if self.rules.include_state else None
-        self.emit("job.started", at=self.life.started_at, input=given)
+        self.emit("job.started", self.life.started_at, settled=True, input=given)
         if self.rules.spec["start_immediately"]:
             self._due = self._anchor
 
@@ -147,8 +147,7 @@ class ContinuousWorkflow(JobWorkflow):
         match outcome:
             case runs.Succeeded(result):
                 self.keep_state(result)
-                if result.terminate:
-                    self.request_terminate(result.terminate_reason, by_handler=True)
+                self.end_by_run(result)
             case runs.Failed():
                 self._exhausted(outcome)
             case runs.Interrupted():
@@ -161,8 +160,6 @@ class ContinuousWorkflow(JobWorkflow):
         return following if unlimited else None
 
     def _exhausted(self, failed: runs.Failed) -> None:
-        if self.terminating:
-            return
         match self.rules.on_exhausted:
             case "terminate":
                 self.fail(failed)

@@ -115,21 +115,20 @@ class DebounceWorkflow(JobWorkflow):
     def _open(self) -> None:
         self._touched = True
         self._waiting.open(self.now)
-        self._announce()
-
-    def on_described(self) -> None:
-        """Announce a window that opened before the options were known."""
-        self._announce()
 
     def _announce(self) -> None:
-        """Emit `debounce.started`, which needs the options: at once, or when they are known."""
+        """Emit `debounce.started`, never while a run is under way, whose outcome comes first."""
         window = self._waiting.window
-        early = self.options is None or self.terminating
-        if window is None or early or self._waiting.announced:
+        if window is None or self._waiting.announced:
             return
         self._waiting.announced = True
         at = window.first_flush_at(self._windows)
-        self.emit("debounce.started", at=window.opened_at, flushAt=iso_ms(at) if at else None)
+        self.emit(
+            "debounce.started",
+            window.opened_at,
+            settled=window.opened_at == workflow.info().workflow_start_time,
+            flushAt=iso_ms(at) if at else None,
+        )
 
     def _clear(self) -> int:
         self._touched = True
@@ -190,6 +189,7 @@ class DebounceWorkflow(JobWorkflow):
     async def _gather(self) -> str | None:
         """Wait for the window to be due; None where there is nothing to flush."""
         while not (self._over() or self._carry_now()):
+            self._announce()
             reason = self._due()
             if reason is not None:
                 return reason
@@ -283,7 +283,7 @@ class DebounceWorkflow(JobWorkflow):
             self.reject(rejected.reason, batch.events[rejected.index].id)
         if result.ran:
             self.keep_state(result)
-        self.emit(
+        self.emit_outcome(
             "debounce.flushed",
             eventCount=result.detail["count"],
             reason=WIRE_REASONS[reason],
@@ -292,16 +292,12 @@ class DebounceWorkflow(JobWorkflow):
         )
         if self.life.paused == "exhausted":
             self.life.paused = None
-        if result.terminate:
-            self.request_terminate(result.terminate_reason, by_handler=True)
+        self.end_by_run(result)
 
     def _exhausted(self, batch: Gathered, failed: runs.Failed) -> None:
-        if self.terminating:
-            self.discarded += batch.count
-            return
         match self.rules.on_exhausted:
             case "terminate":
-                self.discarded += batch.count + self.discard_waiting()
+                self.discarded += batch.count
                 self.fail(failed)
             case "pause":
                 self._waiting = batch.before(self._waiting, keep_window=True)

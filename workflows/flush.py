@@ -1,6 +1,7 @@
 """Gets tracking events out of an instance, without ever holding the instance up."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from temporalio import workflow
@@ -24,35 +25,55 @@ from .library import call_local, start_delivery, verdicts_of
 class Flusher:
     """Delivers what stands in an outbox.
 
-    First by a local activity that waits at most 50 ms: one history event. Where that was not
-    enough, one regular activity with a long retry takes over while the instance goes on.
+    First by a local activity that waits at most 50 ms: one history event. It runs within a workflow
+    task, which is done again, maybe with more signals, when the server refuses its completion or
+    its worker dies. So it takes only events that come out the same then: those of earlier tasks,
+    and those that follow from what history holds. The others leave with the next handler's
+    activity, with the next task, or, where that is far, by a regular activity: all of these start
+    once the task is in history.
+
+    Where 50 ms were not enough, one regular activity with a long retry takes over while the
+    instance goes on.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, task: Callable[[], int]) -> None:
         self._outbox = outbox
+        self._current_task = task
         self._task: asyncio.Task[None] | None = None
         self._delivery: workflow.ActivityHandle[Any] | None = None
         self._in_local = False
         self._stopping = False
+        self._urged = False
 
     def start(self) -> None:
         """Begin to flush in the background."""
         self._stopping = False
         self._task = asyncio.create_task(self._loop())
 
+    def urge(self) -> None:
+        """Deliver all that waits now: the next workflow task may be far."""
+        self._urged = self._outbox.ready()
+
     async def _loop(self) -> None:
         while True:
-            await workflow.wait_condition(lambda: self._outbox.ready)
+            await workflow.wait_condition(lambda: self._urged or self._settled_waits())
             if self._outbox.overflowing:
-                await self._hand_over(self._outbox.take(everything=True))
+                await self._hand_over(self._outbox.take_all())
                 continue
-            left = await self._flush_now(self._outbox.take())
+            left = await self._flush_now(self._outbox.take(self._current_task()))
             if self._stopping:
                 return
-            if left:
-                await self._deliver(left)
+            self._outbox.release(left)
+            if left or self._urged:
+                self._urged = False
+                await self._deliver(self._outbox.take())
+
+    def _settled_waits(self) -> bool:
+        return self._outbox.ready(self._current_task())
 
     async def _flush_now(self, events: list[Detail]) -> list[Detail]:
+        if not events:
+            return events
         self._in_local = True
         verdicts = await call_local(FLUSH_NOW, FlushRequest(events=events), Verdicts)
         self._in_local = False
@@ -63,9 +84,11 @@ class Flusher:
         return [event for event in events if event["eventId"] not in settled]
 
     async def _deliver(self, events: list[Detail]) -> None:
+        if not events:
+            return
         self._delivery = start_delivery(FLUSH, FlushRequest(events=events))
         overflow = asyncio.create_task(
-            workflow.wait_condition(lambda: self._outbox.overflowing and self._outbox.ready)
+            workflow.wait_condition(lambda: self._outbox.overflowing and self._outbox.ready())
         )
         await workflow.wait([self._delivery, overflow], return_when=asyncio.FIRST_COMPLETED)
         overflow.cancel()
@@ -85,12 +108,12 @@ class Flusher:
 
     async def finish(self) -> None:
         """Leave the outbox empty: deliver the rest now, or hand it to a workflow of its own."""
-        known_slow = await self.stop()
-        events = self._outbox.take(everything=True)
-        if events and not known_slow:
-            events = await self._flush_now(events)
-        if events:
-            await self._hand_over(events)
+        in_trouble = await self.stop()
+        if not in_trouble:
+            self._outbox.release(await self._flush_now(self._outbox.take(self._current_task())))
+        left = self._outbox.take_all()
+        if left:
+            await self._hand_over(left)
 
     async def stop(self) -> bool:
         """Stop flushing; what is not settled stays in the outbox.

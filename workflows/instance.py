@@ -62,11 +62,15 @@ class Instance:
         self.problem: str | None = None
         """What is wrong with the start argument, if anything is."""
 
-        self.now = workflow.now()
+        info = workflow.info()
+        self.now = info.workflow_start_time
         """The time of the last signal, update, timer or activity.
 
         The time after a local activity is another on replay (SDK 1.35), so nothing may rest on it.
         """
+
+        self.task = self._first_task = info.get_current_history_length()
+        """The place in history of the workflow task in which that was."""
 
         self.history_is_long = False
         try:
@@ -80,9 +84,15 @@ class Instance:
         self.life = self._first_life()
         self.outbox = Outbox(self.ref, workflow.info().workflow_id, self._first_outbox())
         self.options: Options | None = None
-        self.terminating = False
+        self.terminating: bool = False
         self.terminate_reason: str | None = None
+        self.terminated_at: datetime | None = None
+        """When a run ended the life; None where a caller did."""
+
         self.discarded: int = 0
+        self.condemned: int = 0
+        """Events that a caller's `terminate` dropped, until the end counts them."""
+
         self.ended: str | None = None
         """`completed`, `terminated` or `failed`, once the life is over."""
 
@@ -104,9 +114,14 @@ class Instance:
         self.outbox.restart(workflow.info().run_id)
 
     def touch(self) -> None:
-        """Note the time and the history's length; only right after one of those that set `now`."""
+        """Note the time and the task; only right after one of those that set `now`.
+
+        The first task has the time of the start, which is the same if the task is done again.
+        """
         info = workflow.info()
-        self.now = workflow.now()
+        self.task = info.get_current_history_length()
+        first = self.task == self._first_task
+        self.now = info.workflow_start_time if first else workflow.now()
         self.history_is_long = (
             info.is_continue_as_new_suggested()
             or info.get_current_history_length() > MAX_HISTORY_EVENTS
@@ -141,14 +156,25 @@ class Instance:
         except TimeoutError:
             self.touch()
 
-    def emit(self, kind: str, at: datetime | None = None, **fields: JSON) -> None:
-        """Add an event of the workflow's own to the outbox."""
-        self.outbox.emit(kind, None, at or self.now, fields)
+    def emit(
+        self, kind: str, at: datetime | None = None, *, settled: bool = False, **fields: JSON
+    ) -> None:
+        """Add an event of the workflow's own to the outbox.
+
+        A `settled` one follows from what history holds: it is the same, with its sequence, if the
+        workflow task has to be done again.
+        """
+        task = 0 if settled else self.task
+        self.outbox.emit(kind, None, at or self.now, fields, task=task)
 
     def emit_terminated(self) -> None:
         """Say that the life ended, and what was dropped."""
+        if self.terminated_at is None:
+            self.discarded, self.condemned = self.discarded + self.condemned, 0
         self.emit(
             "job.terminated",
+            self.terminated_at,
+            settled=self.terminated_at is not None,
             reason=self.terminate_reason,
             runCount=self.life.run_count,
             discardedEvents=self.discarded,

@@ -7,9 +7,13 @@ from temporalio import workflow
 
 from durable_jobs.protocol import Detail, Executed, Report, RunResult
 from durable_jobs.tracking.ids import iso_ms
+from durable_jobs.wire import JSON
 
 from . import runs
 from .instance import Instance
+
+CANCEL_GRACE = timedelta(seconds=10)
+"""How long a cancelled attempt has to end; it hears of the cancellation with a heartbeat."""
 
 
 class Runner(Instance):
@@ -19,6 +23,9 @@ class Runner(Instance):
         super().__init__(*args)
         self.run_now: runs.Run | None = None
         """The run that is under way."""
+
+        self.done_at: datetime | None = None
+        """When the last run ended, as history has it."""
 
         self.failure: runs.Failed | None = None
         """What made the life fail."""
@@ -59,6 +66,7 @@ class Runner(Instance):
                     case outcome:
                         self._record(run, outcome)
                         return outcome
+                # Only where no attempt is under way: its outcome comes first.
                 if self.terminating:
                     return runs.Interrupted()
         finally:
@@ -66,23 +74,35 @@ class Runner(Instance):
 
     async def _attempts(self, run: runs.Run, summary: str) -> runs.Outcome:
         run.attempt = run.attempts_before + 1
-        run.outbox = self.outbox.take() if self.outbox.ready else []
+        run.outbox = self.outbox.take()
         handle = runs.start(run, self.ref, self.rules, summary)
         self.show()
         await workflow.wait_condition(lambda: handle.done() or self.terminating)
-        self.touch()
         if not handle.done():
-            handle.cancel()
+            await self._cancel(handle)
+        self.touch()
+        self.outbox.release(run.outbox)
+        if not handle.done():
+            return runs.Interrupted()
+        return await runs.outcome_of(run, handle, self.now)
+
+    async def _cancel(self, handle: workflow.ActivityHandle[Any]) -> None:
+        """Let the attempt end by itself: what it reports stands in history and counts."""
+        handle.cancel()
+        self.show()
         try:
-            return await runs.outcome_of(run, handle, self.now)
-        finally:
-            self.outbox.release(run.outbox)
+            await workflow.wait_condition(
+                handle.done, timeout=CANCEL_GRACE, timeout_summary="grace time of the last attempt"
+            )
+        except TimeoutError:
+            workflow.logger.warning("An attempt did not end when cancelled; it is left behind")
 
     def _record(self, run: runs.Run, outcome: runs.Outcome) -> None:
         match outcome:
             case runs.Succeeded(result):
                 if result.verdicts is not None:
                     self.outbox.settle(result.verdicts)
+                self.done_at = result.executed.at if result.executed else None
                 if not result.ran:
                     self.life.run_count -= 1
                 elif result.executed is not None:
@@ -90,6 +110,7 @@ class Runner(Instance):
                 self.life.last_error = None
                 self.adopt(result.options)
             case runs.Failed(report):
+                self.done_at = None if report.synthetic else report.at
                 self.report(report)
                 self._emit_exhausted(report)
             case _:
@@ -104,7 +125,7 @@ class Runner(Instance):
         }
         if done.has_pre_state:
             fields["preExecutionState"] = done.pre_state
-        self.outbox.emit("job.executed", done.event_id, done.at, fields)
+        self.outbox.emit("job.executed", done.event_id, done.at, fields, task=0)
 
     def report(self, report: Report) -> None:
         """Note a failed attempt; the first report of each attempt wins."""
@@ -127,13 +148,18 @@ class Runner(Instance):
             del fields["error"]["stack"]
         if report.has_pre_state:
             fields["preExecutionState"] = report.pre_state
-        self.outbox.emit("job.failed", report.event_id, report.at, fields)
+        task = self.task if report.synthetic else 0
+        self.outbox.emit("job.failed", report.event_id, report.at, fields, task=task)
         self.show()
 
     def _emit_exhausted(self, report: Report) -> None:
         if report.exhausted is None or self.rules.retry.max_attempts == 1:
             return
-        self.emit("job.retryExhausted", attempts=report.attempt, reason=report.exhausted)
+        self.emit_outcome("job.retryExhausted", attempts=report.attempt, reason=report.exhausted)
+
+    def emit_outcome(self, kind: str, **fields: JSON) -> None:
+        """Add an event that follows from the run that just ended."""
+        self.emit(kind, self.done_at, settled=self.done_at is not None, **fields)
 
     def keep_state(self, result: RunResult) -> None:
         """Take over the state that a run left."""
@@ -145,6 +171,7 @@ class Runner(Instance):
         self.failure = failed
         self.ended = "failed"
         self.terminate_reason = f"Retry exhausted after {failed.report.attempt} attempts"
+        self.terminated_at = self.done_at
         self.emit_terminated()
 
     # -- answers

@@ -7,8 +7,9 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+from temporalio.workflow import ActivityCancellationType
 
 from durable_jobs.protocol import (
     FAILED_ERROR,
@@ -130,6 +131,7 @@ def start(run: Run, ref: JobRef, options: Options, summary: str) -> workflow.Act
             # A worker that does not know the job must not use up the run's attempts.
             non_retryable_error_types=[NOT_REGISTERED],
         ),
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
     )
 
@@ -141,6 +143,8 @@ async def outcome_of(run: Run, handle: workflow.ActivityHandle[Any], now: dateti
     except asyncio.CancelledError:
         return Interrupted()
     except ActivityError as error:
+        if isinstance(error.cause, CancelledError):
+            return Interrupted()
         return _failure(run, error, now)
     return Succeeded(model_from_raw(RunResult, raw))
 
@@ -177,4 +181,5 @@ def _lost(run: Run, error: ActivityError, now: datetime) -> Report:
         message=message,
         type=type(cause).__name__,
         exhausted="max_attempts" if timed_out else None,
+        synthetic=True,
     )

@@ -146,7 +146,8 @@ class TaskWorkflow(JobWorkflow):
         first = self._queue.events[0].data if self._queue.events else None
         self.emit(
             "job.started",
-            at=self.life.started_at,
+            self.life.started_at,
+            settled=True,
             input=first if self.rules.include_state else None,
         )
 
@@ -234,8 +235,7 @@ class TaskWorkflow(JobWorkflow):
             self._set_alarm(result.detail["scheduled_at"], step)
         if event is not None:
             self._reply(event, {"reply": result.detail["reply"]})
-        if result.terminate:
-            self.request_terminate(result.terminate_reason, by_handler=True)
+        self.end_by_run(result)
 
     def _rejected(self, event: EventIn | None, reason: str) -> None:
         """An event that does not fit is no run; nothing is wrong with the job."""
@@ -248,7 +248,7 @@ class TaskWorkflow(JobWorkflow):
         self._queue.scheduled_at = datetime.fromisoformat(at) if at else None
         if at is not None:
             trigger = {"on_event": "event", "on_idle": "idle", "on_error": "error"}
-            self.emit(
+            self.emit_outcome(
                 "task.scheduled",
                 scheduledAt=iso_ms(datetime.fromisoformat(at)),
                 trigger=trigger.get(step, "execute"),
@@ -265,12 +265,12 @@ class TaskWorkflow(JobWorkflow):
         scheduled_at: datetime | None,
         failed: runs.Failed,
     ) -> None:
-        if "on_error" in self.rules.handlers and not self._over():
+        if "on_error" in self.rules.handlers and not self.terminating:
             await self._on_error(step, event, failed)
-        if self._over():
+        if self.terminated_at is not None:
             self.discarded += event is not None
-            return
-        self._exhausted(step, event, scheduled_at, failed)
+        else:
+            self._exhausted(step, event, scheduled_at, failed)
 
     async def _on_error(self, step: str, event: EventIn | None, failed: runs.Failed) -> None:
         failure: Detail = {
@@ -295,7 +295,7 @@ class TaskWorkflow(JobWorkflow):
         report = failed.report
         match self.rules.on_exhausted:
             case "terminate":
-                self.discarded += self.discard_waiting() + (event is not None)
+                self.discarded += event is not None
                 if event is not None:
                     self._reply(event, {"error": report.message})
                 self.fail(failed)
