@@ -1,16 +1,22 @@
 """The handle of a continuous instance."""
 
+from datetime import timedelta
+
+from temporalio.client import WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from typing_extensions import TypeVar
 
 from ..definitions import ContinuousJob
-from ..status import StartReceipt, StatusWord
+from ..status import JobStatus, StartReceipt, StatusWord
 from ..wire import JSON
 from .base import Connection, Handle
 
 State = TypeVar("State")
+
+# A start must not depend on a worker: it is there to answer quickly, or it is not.
+_ANSWER_TIME = timedelta(milliseconds=500)
 
 
 class ContinuousHandle(Handle[State]):
@@ -36,11 +42,16 @@ class ContinuousHandle(Handle[State]):
             argument["state"] = self._codec.check_state(state, self.key)
             argument["stateVersion"] = self._state_version
         created = await self._start(argument)
-        status: StatusWord = "scheduled"
-        if not created:
-            found = await self.status()
-            status = found.status if found else status
+        status = "scheduled" if created else await self._status_word()
         return StartReceipt(created=created, instance_id=self.instance_id, status=status)
+
+    async def _status_word(self) -> StatusWord:
+        """The instance's own word; `scheduled` where no worker is there to give it."""
+        try:
+            answer = await self._handle.query("status", rpc_timeout=_ANSWER_TIME)
+        except (RPCError, WorkflowQueryFailedError):
+            return "scheduled"
+        return JobStatus.model_validate(answer).status
 
     async def _start(self, argument: dict[str, JSON]) -> bool:
         try:
