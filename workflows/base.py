@@ -91,6 +91,7 @@ class JobWorkflow(Runner):
             self.handle_signal(name, args)
         except BadInput as error:
             self.on_bad_signal(name, error)
+        self.show()
 
     def _receive_report(self, args: Args) -> None:
         try:

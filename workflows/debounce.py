@@ -8,7 +8,16 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
-from durable_jobs.protocol import FOLD, Detail, EventIn, Folded, JobType, Rejected, RunResult
+from durable_jobs.protocol import (
+    FOLD,
+    Detail,
+    EventIn,
+    Folded,
+    JobType,
+    Options,
+    Rejected,
+    RunResult,
+)
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
 
@@ -25,6 +34,7 @@ class DebounceWorkflow(JobWorkflow):
     """One debounce instance."""
 
     job_type: ClassVar[JobType] = "debounce"
+    _windows: Rules = Rules()
 
     @workflow.init
     def __init__(self, *args: Any) -> None:
@@ -150,9 +160,11 @@ class DebounceWorkflow(JobWorkflow):
 
     # -- the windows
 
-    @property
-    def _windows(self) -> Rules:
-        return Rules.of(self.rules.spec)
+    def adopt(self, options: Options | None) -> None:
+        """Take over options; a new flush rule holds from the next wait on."""
+        super().adopt(options)
+        if options is not None:
+            self._windows = Rules.of(options.spec)
 
     async def live(self) -> bool:
         """Flush window after window until nothing waits."""
@@ -339,4 +351,4 @@ class DebounceWorkflow(JobWorkflow):
         at = self._flush_at()
         if self.run_now is not None or at is None:
             return super().story()
-        return f"{self._waiting.count} events, flushes at {at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self._waiting.count} events wait, flushes at {at:%Y-%m-%d %H:%M:%S} UTC"
