@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.common import VersioningBehavior
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError
-from temporalio.worker import Worker, WorkerConfig
+from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 
 from durable_jobs.activities.flush import FlushActivities
 from durable_jobs.activities.handlers import handler_activities
@@ -23,6 +23,7 @@ from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
+from durable_jobs.workflows.reset import ResetFirst
 from durable_jobs.workflows.task import TaskWorkflow
 
 from .client import JobClient
@@ -82,7 +83,17 @@ class JobsPlugin(SimplePlugin):
             "max_heartbeat_throttle_interval", _HEARTBEATS_EVERY
         )
         config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
+        config["unsandboxed_workflow_runner"] = ResetFirst(
+            config.get("unsandboxed_workflow_runner")
+        )
         return super().configure_worker(config)
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """Add jobs to a replayer."""
+        config["unsandboxed_workflow_runner"] = ResetFirst(
+            config.get("unsandboxed_workflow_runner")
+        )
+        return super().configure_replayer(config)
 
     async def run_worker(
         self,
