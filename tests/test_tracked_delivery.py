@@ -1,0 +1,224 @@
+"""How tracking events leave instances: over HTTP, over outages, runs and resets."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client
+
+from durable_jobs import ContinuousRun
+from durable_jobs.tracking import HttpSink, NoopSink
+from durable_jobs.workflows import instance
+from tests.lives import (
+    Event,
+    Tracked,
+    check_common,
+    first_run_of,
+    histories_of,
+    in_order,
+    kinds_of,
+    tracked_worker,
+)
+from tests.support import eventually
+from tests.tracked_jobs import Basket, Beat, Gather, Handle, Item, Rest, all_jobs
+from tests.tracking.collector import Collector
+
+WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    """Answers at its URL once started."""
+    collector = Collector()
+    await collector.start()
+    yield collector
+    await collector.stop()
+
+
+def arrived(collector: Collector, instance_id: str, *kinds: str) -> list[Event]:
+    """The instance's events, if they are of these types."""
+    events = in_order(collector.accepted, instance_id)
+    return events if kinds_of(events) == list(kinds) else []
+
+
+async def live_a_window(worker: Tracked, key: str) -> str:
+    digest = worker.jobs.debounce(Gather, key)
+    await digest.add(Item())
+    await worker.handle(digest.instance_id).result()
+    return digest.instance_id
+
+
+async def live_two_ticks(worker: Tracked, key: str) -> str:
+    poll = worker.jobs.continuous(Beat, key)
+    await poll.start(Basket(total=2))
+    await worker.handle(poll.instance_id).result()
+    return poll.instance_id
+
+
+async def live_two_events(worker: Tracked, key: str) -> str:
+    task = worker.jobs.task(Handle, key)
+    await task.send(Item())
+    await task.send(Item(word="end"))
+    await worker.handle(task.instance_id).result()
+    return task.instance_id
+
+
+TICKS = ["job.started", "job.executed", "job.executed", "job.terminated"]
+
+
+async def test_lives_of_each_type_arrive_at_a_collector_over_http(
+    client: Client, queue: str, collector: Collector
+) -> None:
+    sink = HttpSink(collector.url, headers={"authorization": "Bearer 7"})
+    async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
+        for live, kinds in (
+            (live_a_window, WINDOW),
+            (live_two_ticks, TICKS),
+            (live_two_events, TICKS),
+        ):
+            instance_id = await live(worker, "over-http")
+            events = await eventually(lambda: arrived(collector, instance_id, *kinds))  # noqa: B023
+            await check_common(client, instance_id, events)
+    for request in collector.requests:
+        assert request.headers["content-type"] == "application/json"
+        assert request.headers["authorization"] == "Bearer 7"
+
+
+async def test_tracking_that_is_off_sends_nothing_and_costs_no_history(
+    client: Client, queue: str
+) -> None:
+    lengths: list[list[int]] = []
+    for sink in (NoopSink(), None):
+        async with tracked_worker(client, f"{queue}-{sink}", all_jobs(), sink=sink) as worker:
+            for live in (live_a_window, live_two_ticks, live_two_events):
+                await live(worker, f"{queue}-{sink}")
+        lengths.append([len(h.events) for h in await histories_of(client, worker.queue)])
+        sent = [event["instanceId"] for event in worker.sink.events]
+        assert bool(sent) == (sink is None)
+    off, on = lengths
+    assert all(less < more for less, more in zip(off, on, strict=True))
+
+
+async def test_a_life_without_a_collector_ends_on_time_and_its_events_arrive_later(
+    client: Client, queue: str, collector: Collector
+) -> None:
+    await collector.stop()
+    sink = HttpSink(collector.url)
+    async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
+        async with asyncio.timeout(2):
+            instance_id = await live_a_window(worker, queue)
+        execution = await first_run_of(client, instance_id)
+        child = client.get_workflow_handle(f"tracking-delivery:{execution}:1")
+        waiting = await child.query("status")
+        assert waiting == {"pending": 3, "delivered": 0, "rejected": 0, "dropped": 0}
+        await collector.start()
+        events = await eventually(lambda: arrived(collector, instance_id, *WINDOW))
+        await check_common(client, instance_id, events)
+        done = {"pending": 0, "delivered": 3, "rejected": 0, "dropped": 0, "lastError": None}
+        assert await child.result() == done
+        assert await child.query("status") == done
+
+
+async def test_a_collector_that_comes_back_gets_the_events_while_the_life_goes_on(
+    client: Client, queue: str, collector: Collector
+) -> None:
+    await collector.stop()
+    sink = HttpSink(collector.url)
+    async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
+        poll = worker.jobs.continuous(Rest, queue)
+        await poll.start()
+        await poll.trigger()
+        status = await eventually(lambda: waits_for_delivery(worker, poll.instance_id))
+        assert status["tracking"]["lastError"]
+        assert status["tracking"]["pending"] == 2
+        await collector.start()
+        await eventually(lambda: arrived(collector, poll.instance_id, *TICKS[:2]))
+        await eventually(lambda: nothing_pending(worker, poll.instance_id))
+        await poll.terminate()
+        await eventually(lambda: arrived(collector, poll.instance_id, *TICKS[:2], TICKS[-1]))
+    kinds = {
+        history.events[0].workflow_execution_started_event_attributes.workflow_type.name
+        for history in await histories_of(client, queue)
+    }
+    assert kinds == {"ContinuousJob"}
+
+
+async def waits_for_delivery(worker: Tracked, instance_id: str) -> Event | None:
+    status = await worker.handle(instance_id).query("status")
+    return status if status["runCount"] and status["tracking"]["pending"] == 2 else None
+
+
+async def nothing_pending(worker: Tracked, instance_id: str) -> bool:
+    tracking = (await worker.handle(instance_id).query("status"))["tracking"]
+    return tracking["pending"] == 0 and tracking["delivered"] == 2
+
+
+async def test_the_sequence_goes_on_over_continue_as_new(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 12)
+    async with tracked_worker(client, queue, all_jobs()) as worker:
+        poll = worker.jobs.continuous(Beat, queue)
+        await poll.start(Basket(total=5))
+        events = await worker.until(poll.instance_id, "job.terminated")
+        await check_common(client, poll.instance_id, events)
+        assert kinds_of(events) == ["job.started", *["job.executed"] * 5, "job.terminated"]
+        assert [event.get("runCount") for event in events] == [None, 1, 2, 3, 4, 5, 5]
+    assert len(await histories_of(client, queue)) > 1
+
+
+class Keyed(Rest):
+    """Keeps the idempotency keys of its runs."""
+
+    name = "keyed"
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def execute(self, run: ContinuousRun[Basket]) -> None:
+        self.seen.append(run.idempotency_key)
+        run.state.total += 1
+
+
+async def test_a_reset_begins_another_execution_with_its_own_keys_and_sequence(
+    client: Client, queue: str
+) -> None:
+    job = Keyed()
+    async with tracked_worker(client, queue, [job]) as worker:
+        poll = worker.jobs.continuous(Keyed, queue)
+        await poll.start()
+        before = await worker.until(poll.instance_id, "job.started")
+        await poll.trigger()
+        before = await worker.until(poll.instance_id, "job.executed")
+        new_run = await reset_to_first_task(worker, poll.instance_id)
+        await eventually(lambda: len(job.seen) == 2)
+        await poll.terminate()
+        await worker.handle(poll.instance_id).result()
+        assert len(set(job.seen)) == 2
+        after = [e for e in worker.sink.events if e["executionId"] == new_run]
+    assert kinds_of(after) == ["job.executed", "job.terminated"]
+    assert [event["sequence"] for event in after] == [1, 2]
+    assert {event["executionId"] for event in before} != {new_run}
+
+
+async def reset_to_first_task(worker: Tracked, instance_id: str) -> str:
+    """Reset an instance to just after its first workflow task; returns the new run's ID."""
+    history = await worker.handle(instance_id).fetch_history()
+    completed = [
+        event.event_id
+        for event in history.events
+        if event.HasField("workflow_task_completed_event_attributes")
+    ]
+    answer = await worker.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=worker.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=instance_id),
+            workflow_task_finish_event_id=completed[1],
+            request_id=str(uuid.uuid4()),
+            reason="a test",
+        )
+    )
+    return answer.run_id

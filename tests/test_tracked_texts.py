@@ -1,0 +1,160 @@
+"""What tracking events show of states, inputs and errors, and what they do not."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from durable_jobs.tracking import MemorySink, Tracking
+from tests.jobs import running_worker
+from tests.lives import (
+    Event,
+    Tracked,
+    executed,
+    failed,
+    flushed,
+    in_order,
+    specific,
+    stack_of,
+    started,
+    terminated,
+    tracked_worker,
+)
+from tests.support import eventually
+from tests.tracked_jobs import (
+    Basket,
+    BeatShown,
+    Gather,
+    GatherShown,
+    HandleShown,
+    Item,
+    all_jobs,
+)
+
+
+@pytest.fixture(scope="module")
+async def worker(client: Client) -> AsyncIterator[Tracked]:
+    async with tracked_worker(client, "tracked-texts", all_jobs()) as running:
+        yield running
+
+
+def with_state(event: Event, **state: Any) -> Event:
+    return {**event, "preExecutionState": {"total": 0, "fail": 0, "word": "", **state}}
+
+
+async def test_a_job_that_says_so_shows_the_state_before_each_attempt_of_a_flush(
+    worker: Tracked,
+) -> None:
+    digest = worker.jobs.debounce(GatherShown, "shown")
+    await digest.add(Item(n=4))
+    await digest.add(Item(n=3, fail=1))
+    life = await worker.life(digest.instance_id, "debounce.flushed")
+    assert life == [
+        started(),
+        with_state(failed(1, 1, again=True), total=7, fail=1),
+        with_state(executed(1, attempt=2), total=7, fail=1),
+        flushed(2),
+    ]
+
+
+async def test_a_job_that_says_so_shows_its_input_and_the_state_before_each_tick(
+    worker: Tracked,
+) -> None:
+    poll = worker.jobs.continuous(BeatShown, "shown")
+    await poll.start(Basket(total=2, fail=1))
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started", "input": {"total": 2, "fail": 1, "word": ""}},
+        with_state(executed(1), total=2, fail=1),
+        with_state(failed(2, 1, again=True), total=1, fail=1),
+        with_state(executed(2, attempt=2), total=1, fail=1),
+        terminated("done", 2),
+    ]
+
+
+async def test_a_tick_of_an_instance_without_input_shows_its_initial_state(
+    worker: Tracked,
+) -> None:
+    poll = worker.jobs.continuous(BeatShown, "initial")
+    await poll.start()
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [{"type": "job.started"}, with_state(executed(1)), terminated("done", 1)]
+
+
+async def test_a_task_that_says_so_shows_its_first_event_and_the_state_before_each_run(
+    worker: Tracked,
+) -> None:
+    task = worker.jobs.task(HandleShown, "shown")
+    await task.send(Item(n=5))
+    await task.send(Item(n=2, word="end"))
+    life = await worker.life(task.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started", "input": {"n": 5, "fail": 0, "word": ""}},
+        with_state(executed(1, "on_event")),
+        with_state(executed(2, "on_event"), total=5),
+        terminated("closed", 2),
+    ]
+
+
+async def test_a_validation_error_is_tracked_without_the_input_it_refused(
+    worker: Tracked,
+) -> None:
+    digest = worker.jobs.debounce(Gather, "invalid")
+    await digest.add(Item(fail=1, word="invalid"))
+    life = await worker.life(digest.instance_id, "debounce.flushed")
+    text = "1 validation error for int: Input should be a valid integer, unable to parse string"
+    shown = life[1]["error"]
+    assert shown["message"].startswith(text)
+    assert shown["stack"] == stack_of("execute", f"ValidationError: {shown['message']}")
+    assert "secret input" not in str(life)
+
+
+async def test_what_before_send_takes_out_is_not_sent_and_not_kept(
+    client: Client, queue: str
+) -> None:
+    def redact(event: dict[str, Any]) -> dict[str, Any]:
+        kept = {**event}
+        if "preExecutionState" in kept:
+            kept["preExecutionState"] = "hidden"
+        if "error" in kept:
+            kept["error"] = {"message": "hidden"}
+        return kept
+
+    sink = MemorySink()
+    tracking = Tracking(sink, before_send=redact)
+    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
+        digest = jobs.debounce(GatherShown, queue)
+        await digest.add(Item(n=77, fail=1))
+        await client.get_workflow_handle(digest.instance_id).result()
+        events = await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
+    shown = [event for event in sink.events if "preExecutionState" in event]
+    assert events
+    assert len(shown) == 2
+    assert {event["preExecutionState"] for event in shown} == {"hidden"}
+    [failure] = [event for event in shown if event["type"] == "job.failed"]
+    assert failure["error"] == {"message": "hidden"}
+
+
+async def test_a_before_send_that_fails_costs_the_texts_but_no_event(
+    client: Client, queue: str
+) -> None:
+    def broken(event: dict[str, Any]) -> dict[str, Any]:
+        raise RuntimeError("no")
+
+    sink = MemorySink()
+    tracking = Tracking(sink, before_send=broken)
+    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
+        digest = jobs.debounce(GatherShown, queue)
+        await digest.add(Item(fail=1))
+        await client.get_workflow_handle(digest.instance_id).result()
+        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
+    life = [specific(event) for event in in_order(sink.events, digest.instance_id)]
+    withheld = {"message": "withheld: before_send failed"}
+    assert life == [
+        started(),
+        {**failed(1, 1, again=True), "error": withheld},
+        executed(1, attempt=2),
+        flushed(1),
+    ]
+    assert tracking.withheld >= 4

@@ -1,0 +1,138 @@
+"""The tracking events of whole lives of a continuous job, field by field."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.client import Client
+
+from tests.lives import (
+    EXHAUSTED,
+    Tracked,
+    executed,
+    failed,
+    failed_for_good,
+    stack_of,
+    terminated,
+    tracked_worker,
+)
+from tests.tracked_jobs import (
+    Basket,
+    Beat,
+    BeatOrEnd,
+    BeatOrPause,
+    Rest,
+    Unlucky,
+    all_jobs,
+)
+
+
+@pytest.fixture(scope="module")
+async def worker(client: Client) -> AsyncIterator[Tracked]:
+    async with tracked_worker(client, "tracked-ticks", all_jobs()) as running:
+        yield running
+
+
+async def test_ticks_are_tracked_from_start_to_end(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(Beat, "normal")
+    await poll.start(Basket(total=3))
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started"},
+        executed(1),
+        executed(2),
+        executed(3),
+        terminated("done", 3),
+    ]
+
+
+async def test_each_failed_attempt_of_a_tick_is_tracked_with_its_error(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(Beat, "retried")
+    await poll.start(Basket(total=3, fail=2))
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started"},
+        executed(1),
+        failed(2, 1, again=True),
+        failed(2, 2, again=True),
+        executed(2, attempt=3),
+        executed(3),
+        terminated("done", 3),
+    ]
+
+
+async def test_an_exhausted_tick_is_followed_by_the_next_one(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(Beat, "exhausted")
+    await poll.start(Basket(total=2, fail=3))
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started"},
+        executed(1),
+        *failed_for_good(2),
+        executed(3),
+        terminated("done", 3),
+    ]
+
+
+async def test_an_exhausted_tick_that_pauses_is_tracked_until_it_is_resumed(
+    worker: Tracked,
+) -> None:
+    poll = worker.jobs.continuous(BeatOrPause, "exhausted")
+    await poll.start(Basket(total=2, fail=3))
+    await worker.until(poll.instance_id, "job.retryExhausted")
+    await poll.resume()
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started"},
+        executed(1),
+        *failed_for_good(2),
+        executed(3),
+        terminated("done", 3),
+    ]
+
+
+async def test_an_exhausted_tick_can_end_its_job(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(BeatOrEnd, "exhausted")
+    await poll.start(Basket(total=9, fail=3))
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [
+        {"type": "job.started"},
+        executed(1),
+        *failed_for_good(2),
+        terminated(EXHAUSTED, 2),
+    ]
+
+
+async def test_retries_that_took_too_long_are_exhausted_by_duration(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(Unlucky, "long")
+    await poll.start()
+    await poll.trigger()
+    life = await worker.life(poll.instance_id, "job.retryExhausted")
+    error = {"message": "'never'", "stack": stack_of("execute", "KeyError: 'never'")}
+    failures = life[1:-1]
+    count = len(failures)
+    assert count > 1
+    assert life[0] == {"type": "job.started"}
+    assert failures == [
+        {**failed(1, number, again=number < count), "error": error}
+        for number in range(1, count + 1)
+    ]
+    assert life[-1] == {"type": "job.retryExhausted", "attempts": count, "reason": "max_duration"}
+    await poll.terminate()
+
+
+async def test_terminating_a_continuous_job_gives_the_callers_reason(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(Rest, "terminated")
+    await poll.start()
+    await poll.terminate("no longer needed")
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [{"type": "job.started"}, terminated("no longer needed", 0)]
+
+
+async def test_a_triggered_run_is_tracked_as_any_other(worker: Tracked) -> None:
+    poll = worker.jobs.continuous(Rest, "triggered")
+    await poll.start()
+    await poll.trigger()
+    await worker.until(poll.instance_id, "job.executed")
+    await worker.handle(poll.instance_id).cancel()
+    life = await worker.life(poll.instance_id, "job.terminated")
+    assert life == [{"type": "job.started"}, executed(1), terminated("cancelled", 1)]
