@@ -31,7 +31,7 @@ from .definitions import ContinuousJob, Job
 from .protocol import RunRequest, TrackingIdentity
 from .registry import Registry
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Progress shows, and a cancelled attempt hears of it, with a heartbeat that the SDK lets through.
 _HEARTBEATS_EVERY = timedelta(seconds=1)
@@ -84,14 +84,14 @@ class JobsPlugin(SimplePlugin):
         )
         config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
         config["unsandboxed_workflow_runner"] = ResetFirst(
-            config.get("unsandboxed_workflow_runner")
+            config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
         )
         return super().configure_worker(config)
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Add jobs to a replayer."""
         config["unsandboxed_workflow_runner"] = ResetFirst(
-            config.get("unsandboxed_workflow_runner")
+            config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
         )
         return super().configure_replayer(config)
 

@@ -6,7 +6,7 @@ The connection to Temporal has its own: see `durable_jobs.connection`.
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -35,7 +35,7 @@ def _parse_headers(value: object) -> object:
 class Settings(BaseSettings):
     """What DURABLE_JOBS_* can say. Empty variables count as unset."""
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True
     )
 

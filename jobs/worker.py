@@ -20,7 +20,7 @@ from .plugin import JobsPlugin
 from .settings import load_settings, tracking_from
 from .signals import stop_on_signals
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_GRACE = timedelta(seconds=10)
 

@@ -25,7 +25,7 @@ from .config import Tracking
 from .failures import Decision, decide, limits, message_of, stack_of, type_of
 from .ids import uuid7_at
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_STATE_IN_EVENT = 64 * 1024
 _SIGNAL_TIMEOUT = timedelta(seconds=5)
@@ -46,7 +46,7 @@ class Attempt:
     def __init__(self, request: RunRequest, tracking: Tracking | None) -> None:
         info = activity.info()
         self.request = request
-        self.number = request.attempts_before + info.attempt
+        self.number: int = request.attempts_before + info.attempt
         self._info = info
         self._tracking = tracking
         self._state_before: Detail = {}

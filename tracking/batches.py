@@ -99,7 +99,7 @@ class Backlog:
         self._lanes: dict[str, _Lane] = {}
         self._heads: list[_Head] = []
         self._ticket = itertools.count()
-        self.waiting = 0
+        self.waiting: int = 0
         self.batches: list[Batch] = []
 
     def add(self, entry: Entry) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["unavailable", "misconfigured"]
 
@@ -63,11 +63,11 @@ class Health:
         self._last_failure = -math.inf
         self._kind: Kind | None = None
         self._message = ""
-        self.failures = 0
-        self.is_open = False
+        self.failures: int = 0
+        self.is_open: bool = False
         self._backing_off_until = -math.inf
         self._asked_until = -math.inf
-        self.last_success = -math.inf
+        self.last_success: float = -math.inf
 
     @property
     def hold_until(self) -> float:

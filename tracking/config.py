@@ -12,7 +12,7 @@ from .sinks.base import Sink
 from .sinks.memory import NoopSink
 from .wire import WireEvent, encode
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 WITHHELD = "withheld: before_send failed"
 

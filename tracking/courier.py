@@ -23,7 +23,7 @@ from .wire import WireEvent
 
 __all__ = ["Counters", "Courier", "Pace", "Trouble", "Verdict"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Courier:

@@ -11,7 +11,7 @@ from .ledger import Verdict
 from .sinks.base import Accepted, Misconfigured, Refused, RetryLater, SendResult, TooLarge
 from .stock import Stock
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # After so many failures a batch is halved, if others pass, or if it is the only one there is:
 # then one event in it may be what fails, and the others need not wait with it.

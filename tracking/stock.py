@@ -9,7 +9,7 @@ from .breaker import Pace
 from .ledger import Counters, Ledger, Verdict
 from .wire import WireEvent, encode
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Stock:
@@ -19,9 +19,9 @@ class Stock:
         self._pace = pace
         self._entries: dict[str, Entry] = {}
         self._bytes = 0
-        self.backlog = Backlog()
-        self.ledger = Ledger(pace.remembered)
-        self.counters = Counters()
+        self.backlog: Backlog = Backlog()
+        self.ledger: Ledger = Ledger(pace.remembered)
+        self.counters: Counters = Counters()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,7 +56,7 @@ class Stock:
         """Let go of everything in hand, and of everybody who waits for it."""
         self._entries.clear()
         self._bytes = 0
-        self.backlog = Backlog()
+        self.backlog: Backlog = Backlog()
         self.ledger.release_all()
 
     def _keep(self, event_id: str, event: WireEvent, size: int) -> bool:

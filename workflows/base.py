@@ -43,13 +43,13 @@ class JobWorkflow(Runner):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.flusher = Flusher(self.outbox, lambda: self.task)
+        self.flusher: Flusher = Flusher(self.outbox, lambda: self.task)
         self._signals = 0
         self._callers_reason: str | None = None
         extra = self.carried.extra if self.carried else {}
         if "condemned" in extra:
-            self.condemned = extra["condemned"]
-            self.terminating, self.terminate_reason = True, extra["reason"]
+            self.ending.condemned = extra["condemned"]
+            self.ending.asked, self.ending.reason = True, extra["reason"]
 
     # -- entries
 
@@ -119,15 +119,15 @@ class JobWorkflow(Runner):
         while True:
             if self.options is None:
                 # Nothing ran and nothing is told: no worker said whether events are tracked.
-                self.ended = "terminated"
-                self.discarded, self.condemned = self.discarded + self.condemned, 0
+                self.ending.status = "terminated"
+                self.ending.count_condemned()
             elif await self._live_on():
                 self._continue_as_new(self.life, self.carry_extra())
             await self._wind_up()
             fresh = self._fresh()
             if self.ended == "completed" and (fresh is not None or self.terminating):
                 # Nothing was cut short: the same life goes on with what came while it ended.
-                self.ended = None
+                self.ending.status = None
             elif fresh is not None:
                 self._continue_as_new(None, fresh)
             else:
@@ -146,7 +146,7 @@ class JobWorkflow(Runner):
         self.show()
         if self.failure is not None:
             raise ApplicationError(
-                self.terminate_reason or "failed", type="RetryExhausted", non_retryable=True
+                self.ending.reason or "failed", type="RetryExhausted", non_retryable=True
             ) from self.failure.cause
         return to_raw(self.result())
 
@@ -208,9 +208,9 @@ class JobWorkflow(Runner):
 
     def _fresh(self) -> Detail | None:
         extra = self.fresh_extra()
-        if not self.condemned:
+        if not self.ending.condemned:
             return extra
-        return {**(extra or {}), "condemned": self.condemned, "reason": self._callers_reason}
+        return {**(extra or {}), "condemned": self.ending.condemned, "reason": self._callers_reason}
 
     def _continue_as_new(self, life: Life | None, extra: Detail) -> None:
         carry = Carry(options=self.options, outbox=self.outbox.carry(), life=life, extra=extra)
@@ -224,10 +224,10 @@ class JobWorkflow(Runner):
 
         Where a run has ended the life already, the fresh one reports what was dropped.
         """
-        self.condemned += self.discard_waiting()
+        self.ending.condemned += self.discard_waiting()
         self._callers_reason = reason
         if not self.terminating and self.ended in (None, "completed"):
-            self.terminating, self.terminate_reason = True, reason
+            self.ending.asked, self.ending.reason = True, reason
 
     def end_by_run(self, result: RunResult) -> None:
         """End the life where its run asked for it; what waits opens a fresh one.
@@ -236,8 +236,8 @@ class JobWorkflow(Runner):
         `terminate` that came with it.
         """
         if result.terminate:
-            self.terminating, self.terminate_reason = True, result.terminate_reason
-            self.terminated_at = self.done_at
+            self.ending.asked, self.ending.reason = True, result.terminate_reason
+            self.ending.at = self.done_at
 
     def discard_waiting(self) -> int:
         """Drop the events that wait; returns how many."""

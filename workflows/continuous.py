@@ -78,7 +78,7 @@ class ContinuousWorkflow(JobWorkflow):
                 case "tick":
                     await self._tick()
         if self.ended is None:
-            self.ended = "terminated"
+            self.ending.status = "terminated"
             self.emit_terminated()
         return False
 

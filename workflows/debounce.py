@@ -192,9 +192,9 @@ class DebounceWorkflow(JobWorkflow):
         if self.ended is not None:
             return
         if self._cleared is not None and not self.terminating:
-            self.terminating, self.terminate_reason = True, "cleared"
-            self.discarded += self._cleared
-        self.ended = "terminated" if self.terminating else "completed"
+            self.ending.asked, self.ending.reason = True, "cleared"
+            self.ending.discarded += self._cleared
+        self.ending.status = "terminated" if self.terminating else "completed"
         if self.terminating:
             self.emit_terminated()
 
@@ -276,7 +276,7 @@ class DebounceWorkflow(JobWorkflow):
             case runs.Failed():
                 self._exhausted(batch, outcome)
             case runs.Interrupted():
-                self.discarded += batch.count
+                self.ending.discarded += batch.count
 
     def _run_of(self, batch: Gathered, reason: str, opened_at: datetime) -> runs.Run:
         detail: Detail = {
@@ -309,7 +309,7 @@ class DebounceWorkflow(JobWorkflow):
     def _exhausted(self, batch: Gathered, failed: runs.Failed) -> None:
         match self.rules.on_exhausted:
             case "terminate":
-                self.discarded += batch.count
+                self.ending.discarded += batch.count
                 self.fail(failed)
             case "pause":
                 self._waiting = batch.before(self._waiting, keep_window=True)

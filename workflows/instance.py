@@ -1,13 +1,14 @@
 """One instance: what it is, how far it got, what it says of itself."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 from temporalio import workflow
 
-from durable_jobs.protocol import Detail, JobType, Options
+from durable_jobs.protocol import Detail, JobRef, JobType, Options
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.wire import JSON
 
@@ -53,6 +54,34 @@ class Ended(BaseModel):
     discardedEvents: int = 0  # noqa: N815
 
 
+@dataclass
+class Ending:
+    """How a life comes to its end."""
+
+    asked: bool = False
+    """Whether a caller or a run asked for it."""
+
+    reason: str | None = None
+    at: datetime | None = None
+    """When a run ended the life; None where a caller did."""
+
+    discarded: int = 0
+    """Events that were accepted and never ran."""
+
+    condemned: int = 0
+    """Events that a caller's `terminate` dropped, until they are counted as discarded."""
+
+    status: str | None = None
+    """`completed`, `terminated` or `failed`, once the life is over."""
+
+    def count_condemned(self) -> None:
+        """Count what a caller dropped as discarded."""
+        self.discarded, self.condemned = (
+            self.discarded + self.condemned,
+            0,
+        )
+
+
 class Instance:
     """The data of an instance and how it is shown. Decides nothing."""
 
@@ -63,39 +92,31 @@ class Instance:
         """What is wrong with the start argument, if anything is."""
 
         info = workflow.info()
-        self.now = info.workflow_start_time
+        self.now: datetime = info.workflow_start_time
         """The time of the last signal, update, timer or activity.
 
         The time after a local activity is another on replay (SDK 1.35), so nothing may rest on it.
         """
 
-        self.task = self._first_task = info.get_current_history_length()
+        self.task: int = info.get_current_history_length()
         """The place in history of the workflow task in which that was."""
 
-        self.history_is_long = False
+        self._first_task = self.task
+        self.history_is_long: bool = False
         try:
             start = read_start(args, self.job_type, workflow.info().workflow_id)
         except BadInput as error:
             self.problem = str(error)
             start = {"job": "?", "key": "?"}
-        self.start = start
-        self.ref = job_ref(start, self.job_type)
-        self.carried = Carry.model_validate(start["carry"]) if "carry" in start else None
-        self.life = self._first_life()
-        self.outbox = Outbox(self.ref, workflow.info().workflow_id, self._first_outbox())
+        self.start: dict[str, JSON] = start
+        self.ref: JobRef = job_ref(start, self.job_type)
+        self.carried: Carry | None = (
+            Carry.model_validate(start["carry"]) if "carry" in start else None
+        )
+        self.life: Life = self._first_life()
+        self.outbox: Outbox = Outbox(self.ref, workflow.info().workflow_id, self._first_outbox())
         self.options: Options | None = None
-        self.terminating: bool = False
-        self.terminate_reason: str | None = None
-        self.terminated_at: datetime | None = None
-        """When a run ended the life; None where a caller did."""
-
-        self.discarded: int = 0
-        self.condemned: int = 0
-        """Events that a caller's `terminate` dropped, until the end counts them."""
-
-        self.ended: str | None = None
-        """`completed`, `terminated` or `failed`, once the life is over."""
-
+        self.ending: Ending = Ending()
         self.adopt(self.carried.options if self.carried else None)
         workflow.register_random_seed_callback(self._on_reset)
 
@@ -121,11 +142,21 @@ class Instance:
         info = workflow.info()
         self.task = info.get_current_history_length()
         first = self.task == self._first_task
-        self.now = info.workflow_start_time if first else workflow.now()
+        self.now: datetime = info.workflow_start_time if first else workflow.now()
         self.history_is_long = (
             info.is_continue_as_new_suggested()
             or info.get_current_history_length() > MAX_HISTORY_EVENTS
         )
+
+    @property
+    def terminating(self) -> bool:
+        """Whether the life is to end, or has."""
+        return self.ending.asked
+
+    @property
+    def ended(self) -> str | None:
+        """`completed`, `terminated` or `failed`, once the life is over."""
+        return self.ending.status
 
     def adopt(self, options: Options | None) -> None:
         """Take over options, as recorded in history."""
@@ -169,24 +200,24 @@ class Instance:
 
     def emit_terminated(self) -> None:
         """Say that the life ended, and what was dropped."""
-        if self.terminated_at is None:
-            self.discarded, self.condemned = self.discarded + self.condemned, 0
+        if self.ending.at is None:
+            self.ending.count_condemned()
         self.emit(
             "job.terminated",
-            self.terminated_at,
-            settled=self.terminated_at is not None,
-            reason=self.terminate_reason,
+            self.ending.at,
+            settled=self.ending.at is not None,
+            reason=self.ending.reason,
             runCount=self.life.run_count,
-            discardedEvents=self.discarded,
+            discardedEvents=self.ending.discarded,
         )
 
     def result(self) -> Ended:
         """The workflow's result."""
         return Ended(
             status=self.ended or "completed",
-            reason=self.terminate_reason,
+            reason=self.ending.reason,
             runCount=self.life.run_count,
-            discardedEvents=self.discarded,
+            discardedEvents=self.ending.discarded,
         )
 
     def reject(self, reason: str, event_id: str | None = None) -> None:

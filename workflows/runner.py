@@ -169,9 +169,9 @@ class Runner(Instance):
     def fail(self, failed: runs.Failed) -> None:
         """End the life as failed: `on_exhausted = "terminate"`."""
         self.failure = failed
-        self.ended = "failed"
-        self.terminate_reason = f"Retry exhausted after {failed.report.attempt} attempts"
-        self.terminated_at = self.done_at
+        self.ending.status = "failed"
+        self.ending.reason = f"Retry exhausted after {failed.report.attempt} attempts"
+        self.ending.at = self.done_at
         self.emit_terminated()
 
     # -- answers

@@ -136,7 +136,7 @@ class TaskWorkflow(JobWorkflow):
                 self._carrying = True
                 return True
         if self.ended is None:
-            self.ended = "terminated"
+            self.ending.status = "terminated"
             self.emit_terminated()
         return False
 
@@ -205,7 +205,7 @@ class TaskWorkflow(JobWorkflow):
             case runs.Failed():
                 await self._failed(step, event, scheduled_at, outcome)
             case runs.Interrupted():
-                self.discarded += event is not None
+                self.ending.discarded += event is not None
 
     async def _call(
         self, handler: str, event: EventIn | None, failure: Detail | None = None
@@ -267,8 +267,8 @@ class TaskWorkflow(JobWorkflow):
     ) -> None:
         if "on_error" in self.rules.handlers and not self.terminating:
             await self._on_error(step, event, failed)
-        if self.terminated_at is not None:
-            self.discarded += event is not None
+        if self.ending.at is not None:
+            self.ending.discarded += event is not None
         else:
             self._exhausted(step, event, scheduled_at, failed)
 
@@ -295,7 +295,7 @@ class TaskWorkflow(JobWorkflow):
         report = failed.report
         match self.rules.on_exhausted:
             case "terminate":
-                self.discarded += event is not None
+                self.ending.discarded += event is not None
                 if event is not None:
                     self._reply(event, {"error": report.message})
                 self.fail(failed)

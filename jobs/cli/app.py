@@ -9,7 +9,7 @@ import typer
 
 from .logs import LogLevel, start_logging
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="durable-jobs",
     help="Debounced, recurring and per-entity jobs on Temporal.",
     add_completion=False,

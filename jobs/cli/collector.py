@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -14,6 +14,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+AsgiApp = Callable[..., Awaitable[None]]
+"""What uvicorn serves; said without starlette, which is an extra."""
 
 _REMEMBERED = 10_000  # event IDs
 
@@ -53,7 +56,7 @@ async def collector(
             await serving
 
 
-def collector_app(show: Callable[[dict[str, Any]], None]) -> Starlette:
+def collector_app(show: Callable[[dict[str, Any]], None]) -> AsgiApp:
     """`POST /events` with `{"events": [...]}`. An event that comes again is not shown again."""
     seen: OrderedDict[str, None] = OrderedDict()
 

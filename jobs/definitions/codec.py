@@ -20,9 +20,9 @@ class Codec:
 
     def __init__(self, job: type["Job"]) -> None:
         self._job = job.name
-        self.event = _adapter(job, job.event_type)
-        self.state = _adapter(job, job.state_type)
-        self.reply = _adapter(job, job.reply_type)
+        self.event: TypeAdapter[Any] = _adapter(job, job.event_type)
+        self.state: TypeAdapter[Any] = _adapter(job, job.state_type)
+        self.reply: TypeAdapter[Any] = _adapter(job, job.reply_type)
 
     def dump_event(self, event: Any, key: str) -> JSON:
         """An event as JSON.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Literal
 from typing_extensions import TypeVar
 
 from ..errors import DefinitionError, InvalidEvent
-from ..protocol import Detail, EventIn, Folded, JobType, Rejected, RunResult
+from ..protocol import Detail, EventIn, Folded, JobType, OnExhausted, Rejected, RunResult
 from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
@@ -45,7 +45,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
     quiet_for: ClassVar[timedelta | None] = None
     max_events: ClassVar[int | None] = None
     max_bytes: ClassVar[int | None] = None
-    on_exhausted = "pause"
+    on_exhausted: ClassVar[OnExhausted] = "pause"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -74,7 +74,7 @@ class TaskJob(Job, Generic[Event, State, Reply]):
 
     job_type: ClassVar[JobType] = "task"
     handlers: ClassVar[tuple[str, ...]] = ("on_event", "execute", "on_idle", "on_error")
-    retry = Retry(max_attempts=10)
+    retry: ClassVar[Retry] = Retry(max_attempts=10)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -34,8 +34,8 @@ class OwnServer:
     """One database on two ports, served by one process at a time."""
 
     def __init__(self, binary: Binary, ports: Ports, options: Options) -> None:
-        self.target = f"{LOOPBACK}:{ports.main}"
-        self.ui_url = f"http://{LOOPBACK}:{ports.ui}" if ports.ui else None
+        self.target: str = f"{LOOPBACK}:{ports.main}"
+        self.ui_url: str | None = f"http://{LOOPBACK}:{ports.ui}" if ports.ui else None
         self._binary, self._ports, self._options = binary, ports, options
         self._folder = Path(tempfile.mkdtemp(prefix="durable-jobs-"))
         self._process: ChildProcess | None = None

@@ -49,7 +49,7 @@ class EmbeddedServer:
         config: Mapping[str, str] | None = None,
         within: float = 30.0,
     ) -> None:
-        self.namespace = namespace
+        self.namespace: str = namespace
         self._port, self._ui, self._ui_port, self._reuse = port, ui, ui_port, reuse
         self._options = Options(data, log, namespace, dict(config or {}), within)
         self._server: OwnServer | None = None
@@ -87,7 +87,8 @@ class EmbeddedServer:
         is allowed and the server that TEMPORAL_ADDRESS names does not answer.
         """
         if self._reuse and (found := await find_existing()):
-            self.target, self.namespace = found.target, found.namespace
+            self.target = found.target
+            self.namespace = found.namespace
             self.ui_url, self.source = found.ui_url, found.source
             self.environment = found.environment
             return

@@ -82,8 +82,8 @@ class Handle(Generic[State]):
 
     def __init__(self, connection: Connection, job: type[Job], key: str) -> None:
         self.key = key
-        self.job_name = job.name
-        self.instance_id = instance_id_of(job, key)
+        self.job_name: str = job.name
+        self.instance_id: str = instance_id_of(job, key)
         self._connection = connection
         self._codec: Codec = codec_of(job)
 
