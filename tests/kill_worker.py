@@ -1,0 +1,147 @@
+"""A worker process that tests kill. Its handlers write down what they do, and wait when told to.
+
+    python -m tests.kill_worker TARGET QUEUE FOLDER COLLECTOR_URL [graceful]
+
+In FOLDER, `notes` is what was done, a line each. While `hold` is there, runs of keys that begin
+with "held" do not end.
+"""
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from durable_jobs import (
+    ContinuousJob,
+    ContinuousRun,
+    DebounceJob,
+    DebounceRun,
+    Every,
+    JobsPlugin,
+    Retry,
+    TaskJob,
+    TaskRun,
+    run_worker,
+)
+from durable_jobs.tracking import HttpSink, Tracking
+
+AGAIN = Retry(initial=timedelta(milliseconds=20), jitter=False)
+BEAT = timedelta(seconds=1)
+GRACE = timedelta(milliseconds=100)
+
+
+class Count(BaseModel):
+    """A state: a number, and the runs that made it."""
+
+    total: int = 0
+    runs: list[int] = []
+
+
+class Notebook:
+    """What handlers do, in a file that outlives their process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._notes, self._hold = folder / "notes", folder / "hold"
+
+    async def note(self, run: Any) -> None:
+        """Write down that an attempt began; then wait while it is held."""
+        line = f"{run.instance_id} run={run.run_count} attempt={run.attempt} "
+        state = run.state.model_dump_json() if isinstance(run.state, BaseModel) else run.state
+        with self._notes.open("a") as notes:
+            notes.write(f"{line}state={state} key={run.idempotency_key}\n")
+        while run.key.startswith("held") and self._hold.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+class Sum(DebounceJob[int]):
+    """Adds numbers up."""
+
+    name = "sum"
+    flush_after = timedelta(milliseconds=100)
+    heartbeat_timeout = BEAT
+    retry = AGAIN
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    def reduce(self, state: int | None, event: int) -> int:
+        return (state or 0) + event
+
+    async def execute(self, run: DebounceRun[int]) -> None:
+        await self._book.note(run)
+
+
+class SumOnce(Sum):
+    """May be tried but once."""
+
+    name = "sum-once"
+    retry = Retry(max_attempts=1)
+    on_exhausted = "terminate"
+
+
+class Tick(ContinuousJob[Count]):
+    """Counts its runs, and ends after the third."""
+
+    name = "tick"
+    schedule = Every(timedelta(seconds=1.5))
+    heartbeat_timeout = BEAT
+    retry = Retry(max_attempts=10, initial=timedelta(milliseconds=20), jitter=False)
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def execute(self, run: ContinuousRun[Count]) -> None:
+        await self._book.note(run)
+        run.state.total += 1
+        run.state.runs.append(run.run_count)
+        if run.state.total == 3:
+            run.terminate("done")
+
+
+class Tally(TaskJob[int, Count]):
+    """Adds numbers up, one at a time; 0 ends it."""
+
+    name = "tally"
+    heartbeat_timeout = BEAT
+    retry = AGAIN
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def on_event(self, run: TaskRun[Count], event: int) -> None:
+        await self._book.note(run)
+        run.state.total += event
+        run.state.runs.append(run.run_count)
+        if event == 0:
+            run.terminate("done")
+
+    async def execute(self, run: TaskRun[Count]) -> None:
+        """No handler sets the alarm."""
+
+
+async def main(target: str, queue: str, folder: str, url: str, mode: str = "") -> None:
+    """Work until killed."""
+    client = await Client.connect(target)
+    book = Notebook(Path(folder))
+    jobs = [Sum(book), SumOnce(book), Tick(book), Tally(book)]
+    tracking = Tracking(HttpSink(url))
+    if mode == "graceful":
+        await run_worker(jobs, client=client, task_queue=queue, tracking=tracking, grace=GRACE)
+        return
+    async with Worker(
+        client,
+        task_queue=queue,
+        plugins=[JobsPlugin(jobs, tracking)],
+        # By default the server waits 10 s for a killed worker to go on with what it had cached.
+        sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=500),
+    ):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

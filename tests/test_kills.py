@@ -1,0 +1,233 @@
+"""Workers and servers that are killed in the middle of work."""
+
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from durable_jobs import JobClient
+from durable_jobs.embedded import EmbeddedServer
+from tests.kill_worker import Sum, SumOnce, Tally, Tick
+from tests.lives import DURATION, TIME, Event, in_order, specific
+from tests.support import Python, eventually
+from tests.tracking.collector import Collector
+
+ROOT = Path(__file__).parents[1]
+LOST = "the attempt was lost with its worker, or timed out"
+
+
+@dataclass
+class Scene:
+    """Workers that come and go, the notes that their handlers took, and what they tracked."""
+
+    server: EmbeddedServer
+    client: Client
+    queue: str
+    folder: Path
+    collector: Collector
+
+    @property
+    def jobs(self) -> JobClient:
+        return JobClient(self.client, task_queue=self.queue)
+
+    def worker(self, *mode: str) -> Python:
+        """Start a worker process."""
+        where = (self.server.target, self.queue, str(self.folder), self.collector.url)
+        return Python("-m", "tests.kill_worker", *where, *mode, cwd=ROOT)
+
+    def hold(self) -> None:
+        """Let attempts of held keys not end."""
+        (self.folder / "hold").touch()
+
+    def release(self) -> None:
+        """Let them end."""
+        (self.folder / "hold").unlink()
+
+    def notes(self, instance_id: str) -> list[str]:
+        """What handlers of an instance noted, without their idempotency keys."""
+        return [line.rsplit(" key=", 1)[0] for line in self._lines(instance_id)]
+
+    def keys(self, instance_id: str) -> list[str]:
+        """The idempotency keys of an instance's attempts."""
+        return [line.rsplit(" key=", 1)[1] for line in self._lines(instance_id)]
+
+    def _lines(self, instance_id: str) -> list[str]:
+        path = self.folder / "notes"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if line.startswith(f"{instance_id} ")]
+
+    async def begun(self, instance_id: str, number: int = 1) -> None:
+        """Wait until so many attempts began and no workflow task is under way."""
+        await eventually(lambda: len(self.notes(instance_id)) >= number, within=20)
+        await eventually(lambda: self._at_rest(instance_id))
+
+    async def _at_rest(self, instance_id: str) -> bool:
+        history = await self.client.get_workflow_handle(instance_id).fetch_history()
+        last = history.events[-1].WhichOneof("attributes")
+        return last not in (
+            "workflow_task_scheduled_event_attributes",
+            "workflow_task_started_event_attributes",
+        )
+
+    async def result(self, instance_id: str) -> Any:
+        return await self.client.get_workflow_handle(instance_id).result()
+
+    async def life(self, instance_id: str, count: int) -> list[Event]:
+        """The tracked life, once it has so many events, without the fields common to all."""
+        events = await eventually(lambda: self._tracked(instance_id, count), within=20)
+        assert [event["sequence"] for event in events] == list(range(1, count + 1))
+        return [specific(event) for event in events]
+
+    def _tracked(self, instance_id: str, count: int) -> list[Event]:
+        events = in_order(self.collector.accepted, instance_id)
+        return events if len(events) >= count else []
+
+
+@pytest.fixture
+async def scene(
+    server: EmbeddedServer, client: Client, queue: str, tmp_path: Path
+) -> AsyncIterator[Scene]:
+    collector = Collector()
+    await collector.start()
+    yield Scene(server, client, queue, tmp_path, collector)
+    await collector.stop()
+
+
+def executed(run: int, attempt: int = 1, handler: str = "execute") -> Event:
+    return {
+        "type": "job.executed",
+        "runCount": run,
+        "durationMs": DURATION,
+        "attempt": attempt,
+        "handler": handler,
+    }
+
+
+def lost(run: int, attempt: int = 1) -> Event:
+    return {
+        "type": "job.failed",
+        "error": {"message": LOST},
+        "runCount": run,
+        "attempt": attempt,
+        "willRetry": True,
+    }
+
+
+def flushed(count: int) -> Event:
+    return {
+        "type": "debounce.flushed",
+        "eventCount": count,
+        "reason": "timeout",
+        "flushReason": "timeout",
+        "durationMs": DURATION,
+    }
+
+
+WINDOW = {"type": "debounce.started", "flushAt": TIME}
+ENDED = {"type": "job.terminated", "reason": "done", "discardedEvents": 0}
+
+
+async def test_work_goes_on_after_a_worker_was_killed_in_the_middle_of_it(scene: Scene) -> None:
+    scene.hold()
+    digest = scene.jobs.debounce(Sum, f"held-{scene.queue}")
+    poll = scene.jobs.continuous(Tick, f"held-{scene.queue}")
+    task = scene.jobs.task(Tally, f"held-{scene.queue}")
+    with scene.worker() as first:
+        await digest.add(3)
+        await digest.add(4)
+        await poll.start()
+        await task.send(5)
+        for instance in (digest, poll, task):
+            await scene.begun(instance.instance_id)
+        first.signal(signal.SIGKILL)
+        await first.exit_code()
+    await digest.add(1)
+    await task.send(6)
+    scene.release()
+    with scene.worker():
+        await scene.begun(task.instance_id, 3)
+        await task.send(0)
+        assert (await scene.result(digest.instance_id))["runCount"] == 2
+        assert (await scene.result(task.instance_id))["runCount"] == 3
+        assert (await scene.result(poll.instance_id))["runCount"] == 3
+        await check_digest(scene, digest.instance_id)
+        await check_poll(scene, poll.instance_id)
+        await check_task(scene, task.instance_id)
+        assert (await poll.state()).runs == [1, 2, 3]
+        assert (await task.state()).runs == [1, 2, 3]
+        assert (await task.state()).total == 11
+
+
+async def check_digest(scene: Scene, instance_id: str) -> None:
+    assert scene.notes(instance_id) == [
+        f"{instance_id} run=1 attempt=1 state=7",
+        f"{instance_id} run=1 attempt=2 state=7",
+        f"{instance_id} run=2 attempt=1 state=1",
+    ]
+    first, again, next_one = scene.keys(instance_id)
+    assert first == again != next_one
+    life = await scene.life(instance_id, 7)
+    assert life == [
+        *[WINDOW, lost(1), executed(1, attempt=2), flushed(2)],
+        *[WINDOW, executed(2), flushed(1)],
+    ]
+
+
+async def check_poll(scene: Scene, instance_id: str) -> None:
+    life = await scene.life(instance_id, 6)
+    assert life == [
+        {"type": "job.started"},
+        *[lost(1), executed(1, attempt=2), executed(2), executed(3)],
+        {**ENDED, "runCount": 3},
+    ]
+
+
+async def check_task(scene: Scene, instance_id: str) -> None:
+    handled = [executed(run, 2 if run == 1 else 1, "on_event") for run in (1, 2, 3)]
+    life = await scene.life(instance_id, 6)
+    assert life == [{"type": "job.started"}, lost(1), *handled, {**ENDED, "runCount": 3}]
+
+
+async def test_ticks_go_on_after_a_worker_was_killed_between_them(scene: Scene) -> None:
+    poll = scene.jobs.continuous(Tick, f"free-{scene.queue}")
+    with scene.worker() as first:
+        await poll.start()
+        await eventually(lambda: scene.collector.accepted[1:])
+        await scene.begun(poll.instance_id)
+        first.signal(signal.SIGKILL)
+        await first.exit_code()
+    with scene.worker():
+        assert (await scene.result(poll.instance_id))["runCount"] == 3
+        assert (await poll.state()).runs == [1, 2, 3]
+        life = await scene.life(poll.instance_id, 5)
+    assert scene.notes(poll.instance_id) == [
+        f'{poll.instance_id} run=1 attempt=1 state={{"total":0,"runs":[]}}',
+        f'{poll.instance_id} run=2 attempt=1 state={{"total":1,"runs":[1]}}',
+        f'{poll.instance_id} run=3 attempt=1 state={{"total":2,"runs":[1,2]}}',
+    ]
+    ticks = [executed(run) for run in (1, 2, 3)]
+    assert life == [{"type": "job.started"}, *ticks, {**ENDED, "runCount": 3}]
+
+
+async def test_an_attempt_cut_off_by_sigterm_does_not_count(scene: Scene) -> None:
+    scene.hold()
+    digest = scene.jobs.debounce(SumOnce, f"held-{scene.queue}")
+    with scene.worker("graceful") as first:
+        await digest.add(3)
+        await scene.begun(digest.instance_id)
+        first.signal(signal.SIGTERM)
+        assert await first.exit_code() == 0
+    scene.release()
+    with scene.worker("graceful"):
+        assert (await scene.result(digest.instance_id))["runCount"] == 1
+        life = await scene.life(digest.instance_id, 3)
+    assert scene.notes(digest.instance_id) == [
+        f"{digest.instance_id} run=1 attempt=1 state=3",
+        f"{digest.instance_id} run=1 attempt=1 state=3",
+    ]
+    assert len(set(scene.keys(digest.instance_id))) == 1
+    assert life == [WINDOW, executed(1), flushed(1)]
