@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Literal
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs.errors import (
@@ -93,13 +94,18 @@ def message_of(error: BaseException) -> str:
     """The error's text, which never quotes event data: pydantic's inputs are left out."""
     if isinstance(error, ValidationError):
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        parts = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:10]]
-        text = f"{error.error_count()} validation errors for {error.title}: " + "; ".join(parts)
+        parts = [": ".join(filter(None, (_place(item), item["msg"]))) for item in found[:10]]
+        count = f"{len(found)} validation error{'s' if len(found) > 1 else ''}"
+        text = f"{count} for {error.title}: {'; '.join(parts)}"
     elif isinstance(error, ApplicationError):
         text = error.message
     else:
         text = str(error)
     return (text or type(error).__name__)[:MAX_MESSAGE]
+
+
+def _place(found: ErrorDetails) -> str:
+    return ".".join(map(str, found["loc"]))
 
 
 def _users_part(frames: TracebackType | None) -> TracebackType | None:
