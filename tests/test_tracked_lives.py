@@ -96,6 +96,7 @@ async def test_clearing_a_debounce_tells_how_many_events_were_dropped(worker: Tr
     await digest.add(Item())
     await digest.pause()
     await digest.add(Item())
+    await digest.status()
     await digest.clear()
     life = await worker.life(digest.instance_id, "job.terminated")
     assert life == [started(), terminated("cleared", 0, discarded=2)]
@@ -104,6 +105,7 @@ async def test_clearing_a_debounce_tells_how_many_events_were_dropped(worker: Tr
 async def test_cancelling_a_debounce_tells_so(worker: Tracked) -> None:
     digest = worker.jobs.debounce(Gather, "cancelled")
     await digest.add(Item())
+    await digest.status()
     await worker.handle(digest.instance_id).cancel()
     life = await worker.life(digest.instance_id, "job.terminated")
     assert life == [started(), terminated("cancelled", 0, discarded=1)]
@@ -112,6 +114,7 @@ async def test_cancelling_a_debounce_tells_so(worker: Tracked) -> None:
 async def test_a_debounce_that_is_terminated_without_a_reason_gives_none(worker: Tracked) -> None:
     digest = worker.jobs.debounce(Gather, "terminated")
     await digest.add(Item())
+    await digest.status()
     await digest.terminate()
     life = await worker.life(digest.instance_id, "job.terminated")
     assert life == [started(), terminated(None, 0, discarded=1)]

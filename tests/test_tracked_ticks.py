@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.client import Client
 
+from durable_jobs import JobClient
 from tests.lives import (
     EXHAUSTED,
     Tracked,
@@ -20,6 +21,8 @@ from tests.tracked_jobs import (
     Beat,
     BeatOrEnd,
     BeatOrPause,
+    Handle,
+    Item,
     Rest,
     Unlucky,
     all_jobs,
@@ -136,3 +139,19 @@ async def test_a_triggered_run_is_tracked_as_any_other(worker: Tracked) -> None:
     await worker.handle(poll.instance_id).cancel()
     life = await worker.life(poll.instance_id, "job.terminated")
     assert life == [{"type": "job.started"}, executed(1), terminated("cancelled", 1)]
+
+
+async def test_an_instance_that_ends_before_its_first_task_is_tracked_all_the_same(
+    client: Client, queue: str
+) -> None:
+    jobs = JobClient(client, task_queue=queue)
+    poll, task = jobs.continuous(Rest, queue), jobs.task(Handle, queue)
+    await poll.start()
+    await poll.terminate("too late")
+    await task.send(Item())
+    await task.terminate("too late")
+    async with tracked_worker(client, queue, all_jobs()) as worker:
+        life = await worker.life(poll.instance_id, "job.terminated")
+        assert life == [{"type": "job.started"}, terminated("too late", 0)]
+        life = await worker.life(task.instance_id, "job.terminated")
+        assert life == [{"type": "job.started"}, terminated("too late", 0, discarded=1)]

@@ -18,6 +18,7 @@ from durable_jobs import (
     TaskRun,
 )
 
+SECRET = "what nobody may read"
 SOON = timedelta(milliseconds=20)
 QUICK = Retry(max_attempts=3, initial=SOON, jitter=False)
 
@@ -45,7 +46,7 @@ def fail_if_asked(attempt: int, fail: int, word: str = "") -> None:
     if word == "final":
         raise NonRetryable("this cannot work")
     if word == "invalid":
-        TypeAdapter(int).validate_python("a secret input")
+        TypeAdapter(int).validate_python(SECRET)
     raise ValueError(f"attempt {attempt} failed")
 
 
