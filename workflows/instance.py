@@ -118,6 +118,8 @@ class Instance:
         self.options: Options | None = None
         self.ending: Ending = Ending()
         self.adopt(self.carried.options if self.carried else None)
+        # In the callback there is no workflow to ask, and the SDK would swallow the error.
+        self._run_id = info.run_id
         workflow.register_random_seed_callback(self._on_reset)
 
     def _first_life(self) -> Life:
@@ -132,7 +134,7 @@ class Instance:
 
     def _on_reset(self, seed: int) -> None:
         # A reset keeps the first run ID, but what follows it is another execution.
-        self.outbox.restart(workflow.info().run_id)
+        self.outbox.restart(self._run_id)
 
     def touch(self) -> None:
         """Note the time and the task; only right after one of those that set `now`.
