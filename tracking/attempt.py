@@ -16,6 +16,7 @@ from durable_jobs.protocol import (
     SHUTDOWN_ERROR,
     Detail,
     Executed,
+    Options,
     Report,
     RunRequest,
 )
@@ -29,7 +30,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_STATE_IN_EVENT = 64 * 1024
 _SIGNAL_TIMEOUT = timedelta(seconds=5)
-_LOST = "the attempt was lost with its worker, or timed out"
+_LOST = "the attempt was lost with its worker or timed out"
 
 
 _current: ContextVar["Attempt"] = ContextVar("durable_jobs_attempt")
@@ -47,6 +48,9 @@ class Attempt:
         info = activity.info()
         self.request = request
         self.number: int = request.attempts_before + info.attempt
+        self.newer_options: Options | None = None
+        """The worker's options, where they are not those of the request."""
+
         self._info = info
         self._tracking = tracking
         self._state_before: Detail = {}
@@ -89,7 +93,7 @@ class Attempt:
         _current.set(self)
         self._beat()
         if lost is not None:
-            await self._signal(lost)
+            await self._announce(lost)
 
     def _lost_predecessor(self) -> Report | None:
         if self._info.attempt == 1 or self._before.get("closed") == self.number - 1:
@@ -175,7 +179,7 @@ class Attempt:
         self._beat()
         if await self._signal(report):
             del self._mark["report"]
-            self._mark["closed"] = self.number
+            self._mark["closed"] = report.attempt
             self._beat()
 
     async def _signal(self, report: Report) -> bool:
@@ -216,6 +220,7 @@ class Attempt:
             type=type_of(error),
             stack=shown["error"].get("stack"),
             exhausted=decision.exhausted,
+            options=self.newer_options if wait is None else None,
             retry_in=wait.total_seconds() if wait is not None else None,
             pre_state=shown.get("preExecutionState"),
             has_pre_state="preExecutionState" in shown,
