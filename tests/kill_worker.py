@@ -76,6 +76,13 @@ class Sum(DebounceJob[int]):
         await self._book.note(run)
 
 
+class SumPatiently(Sum):
+    """Whose attempts outlast a restart of the server."""
+
+    name = "sum-patiently"
+    heartbeat_timeout = timedelta(seconds=15)
+
+
 class SumOnce(Sum):
     """May be tried but once."""
 

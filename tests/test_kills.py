@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.worker import Worker
 
-from durable_jobs import JobClient
+from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
-from tests.kill_worker import Sum, SumOnce, Tally, Tick
+from durable_jobs.tracking import MemorySink, Tracking
+from tests.kill_worker import Notebook, Sum, SumOnce, SumPatiently, Tally, Tick
 from tests.lives import DURATION, TIME, Event, in_order, specific
 from tests.support import Python, eventually
 from tests.tracking.collector import Collector
 
 ROOT = Path(__file__).parents[1]
-LOST = "the attempt was lost with its worker, or timed out"
+LOST = "the attempt was lost with its worker or timed out"
 
 
 @dataclass
@@ -162,6 +164,22 @@ async def test_work_goes_on_after_a_worker_was_killed_in_the_middle_of_it(scene:
         assert (await task.state()).total == 11
 
 
+async def test_an_only_attempt_that_is_lost_with_its_worker_fails_for_good(scene: Scene) -> None:
+    scene.hold()
+    digest = scene.jobs.debounce(SumOnce, f"held-{scene.queue}")
+    with scene.worker() as first:
+        await digest.add(3)
+        await scene.begun(digest.instance_id)
+        first.signal(signal.SIGKILL)
+        await first.exit_code()
+    with scene.worker():
+        life = await scene.life(digest.instance_id, 3)
+    assert len(scene.notes(digest.instance_id)) == 1
+    reason = "Retry exhausted after 1 attempts"
+    end = {**ENDED, "reason": reason, "runCount": 1, "discardedEvents": 1}
+    assert life == [WINDOW, {**lost(1), "willRetry": False}, end]
+
+
 async def check_digest(scene: Scene, instance_id: str) -> None:
     assert scene.notes(instance_id) == [
         f"{instance_id} run=1 attempt=1 state=7",
@@ -231,3 +249,39 @@ async def test_an_attempt_cut_off_by_sigterm_does_not_count(scene: Scene) -> Non
     ]
     assert len(set(scene.keys(digest.instance_id))) == 1
     assert life == [WINDOW, executed(1), flushed(1)]
+
+
+async def test_work_goes_on_after_the_temporal_server_was_killed_in_the_middle_of_it(
+    queue: str, tmp_path: Path
+) -> None:
+    book, sink = Notebook(tmp_path), MemorySink()
+    plugin = JobsPlugin([SumPatiently(book), Tick(book)], Tracking(sink))
+    async with EmbeddedServer(ui=False, data=tmp_path / "temporal.db") as server:
+        client = await Client.connect(server.target)
+        scene = Scene(server, client, queue, tmp_path, Collector())
+        scene.hold()
+        async with Worker(client, task_queue=queue, plugins=[plugin]):
+            digest = scene.jobs.debounce(SumPatiently, "held")
+            poll = scene.jobs.continuous(Tick, "free")
+            await digest.add(3)
+            await poll.start()
+            await scene.begun(digest.instance_id)
+            await digest.add(4)
+            await scene.begun(poll.instance_id)
+            await server.kill()
+            scene.release()
+            await server.restart()
+            assert (await scene.result(digest.instance_id))["runCount"] == 2
+            assert (await scene.result(poll.instance_id))["runCount"] == 3
+            assert (await poll.state()).runs == [1, 2, 3]
+            life = await eventually(lambda: sink_life(sink, digest.instance_id, 6))
+    assert scene.notes(digest.instance_id) == [
+        f"{digest.instance_id} run=1 attempt=1 state=3",
+        f"{digest.instance_id} run=2 attempt=1 state=4",
+    ]
+    assert life == [*[WINDOW, executed(1), flushed(1)], *[WINDOW, executed(2), flushed(1)]]
+
+
+def sink_life(sink: MemorySink, instance_id: str, count: int) -> list[Event]:
+    events = in_order(sink.events, instance_id)
+    return [specific(event) for event in events] if len(events) == count else []
