@@ -1,5 +1,6 @@
 """The activities that deliver tracking events, through the worker's one courier."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -12,6 +13,8 @@ from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.delivery import submit, summary
 from durable_jobs.wire import model_from_raw, to_raw
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 # A local activity holds its workflow task.
 NOW = timedelta(milliseconds=50)
@@ -53,6 +56,7 @@ class FlushActivities:
 
     async def _flush(self, events: list[Detail], within: timedelta) -> Verdicts:
         if self._courier is None or self._tracking is None:
+            logger.error("%d tracking events dropped: %s", len(events), _OFF)
             return Verdicts(dropped={event["eventId"]: _OFF for event in events})
         submit(self._courier, self._tracking, events)
         ids = [event["eventId"] for event in events]

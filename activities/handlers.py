@@ -48,9 +48,9 @@ def _activity(
             progress=attempt.progress,
             begins_with=attempt.begins_with,
         )
+        attempt.newer_options = options if request.digest != options.digest else None
         result = await job.perform(context)
-        newer = options if request.digest != options.digest else None
-        return result.model_copy(update={"options": newer})
+        return result.model_copy(update={"options": attempt.newer_options})
 
     setattr(run_handler, HANDLER_MARK, True)
     return run_handler

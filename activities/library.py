@@ -6,8 +6,9 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.definitions import DebounceJob, Job
+from durable_jobs.definitions import Job
 from durable_jobs.definitions.codec import codec_of
+from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.errors import InvalidEvent
 from durable_jobs.protocol import (
     DESCRIBE,
@@ -58,19 +59,23 @@ class LibraryActivities:
                 codec.load_event(event.data)
             except InvalidEvent as error:
                 rejected.append(Rejected(index=index, reason=str(error)))
+            except Exception as error:  # a validator of the user's may raise anything
+                reason = f"a validator raised {type(error).__name__}"
+                rejected.append(Rejected(index=index, reason=reason))
         return to_raw(Folded(rejected=rejected))
 
     @activity.defn(name=FOLD)
     async def fold(self, raw: RawValue) -> RawValue:
         """Reduce events into a state."""
         request = model_from_raw(FoldRequest, raw)
-        job = self._find(request)
-        if not isinstance(job, DebounceJob):
+        job = as_debounce(self._find(request))
+        if job is None:
             raise ApplicationError(f"{request.job} is no debounce job", non_retryable=True)
         try:
             folded = job.fold(
                 request.events, request.state, request.has_state, request.state_version
             )
+            codec_of(type(job)).limit_state(folded.state, request.key)
         except Exception as error:
             # The same would happen again: the flush that follows reports it as a failed run.
             raise ApplicationError(str(error), type="FoldFailed", non_retryable=True) from error

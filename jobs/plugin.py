@@ -28,6 +28,7 @@ from durable_jobs.workflows.task import TaskWorkflow
 
 from .client import JobClient
 from .definitions import ContinuousJob, Job
+from .errors import JobsError
 from .protocol import RunRequest, TrackingIdentity
 from .registry import Registry
 
@@ -123,7 +124,7 @@ async def _start_key(client: JobClient, job: type[ContinuousJob[Any]], key: str)
     while True:
         try:
             await client.continuous(job, key).start()
-        except RPCError as error:
+        except (RPCError, JobsError) as error:
             logger.warning("Could not start %s for %r, trying again: %s", job.name, key, error)
             await asyncio.sleep(wait)
             wait = min(wait * 2, 30)

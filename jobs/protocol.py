@@ -102,6 +102,9 @@ class Report(Record):
 
     pre_state: JSON = None
     has_pre_state: bool = False
+    options: Options | None = None
+    """Of a last failure: the worker's options, where they are not those of the request."""
+
     synthetic: bool = False
     """Made by the workflow, for a last attempt that could not make its own."""
 

@@ -16,8 +16,9 @@ from temporalio.worker import (
 
 from durable_jobs.definitions import DebounceJob, Job
 from durable_jobs.definitions.codec import codec_of
+from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.definitions.state import Stateful
-from durable_jobs.protocol import Detail, EventIn
+from durable_jobs.protocol import Detail, EventIn, Folded
 from durable_jobs.registry import Registry
 from durable_jobs.wire import JSON, to_raw
 
@@ -77,20 +78,27 @@ def _status(instance: JobWorkflow, job: Job | None) -> Detail:
 
 
 def _reasons(job: Job, answer: Detail) -> list[str]:
+    debounce = as_debounce(job)
+    if debounce is None:
+        return []
+    try:
+        return [item.reason for item in _folded(debounce, answer).rejected]
+    except Exception:  # the user's code may raise anything; what is known stands in the status
+        return []
+
+
+def _folded(job: DebounceJob[Any, Any], answer: Detail) -> Folded:
     events = [EventIn.model_validate(event) for event in answer["events"]]
-    if isinstance(job, DebounceJob):
-        folded = job.fold(events, answer["state"], answer["has_state"], answer["state_version"])
-        return [item.reason for item in folded.rejected]
-    return []
+    return job.fold(events, answer["state"], answer["has_state"], answer["state_version"])
 
 
 def _state(instance: JobWorkflow, job: Job | None) -> JSON:
     answer = instance.state_answer()
     if job is None:
         return answer["state"]
-    if isinstance(job, DebounceJob):
-        events = [EventIn.model_validate(event) for event in answer["events"]]
-        return job.fold(events, answer["state"], answer["has_state"], answer["state_version"]).state
+    debounce = as_debounce(job)
+    if debounce is not None:
+        return _folded(debounce, answer).state
     if not answer["has_state"] and isinstance(job, Stateful):
-        return codec_of(type(job)).dump_state(job.initial_state(instance.ref.key), "")
+        return codec_of(type(job)).show_state(job.initial_state(instance.ref.key), "")
     return answer["state"]

@@ -19,7 +19,6 @@ from durable_jobs.protocol import (
     EventIn,
     Folded,
     JudgeRequest,
-    Options,
     Report,
     RunResult,
 )
@@ -136,11 +135,13 @@ class JobWorkflow(Runner):
     async def _live_on(self) -> bool:
         """Returns True to continue as new."""
         self.flusher.start()
-        if not await self.live():
-            return False
-        await self._settle_handlers()
-        await self.flusher.stop()
-        return True
+        while await self.live():
+            await self._settle_handlers()
+            await self.flusher.stop()
+            if not self.terminating:
+                return True
+            self.flusher.start()
+        return False
 
     def _finished(self) -> RawValue:
         self.show()
@@ -176,21 +177,25 @@ class JobWorkflow(Runner):
         """Ask for the options; an instance that is to end does not wait for a worker to know."""
         if self.options is not None:
             return
-        asking = asyncio.create_task(self._describe())
-        await workflow.wait_condition(lambda: asking.done() or self.terminating)
-        if asking.done():
-            self.adopt(asking.result())
-        else:
-            asking.cancel()
-
-    async def _describe(self) -> Options | None:
         found = await call_local(DESCRIBE, self.ref, Described)
         if found is None or not found.known:
             self.life.last_error = found.message if found else "no worker could read the job"
             self.show()
-            found = await call_anywhere(FIND_JOB, self.ref, Described, "find a worker with the job")
-            self.life.last_error = None
-        return found.options
+            found = await self._find_worker()
+        if found is not None:
+            self.adopt(found.options)
+
+    async def _find_worker(self) -> Described | None:
+        asking = asyncio.create_task(
+            call_anywhere(FIND_JOB, self.ref, Described, "find a worker with the job")
+        )
+        await workflow.wait_condition(lambda: asking.done() or self.terminating)
+        self.touch()
+        if not asking.done():
+            asking.cancel()
+            return None
+        self.life.last_error = None
+        return asking.result()
 
     # -- continue-as-new
 
@@ -277,11 +282,14 @@ class JobWorkflow(Runner):
         """Count a signal that had the wrong shape."""
         self.reject(f"{name}: {error}")
 
-    async def judge(self, event: EventIn) -> None:
-        """Ask a worker whether an event fits; raises `ApplicationError` where it does not."""
-        request = JudgeRequest(**self.ref.model_dump(), events=[event])
-        answer = await call(JUDGE, request, Folded, "judge an event")
-        if answer.rejected:
-            raise ApplicationError(
-                answer.rejected[0].reason, type="InvalidEvent", non_retryable=True
-            )
+    async def judge(self, events: Sequence[EventIn]) -> None:
+        """Ask a worker whether events fit; raises `ApplicationError` where one does not."""
+        request = JudgeRequest(**self.ref.model_dump(), events=list(events))
+        asking = asyncio.create_task(call(JUDGE, request, Folded, "judge an update's events"))
+        await workflow.wait_condition(lambda: asking.done() or self.terminating)
+        if not asking.done():
+            asking.cancel()
+            raise ApplicationError("the instance is ending", type="JobFailed", non_retryable=True)
+        rejected = asking.result().rejected
+        if rejected:
+            raise ApplicationError(rejected[0].reason, type="InvalidEvent", non_retryable=True)

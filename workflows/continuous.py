@@ -1,6 +1,5 @@
 """The workflow of continuous jobs: tick after tick, with state, for ever."""
 
-import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
@@ -74,7 +73,7 @@ class ContinuousWorkflow(JobWorkflow):
                 case None:
                     pass
                 case "trigger":
-                    await self._run(self.now, deadline=self._due)
+                    await self._trigger()
                 case "tick":
                     await self._tick()
         if self.ended is None:
@@ -131,11 +130,22 @@ class ContinuousWorkflow(JobWorkflow):
     def _carry_now(self) -> bool:
         return self.should_continue_as_new() and workflow.all_handlers_finished()
 
+    async def _trigger(self) -> None:
+        if self._due is None or self._due <= self.now:
+            # Its next tick bounds the retries; one missed while paused is over.
+            missed = self._due
+            following = await self._plan(self.now)
+            if missed is not None and not self.life.paused:
+                self._due = missed
+        else:
+            following = self._due
+        await self._run(self.now, deadline=following)
+
     async def _tick(self) -> None:
         due = self._due or self.now
         following = await self._plan(max(due, self.now))
         await self._run(due, deadline=following)
-        if following <= self.now:
+        if self._due is not None and self._due + self._delay <= self.now:
             # The run took longer than the interval: what it missed is skipped.
             self._due = None
 
@@ -147,6 +157,9 @@ class ContinuousWorkflow(JobWorkflow):
         match outcome:
             case runs.Succeeded(result):
                 self.keep_state(result)
+                if result.options is not None:
+                    # The schedule may be another one now.
+                    self._due = None
                 self.end_by_run(result)
             case runs.Failed():
                 self._exhausted(outcome)
@@ -200,5 +213,6 @@ class ContinuousWorkflow(JobWorkflow):
 
 def _next_multiple(anchor: datetime, every: float, moment: datetime) -> datetime:
     """The first `anchor + n * every` after `moment`: free of drift."""
-    passed = (moment - anchor).total_seconds()
-    return anchor + timedelta(seconds=every * (math.floor(passed / every + 1e-9) + 1))
+    step = timedelta(seconds=every)
+    # In whole microseconds: with floats, one in a hundred steps would come twice or be missed.
+    return anchor + step * ((moment - anchor) // step + 1)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 from durable_jobs.protocol import (
     FOLD,
@@ -103,11 +103,11 @@ class DebounceWorkflow(JobWorkflow):
     async def _add_judged(self, events: list[EventIn]) -> JSON:
         """Take all of an update's events, or none."""
         try:
-            for event in events:
-                await self.judge(event)
+            await self.judge(events)
         finally:
             created, self._touched = not self._touched, True
         taken = [self._add(event) for event in events]
+        await workflow.wait_condition(lambda: self.options is not None or self.terminating)
         at = self._waiting.flush_at(self._windows) if self.options else None
         return {
             "created": created,
@@ -202,17 +202,19 @@ class DebounceWorkflow(JobWorkflow):
         """Wait for the window to be due; None where there is nothing to flush."""
         while not (self._over() or self._carry_now()):
             self._announce()
+            # Before anything leaves: what a command carries must stay small.
+            if self._waiting.too_much:
+                await self._fold_ahead()
+                continue
             reason = self._due()
             if reason is not None:
                 return reason
-            if self._waiting.too_much:
-                await self._fold_ahead()
-            else:
-                await self._wait_for_change()
+            await self._wait_for_change()
         return None
 
     def _carry_now(self) -> bool:
-        return self.should_continue_as_new() and workflow.all_handlers_finished()
+        ready = not self._waiting.too_much and workflow.all_handlers_finished()
+        return ready and self.should_continue_as_new()
 
     def _due(self) -> str | None:
         paused = self.life.paused is not None
@@ -249,10 +251,9 @@ class DebounceWorkflow(JobWorkflow):
         count = len(request.events)
         try:
             folded = await call(FOLD, request, Folded, f"fold {count} events ahead")
-        except ActivityError as error:
-            # The run that follows fails the same way and says so, with the events kept.
+        except FailureError as error:
             self.life.last_error = str(error.cause or error)
-            waiting.flush_asked = True
+            waiting.fold_failed = True
             return
         if waiting is not self._waiting:
             return
@@ -263,7 +264,7 @@ class DebounceWorkflow(JobWorkflow):
     # -- a flush
 
     async def _flush(self, reason: str) -> None:
-        batch, self._waiting = self._waiting, Gathered()
+        batch, self._waiting = self._waiting.split()
         self._in_flight = batch
         opened_at = batch.window.opened_at if batch.window else self.now
         took = self.now - opened_at
@@ -326,7 +327,8 @@ class DebounceWorkflow(JobWorkflow):
 
     def fresh_extra(self) -> Detail | None:
         """Events that came while the life ended."""
-        if self._waiting.window is None:
+        cleared_late = self.ended == "completed" and self._cleared is not None
+        if self._waiting.window is None and not cleared_late:
             return None
         return {"waiting": self._waiting.model_dump(mode="json")}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from durable_jobs.protocol import (
@@ -41,7 +41,7 @@ class Flusher:
         self._current_task = task
         self._task: asyncio.Task[None] | None = None
         self._delivery: workflow.ActivityHandle[Any] | None = None
-        self._in_local = False
+        self._busy = False
         self._stopping = False
         self._urged = False
 
@@ -74,9 +74,11 @@ class Flusher:
     async def _flush_now(self, events: list[Detail]) -> list[Detail]:
         if not events:
             return events
-        self._in_local = True
-        verdicts = await call_local(FLUSH_NOW, FlushRequest(events=events), Verdicts)
-        self._in_local = False
+        self._busy = True
+        try:
+            verdicts = await call_local(FLUSH_NOW, FlushRequest(events=events), Verdicts)
+        finally:
+            self._busy = False
         if verdicts is None:
             return events
         self._outbox.settle(verdicts)
@@ -121,7 +123,7 @@ class Flusher:
         Returns whether a long delivery was under way, which means a collector in trouble.
         """
         self._stopping = True
-        await workflow.wait_condition(lambda: not self._in_local)
+        await workflow.wait_condition(lambda: not self._busy)
         if self._task is not None:
             self._task.cancel()
         delivering = self._delivery is not None and not self._delivery.done()
@@ -131,12 +133,24 @@ class Flusher:
 
     async def _hand_over(self, events: list[Detail]) -> None:
         """Give events to a child that outlives this instance; returns once it exists."""
-        first = events[0]
-        await workflow.start_child_workflow(
-            DELIVERY_WORKFLOW,
-            to_raw(FlushRequest(events=events)),
-            id=f"tracking-delivery:{first['executionId']}:{first['sequence']}",
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Tracking events of {first['instanceId']}",
-        )
+        self._busy = True
+        try:
+            await self._start_child(events)
+        finally:
+            self._busy = False
         self._outbox.hand_over(events)
+
+    async def _start_child(self, events: list[Detail]) -> None:
+        first = events[0]
+        # The run is part of the ID: after a reset the same events are handed over again.
+        child_id = f"tracking-delivery:{workflow.info().run_id}:{first['sequence']}"
+        try:
+            await workflow.start_child_workflow(
+                DELIVERY_WORKFLOW,
+                to_raw(FlushRequest(events=events)),
+                id=child_id,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                static_summary=f"Tracking events of {first['instanceId']}",
+            )
+        except WorkflowAlreadyStartedError:
+            workflow.logger.info("%s delivers these events already", child_id)

@@ -11,6 +11,11 @@ from .window import Rules, Window
 
 FOLD_EVENTS = 2_000
 FOLD_BYTES = 256 * 1024
+BATCH_BYTES = 1024 * 1024
+"""The most that goes into one command, which may have 2 MB; a state takes its part of it."""
+
+REMEMBERED_IDS = 10_000
+"""Ids known of one window; more would make it too large for continue-as-new."""
 
 
 class Gathered(BaseModel):
@@ -33,6 +38,8 @@ class Gathered(BaseModel):
     """Whether `debounce.started` was emitted for the window."""
 
     flush_asked: bool = False
+    fold_failed: bool = False
+    """Folding ahead failed: the next run fails the same way, and says so."""
 
     _bytes: int = PrivateAttr(default=0)
 
@@ -48,7 +55,8 @@ class Gathered(BaseModel):
     @property
     def too_much(self) -> bool:
         """Whether events should be folded ahead, so that what an instance carries stays small."""
-        return len(self.events) > FOLD_EVENTS or self._bytes > FOLD_BYTES
+        full = len(self.events) > FOLD_EVENTS or self._bytes > FOLD_BYTES
+        return full and not self.fold_failed
 
     def open(self, now: datetime) -> Window:
         """The window, opened now where none is."""
@@ -62,6 +70,8 @@ class Gathered(BaseModel):
             if event.id in self.ids:
                 return False
             self.ids[event.id] = None
+            while len(self.ids) > REMEMBERED_IDS:
+                del self.ids[next(iter(self.ids))]
         window = self.open(now)
         length = size(event.data)
         window.last_at = now
@@ -83,11 +93,30 @@ class Gathered(BaseModel):
             return "manual"
         return None if paused else self.window.full(rules)
 
+    def _oldest(self) -> int:
+        """How many of the oldest events fit into one command; at least one."""
+        room = BATCH_BYTES
+        for index, event in enumerate(self.events[:FOLD_EVENTS]):
+            room -= size(event.data)
+            if room < 0:
+                return max(index, 1)
+        return min(len(self.events), FOLD_EVENTS)
+
+    def split(self) -> tuple["Gathered", "Gathered"]:
+        """What one flush takes, and what has to wait for the next one."""
+        count = self._oldest()
+        rest = self.events[count:]
+        taken = self.model_copy(update={"events": self.events[:count]})
+        if not rest:
+            return taken, Gathered()
+        left = Gathered(window=self.window, events=rest, announced=self.announced)
+        return taken, left
+
     def fold_request(self, ref: JobRef) -> FoldRequest:
         """Asks to fold the oldest events."""
         return FoldRequest(
             **ref.model_dump(),
-            events=self.events[:FOLD_EVENTS],
+            events=self.events[: self._oldest()],
             state=self.base,
             has_state=self.has_base,
             state_version=self.base_version,
@@ -104,9 +133,12 @@ class Gathered(BaseModel):
     def before(self, newer: "Gathered", *, keep_window: bool) -> "Gathered":
         """These events, whose flush failed, ahead of those that came meanwhile.
 
-        Of these, only time counts on: a window that is full again would run again at once.
+        Without their window they join the newer one, where only its own events count to its
+        limits: a window that is full again at once would run again at once.
         """
-        kept = newer.window or (self.window if keep_window else None)
+        kept = newer.window
+        if keep_window and self.window is not None:
+            kept = self.window.joined(newer.window)
         return Gathered(
             window=kept,
             events=[*self.events, *newer.events],

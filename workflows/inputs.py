@@ -10,15 +10,22 @@ from typing import Any, cast
 from temporalio.common import RawValue
 
 from durable_jobs.protocol import EventIn, JobRef, JobType
-from durable_jobs.wire import JSON, MAX_EVENT_BYTES, from_raw
+from durable_jobs.wire import JSON, MAX_EVENT_BYTES, MAX_STATE_BYTES, from_raw, size
+
+MAX_BATCH_BYTES = 2 * 1024 * 1024
+MAX_EVENT_ID = 300
 
 
 class BadInput(ValueError):
     """What a caller sent has the wrong shape; the message says what is expected."""
 
 
-def read_start(args: Sequence[Any], job_type: JobType, workflow_id: str) -> dict[str, JSON]:
+def read_start(
+    args: Sequence[Any], job_type: JobType, workflow_id: str, *, continued: bool
+) -> dict[str, JSON]:
     """The start argument, once its `job` and `key` agree with the workflow ID.
+
+    `continued` says whether continue-as-new gave it, which alone may carry an instance's data.
 
     Raises:
         BadInput: wrong count, wrong shape, or another instance's ID.
@@ -33,6 +40,12 @@ def read_start(args: Sequence[Any], job_type: JobType, workflow_id: str) -> dict
     instance_id = f"{job_type}:{job}:{key}"
     if workflow_id != instance_id:
         raise BadInput(f"the workflow ID must be {instance_id!r} for this job and key")
+    if "carry" in start and not continued:
+        raise BadInput("the field 'carry' is the library's own")
+    if not isinstance(start.get("stateVersion", 1), int):
+        raise BadInput("stateVersion must be a whole number")
+    if size(start.get("state")) > MAX_STATE_BYTES:
+        raise BadInput(f"the state has more than {MAX_STATE_BYTES:,} bytes as JSON")
     return start
 
 
@@ -45,7 +58,7 @@ def read_one_event(args: Sequence[RawValue]) -> EventIn:
     """The event that `add` and `send` take as their one argument; raises `BadInput`."""
     if len(args) != 1:
         raise BadInput(f"takes the event as its one argument, got {len(args)} arguments")
-    return EventIn(data=_read(args[0]))
+    return EventIn(data=_read(args[0], MAX_EVENT_BYTES))
 
 
 def read_events(args: Sequence[RawValue]) -> list[EventIn]:
@@ -53,7 +66,7 @@ def read_events(args: Sequence[RawValue]) -> list[EventIn]:
     expected = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
     if len(args) != 1:
         raise BadInput(f"{expected}, got {len(args)} arguments")
-    body = as_object(_read(args[0]))
+    body = as_object(_read(args[0], MAX_BATCH_BYTES))
     events = body.get("events") if body is not None else None
     if not isinstance(events, list) or not events:
         raise BadInput(expected)
@@ -67,13 +80,17 @@ def _event(item: JSON, expected: str) -> EventIn:
     event_id = event.get("id")
     if event_id is not None and not isinstance(event_id, str):
         raise BadInput(f"{expected}; the id must be a string")
+    if event_id is not None and len(event_id) > MAX_EVENT_ID:
+        raise BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
+    if size(event["data"]) > MAX_EVENT_BYTES:
+        raise BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
     return EventIn(data=event["data"], id=event_id)
 
 
-def _read(raw: RawValue) -> JSON:
-    # A payload over the limit was refused by our client; a raw caller's must not fill the state.
-    if len(raw.payload.data) > MAX_EVENT_BYTES * 8:
-        raise BadInput(f"has {len(raw.payload.data):,} bytes, send smaller events or batches")
+def _read(raw: RawValue, limit: int) -> JSON:
+    # Our client refuses it before; a raw caller's must not make a command too large.
+    if len(raw.payload.data) > limit:
+        raise BadInput(f"has {len(raw.payload.data):,} bytes, at most {limit:,}")
     try:
         return from_raw(raw)
     except ValueError as error:

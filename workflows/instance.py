@@ -104,7 +104,8 @@ class Instance:
         self._first_task = self.task
         self.history_is_long: bool = False
         try:
-            start = read_start(args, self.job_type, workflow.info().workflow_id)
+            continued = info.continued_run_id is not None
+            start = read_start(args, self.job_type, info.workflow_id, continued=continued)
         except BadInput as error:
             self.problem = str(error)
             start = {"job": "?", "key": "?"}

@@ -1,12 +1,13 @@
 """Calls the library's own small activities."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import CancelledError, FailureError
 
 from durable_jobs.protocol import Verdicts
 from durable_jobs.wire import model_from_raw, to_raw
@@ -20,7 +21,10 @@ _FOR_EVER = RetryPolicy(
 
 
 async def call_local(name: str, request: BaseModel, answer: type[_Answer]) -> _Answer | None:
-    """One local attempt, in the worker at hand; None where it failed there."""
+    """One local attempt, in the worker at hand; None where it failed there.
+
+    A local activity's failure comes as it is, without the ActivityError of a regular one.
+    """
     try:
         raw: Any = await workflow.execute_local_activity(
             name,
@@ -29,7 +33,9 @@ async def call_local(name: str, request: BaseModel, answer: type[_Answer]) -> _A
             start_to_close_timeout=timedelta(seconds=10),
             retry_policy=_ONCE,
         )
-    except ActivityError:
+    except CancelledError as error:
+        raise asyncio.CancelledError from error
+    except FailureError:
         return None
     return model_from_raw(answer, raw)
 

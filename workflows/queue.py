@@ -5,11 +5,16 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from durable_jobs.protocol import Detail, EventIn
-from durable_jobs.wire import JSON
+from durable_jobs.wire import JSON, size
 
 REMEMBERED_IDS = 500
 KEPT_REPLIES = 50
 KEPT_FAILED = 100
+KEPT_BYTES = 256 * 1024
+"""Of replies, and of failed events, each."""
+
+CARRIED_BYTES = 1024 * 1024
+"""The most that goes into continue-as-new, beside a state and an outbox; 2 MB wedge it."""
 
 
 class Queue(BaseModel):
@@ -19,8 +24,11 @@ class Queue(BaseModel):
     seen: dict[str, None] = Field(default_factory=dict)
     """Ids of the last events, handled or waiting, oldest first."""
 
+    asked: dict[str, None] = Field(default_factory=dict)
+    """Ids of events whose reply somebody waits for, or will ask for again."""
+
     replies: dict[str, Detail] = Field(default_factory=dict)
-    """Replies, by event id, to an `ask` that was handed back before its event was handled."""
+    """The last replies, or errors, by the id of the event that was asked about."""
 
     failed: list[Detail] = Field(default_factory=list[Detail])
     """Events set aside after their last attempt, with their error."""
@@ -44,10 +52,13 @@ class Queue(BaseModel):
         self.events.append(event)
         return True
 
-    def keep_reply(self, event_id: str, reply: Detail) -> None:
-        """Remember a reply for the caller that asks again."""
-        self.replies[event_id] = reply
-        while len(self.replies) > KEPT_REPLIES:
+    def reply(self, event: EventIn, reply: Detail) -> None:
+        """Keep the reply to an event that somebody asked about."""
+        if event.id is None or event.id not in self.asked:
+            return
+        del self.asked[event.id]
+        self.replies[event.id] = reply
+        while len(self.replies) > 1 and _beyond(list(self.replies.values()), KEPT_REPLIES):
             del self.replies[next(iter(self.replies))]
 
     def set_aside(self, event: EventIn, error: str, attempts: int, now: datetime) -> None:
@@ -58,7 +69,9 @@ class Queue(BaseModel):
             "attempts": attempts,
             "at": now.isoformat(),
         }
-        self.failed = [*self.failed, entry][-KEPT_FAILED:]
+        self.failed = [*self.failed, entry]
+        while len(self.failed) > 1 and _beyond(self.failed, KEPT_FAILED):
+            del self.failed[0]
 
     def alarm_due(self, now: datetime) -> bool:
         """Whether `execute` is due, by its alarm or a trigger."""
@@ -67,3 +80,16 @@ class Queue(BaseModel):
     def waits_for(self, event_id: str) -> bool:
         """Whether an event with the id is still to be handled."""
         return any(event.id == event_id for event in self.events)
+
+    def fits(self) -> bool:
+        """Whether continue-as-new can carry it."""
+        return sum(size(event.data) for event in self.events) <= CARRIED_BYTES
+
+    def behind(self) -> "Queue":
+        """The queue of the life that begins with the events that wait."""
+        seen = {event.id: None for event in self.events if event.id is not None}
+        return Queue(events=self.events, seen=seen, asked=self.asked)
+
+
+def _beyond(kept: list[Detail], most: int) -> bool:
+    return len(kept) > most or size(kept) > KEPT_BYTES

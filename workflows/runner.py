@@ -60,8 +60,10 @@ class Runner(Instance):
                         run.first_started_at = first_started_at
                     case runs.Unknown(message):
                         self.life.last_error = message
+                        run.attempts_before = max(run.reported, default=run.attempts_before)
+                        run.first_started_at = run.first_started_at or run.began_at
                         waits += 1
-                        pause = timedelta(seconds=min(0.2 * 2**waits, 30))
+                        pause = timedelta(seconds=min(0.2 * 2 ** min(waits, 8), 30))
                         await self.wait(lambda: self.terminating, self.now + pause)
                     case outcome:
                         self._record(run, outcome)
@@ -74,6 +76,7 @@ class Runner(Instance):
 
     async def _attempts(self, run: runs.Run, summary: str) -> runs.Outcome:
         run.attempt = run.attempts_before + 1
+        run.began_at = run.began_at or self.now
         run.outbox = self.outbox.take()
         handle = runs.start(run, self.ref, self.rules, summary)
         self.show()
@@ -113,6 +116,7 @@ class Runner(Instance):
                 self.done_at = None if report.synthetic else report.at
                 self.report(report)
                 self._emit_exhausted(report)
+                self.adopt(report.options)
             case _:
                 pass
 
@@ -142,7 +146,6 @@ class Runner(Instance):
             "runCount": run.count,
             "attempt": report.attempt,
             "willRetry": report.will_retry,
-            "handler": run.handler,
         }
         if report.stack is None:
             del fields["error"]["stack"]

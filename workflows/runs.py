@@ -45,6 +45,7 @@ class Run:
     deadline: datetime | None = None
     attempts_before: int = 0
     first_started_at: datetime | None = None
+    began_at: datetime | None = None
     attempt: int = 1
     reported: dict[int, Report] = field(default_factory=dict[int, Report])
     retry_at: datetime | None = None

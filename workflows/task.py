@@ -33,7 +33,6 @@ class TaskWorkflow(JobWorkflow):
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._begun = bool(extra.get("begun", False))
         self._current: EventIn | None = None
-        self._asked: set[str] = set()
         self._carrying = False
 
     @workflow.run
@@ -73,8 +72,7 @@ class TaskWorkflow(JobWorkflow):
         match name:
             case "send" | "send_batch":
                 events = [read_one_event(args)] if name == "send" else read_events(args)
-                for event in events:
-                    await self.judge(event)
+                await self.judge(events)
                 taken = [self._queue.put(event) for event in events]
                 return {"eventCount": len(self._queue.events), "duplicate": not all(taken)}
             case "ask":
@@ -86,22 +84,36 @@ class TaskWorkflow(JobWorkflow):
         # The update's id is the event's: a caller that asks again joins its queued event.
         info = workflow.current_update_info()
         event_id = (info.id if info else str(workflow.uuid4())).split(ASK_AGAIN_MARK)[0]
-        if event_id not in self._queue.replies and not self._queue.waits_for(event_id):
-            await self.judge(event)
-            self._queue.put(event.model_copy(update={"id": event_id}))
-        self._asked.add(event_id)
+        queue = self._queue
+        if event_id not in queue.replies:
+            if not self._has(event_id):
+                await self._take(event.model_copy(update={"id": event_id}))
+            queue.asked[event_id] = None
         await workflow.wait_condition(
-            lambda: event_id in self._queue.replies or self._hands_back() or self.ended is not None
+            lambda: event_id in queue.replies or self._hands_back() or self.ended is not None
         )
-        self._asked.discard(event_id)
         return self._answer(event_id)
 
+    def _has(self, event_id: str) -> bool:
+        current = self._current is not None and self._current.id == event_id
+        return current or self._queue.waits_for(event_id)
+
+    async def _take(self, event: EventIn) -> None:
+        await self.judge([event])
+        if not self._queue.put(event) and not self._has(event.id or ""):
+            raise ApplicationError(
+                f"an event with the id {event.id!r} was handled before and its reply is not kept",
+                type="JobFailed",
+                non_retryable=True,
+            )
+
     def _answer(self, event_id: str) -> JSON:
-        kept = self._queue.replies.pop(event_id, None)
+        kept = self._queue.replies.get(event_id)
         if kept is None:
-            ended = self.ended is not None
-            why = "the instance ended before the event was handled" if ended else "ask again"
-            kind = "JobFailed" if ended else ASK_AGAIN
+            # Behind a life that its run ended, a fresh one handles it.
+            over = self.ended is not None and not self._queue.waits_for(event_id)
+            why = "the instance ended before the event was handled" if over else "ask again"
+            kind = "JobFailed" if over else ASK_AGAIN
             raise ApplicationError(why, type=kind, non_retryable=True)
         if "error" in kept:
             raise ApplicationError(kept["error"], type="JobFailed", non_retryable=True)
@@ -127,10 +139,7 @@ class TaskWorkflow(JobWorkflow):
             step = self._step()
             if step is not None:
                 await self._run(step)
-            elif self.should_continue_as_new():
-                self._carrying = True
-                return True
-            else:
+            elif not self._wants_carry():
                 await self._wait_for_step()
             if self._wants_carry():
                 self._carrying = True
@@ -155,7 +164,8 @@ class TaskWorkflow(JobWorkflow):
         return self.terminating or self.ended is not None
 
     def _wants_carry(self) -> bool:
-        return self.should_continue_as_new() and not self._over()
+        # A backlog too large to carry is drained first.
+        return self.should_continue_as_new() and not self._over() and self._queue.fits()
 
     def _step(self) -> Next | None:
         queue = self._queue
@@ -177,7 +187,7 @@ class TaskWorkflow(JobWorkflow):
             lambda: (
                 self._over()
                 or self._step() is not None
-                or self.should_continue_as_new()
+                or self._wants_carry()
                 or self.life.paused != paused
             ),
             None if paused else self._queue.scheduled_at,
@@ -234,7 +244,7 @@ class TaskWorkflow(JobWorkflow):
         if "scheduled_at" in result.detail:
             self._set_alarm(result.detail["scheduled_at"], step)
         if event is not None:
-            self._reply(event, {"reply": result.detail["reply"]})
+            self._queue.reply(event, {"reply": result.detail["reply"]})
         self.end_by_run(result)
 
     def _rejected(self, event: EventIn | None, reason: str) -> None:
@@ -242,7 +252,7 @@ class TaskWorkflow(JobWorkflow):
         self._queue.event_count -= 1
         if event is not None:
             self.reject(reason, event.id)
-            self._reply(event, {"error": reason})
+            self._queue.reply(event, {"error": reason})
 
     def _set_alarm(self, at: str | None, step: str) -> None:
         self._queue.scheduled_at = datetime.fromisoformat(at) if at else None
@@ -253,10 +263,6 @@ class TaskWorkflow(JobWorkflow):
                 scheduledAt=iso_ms(datetime.fromisoformat(at)),
                 trigger=trigger.get(step, "execute"),
             )
-
-    def _reply(self, event: EventIn, reply: Detail) -> None:
-        if event.id is not None and event.id in self._asked:
-            self._queue.keep_reply(event.id, reply)
 
     async def _failed(
         self,
@@ -297,18 +303,19 @@ class TaskWorkflow(JobWorkflow):
             case "terminate":
                 self.ending.discarded += event is not None
                 if event is not None:
-                    self._reply(event, {"error": report.message})
+                    self._queue.reply(event, {"error": report.message})
                 self.fail(failed)
             case "pause":
                 self.life.paused = "exhausted"
                 if event is not None:
+                    self._queue.event_count -= 1
                     self._queue.events.insert(0, event)
                 elif step == "execute" and self._queue.scheduled_at is None:
                     self._queue.scheduled_at = scheduled_at or self.now
             case "continue":
                 if event is not None:
                     self._queue.set_aside(event, report.message, report.attempt, self.now)
-                    self._reply(event, {"error": report.message})
+                    self._queue.reply(event, {"error": report.message})
 
     # -- continue-as-new and answers
 
@@ -320,7 +327,7 @@ class TaskWorkflow(JobWorkflow):
         """Events that came while the life ended."""
         if not self._queue.events:
             return None
-        return {"queue": Queue(events=self._queue.events).model_dump(mode="json")}
+        return {"queue": self._queue.behind().model_dump(mode="json")}
 
     def waiting_word(self) -> str:
         """`scheduled` while an alarm is set."""

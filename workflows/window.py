@@ -56,6 +56,17 @@ class Window(BaseModel):
         ]
         return min(due, default=None)
 
+    def joined(self, newer: "Window | None") -> "Window":
+        """This window and a newer one as one."""
+        if newer is None:
+            return self
+        return Window(
+            opened_at=self.opened_at,
+            last_at=newer.last_at,
+            received=self.received + newer.received,
+            bytes=self.bytes + newer.bytes,
+        )
+
     def first_flush_at(self, rules: Rules) -> datetime | None:
         """The same as it was when the window opened."""
         return Window(opened_at=self.opened_at, last_at=self.opened_at).flush_at(rules)

@@ -1,10 +1,12 @@
 """What all job classes have in common."""
 
 import asyncio
+import contextvars
 import hashlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -18,6 +20,10 @@ from .run import RunContext
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _T = TypeVar("_T")
+
+# As many as a worker runs activities at a time by default: an attempt's time limit must not pass
+# while it waits for a thread. The event loop's own pool has a few.
+_threads = ThreadPoolExecutor(max_workers=100, thread_name_prefix="durable-jobs")
 
 
 class Job:
@@ -128,7 +134,9 @@ async def call(handler: Callable[..., Awaitable[_T] | _T], *args: Any) -> _T:
     """Call a handler of the user's: a coroutine function here, a plain one in a thread."""
     if inspect.iscoroutinefunction(handler):
         return await handler(*args)
-    result = await asyncio.to_thread(handler, *args)
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    result = await loop.run_in_executor(_threads, lambda: context.run(handler, *args))
     if inspect.isawaitable(result):
         return cast("_T", await result)
     return cast("_T", result)

@@ -46,11 +46,30 @@ class Codec:
 
     def dump_state(self, state: Any, key: str) -> JSON:
         """A state as JSON; raises `InvalidState` or, over 512 KB, `PayloadTooLarge`."""
+        return self.limit_state(self.show_state(state, key), key)
+
+    def show_state(self, state: Any, key: str) -> JSON:
+        """A state of any size as JSON; raises `InvalidState`."""
         try:
-            data = _dump(self.state, state)
+            return _dump(self.state, state)
         except PydanticSerializationError as error:
             raise InvalidState(f"{self._job}, key {key!r}: {describe(error)}") from None
+
+    def limit_state(self, data: JSON, key: str) -> JSON:
+        """The JSON of a state itself; raises `PayloadTooLarge` over 512 KB."""
         return self._limited(data, "a state", MAX_STATE_BYTES, key)
+
+    def dump_reply(self, reply: Any, key: str) -> JSON:
+        """A reply as JSON; raises `InvalidState` or, over 256 KB, `PayloadTooLarge`."""
+        try:
+            data = _dump(self.reply, reply)
+        except PydanticSerializationError as error:
+            raise InvalidState(f"{self._job}, key {key!r}: the reply: {describe(error)}") from None
+        return self._limited(data, "a reply", MAX_EVENT_BYTES, key)
+
+    def load_reply(self, data: JSON) -> Any:
+        """A reply out of JSON."""
+        return _load(self.reply, data)
 
     def check_state(self, state: Any, key: str) -> JSON:
         """A state that a caller gave, judged and as JSON; raises as `dump_state`."""

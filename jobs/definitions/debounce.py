@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Literal
+from typing import Any, ClassVar, Generic, Literal, cast
 
 from typing_extensions import TypeVar
 
@@ -95,10 +95,10 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
             )
 
     def fold(self, events: Sequence[EventIn], base: JSON, has_base: bool, version: int) -> Folded:
-        """Judge events and reduce those that fit into a state, as JSON."""
+        """Judge events and reduce those that fit into a state, as JSON of any size."""
         folder = _Folder(self, base, has_base, version)
         folder.add_all(events)
-        state = codec_of(type(self)).dump_state(folder.state, "") if folder.has_state else None
+        state = codec_of(type(self)).show_state(folder.state, "") if folder.has_state else None
         return Folded(
             state=state,
             has_state=folder.has_state,
@@ -137,6 +137,11 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
             terminate_reason=run.terminate_reason,
             detail=judged,
         )
+
+
+def as_debounce(job: Job) -> DebounceJob[Any, Any] | None:
+    """The job itself where it is a debounce job, for checkers too."""
+    return cast("DebounceJob[Any, Any]", job) if isinstance(job, DebounceJob) else None
 
 
 class _Folder:

@@ -220,7 +220,11 @@ class Handle(Generic[State]):
         return known.get(kind, JobsError)(f"{self.instance_id}: {message}")
 
     def _busy_or(self, error: RPCError) -> Exception:
-        full = error.status == RPCStatusCode.RESOURCE_EXHAUSTED or "limit" in error.message
+        # A run takes 10,000 signals and 2,000 updates; the server words it in these two ways.
+        limits = ("workflow execution limit", "total number of")
+        full = error.status == RPCStatusCode.RESOURCE_EXHAUSTED or any(
+            limit in error.message for limit in limits
+        )
         if not full:
             return error
         return Busy(

@@ -76,7 +76,7 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
                 answer = await self._ask(data, event_id, timeout)
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             raise TimeoutError(f"{self.instance_id}: no reply within {timeout}") from error
-        return self._codec.reply.validate_python(answer)
+        return self._codec.load_reply(answer)
 
     async def _ask(self, data: JSON, event_id: str, timeout: timedelta) -> Any:
         deadline = time.monotonic() + timeout.total_seconds()
@@ -93,7 +93,7 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
                 if not _handed_back(error):
                     raise self._failure(error) from error
             number += 1
-            await asyncio.sleep(min(0.05 * 2**number, 1.0))
+            await asyncio.sleep(min(0.05 * 2 ** min(number, 8), 1.0))
 
     def _failure(self, error: WorkflowUpdateFailedError) -> Exception:
         cause = error.cause
