@@ -17,6 +17,8 @@ class Registry:
     def __init__(self, jobs: Sequence[Job], identity: TrackingIdentity | None) -> None:
         self._jobs: dict[str, Job] = {}
         for job in jobs:
+            if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DefinitionError(f"{job!r} is no instance of a job class; give RepoDigest()")
             job.check()
             if job.name in self._jobs:
                 raise DefinitionError(f"two jobs are named {job.name!r}; rename one")

@@ -33,6 +33,7 @@ class Retry:
 
     def check(self, job: str) -> None:
         """Raise `DefinitionError` where a value makes no sense."""
+        self._check_kinds(job)
         if self.max_attempts is not None and self.max_attempts < 1:
             raise DefinitionError(f"{job}: retry.max_attempts must be at least 1, or None")
         if self.initial <= timedelta() or self.maximum < self.initial:
@@ -45,7 +46,17 @@ class Retry:
             raise DefinitionError(f"{job}: retry.max_duration must be positive, or None")
         self._check_classes(job)
 
+    def _check_kinds(self, job: str) -> None:
+        if self.max_attempts is not None and not is_whole(self.max_attempts):
+            raise DefinitionError(f"{job}: retry.max_attempts is a whole number, or None")
+        for name in ("initial", "maximum", "max_duration"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta) and (name, value) != ("max_duration", None):
+                raise DefinitionError(f"{job}: retry.{name} is a timedelta, it is {value!r}")
+
     def _check_classes(self, job: str) -> None:
+        if not isinstance(self.non_retryable, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{job}: retry.non_retryable is a tuple of exception classes")
         for cls in self.non_retryable:
             if not (isinstance(cls, type) and issubclass(cls, BaseException)):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DefinitionError(f"{job}: retry.non_retryable holds exception classes")
@@ -62,6 +73,11 @@ class Retry:
             max_duration=self.max_duration.total_seconds() if self.max_duration else None,
             non_retryable=[qualified_name(cls) for cls in self.non_retryable],
         )
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, which True is not."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def qualified_name(cls: type[Any]) -> str:

@@ -36,6 +36,7 @@ class Every:
 
     def check(self, job: str) -> None:
         """Raise `DefinitionError` where a value makes no sense."""
+        _check_spans(job, interval=self.interval, jitter=self.jitter)
         if self.interval < timedelta(milliseconds=1):
             raise DefinitionError(f"{job}: Every needs an interval of at least 1 ms")
         if not timedelta() <= self.jitter <= self.interval:
@@ -62,8 +63,11 @@ class Cron:
 
     def check(self, job: str) -> None:
         """Raise `DefinitionError` for a bad line, an unknown zone or a negative jitter."""
+        _check_spans(job, jitter=self.jitter)
         if self.jitter < timedelta():
             raise DefinitionError(f"{job}: jitter must not be negative")
+        if not isinstance(self.line, str) or not isinstance(self.timezone, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{job}: a Cron has its line and its timezone as strings")
         try:
             next_cron_time(self.rule(), datetime.now(UTC))
         except CronSimError as error:
@@ -81,6 +85,13 @@ class Cron:
 
 
 Schedule = Every | Cron
+
+
+def _check_spans(job: str, **values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, timedelta):
+            raise DefinitionError(f"{job}: schedule: {name} is a timedelta, it is {value!r}")
+
 
 _ALIASES = {
     "@yearly": "0 0 1 1 *",

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from ..errors import DefinitionError
 from ..protocol import Detail, JobType, OnExhausted, Options, RunResult, TrackingIdentity
-from ..retry import Retry
+from ..retry import Retry, is_whole
 from ..wire import JSON, dumps
 from .codec import codec_of
-from .generics import type_arguments
+from .generics import open_parameters, type_arguments
 from .run import RunContext
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -79,12 +79,15 @@ class Job:
         self._check_types(label)
         if not cls.has("execute"):
             raise DefinitionError(f"{label}: write execute(self, run)")
+        for method in (*cls.handlers, "reduce", "initial_state", "upgrade_state"):
+            if not callable(getattr(cls, method, callable)):
+                raise DefinitionError(f"{label}: {method} is a method")
         self._check_options(label)
         codec_of(cls)
 
     def _check_types(self, label: str) -> None:
         for kind in (self.event_type, self.state_type, self.reply_type):
-            if isinstance(kind, TypeVar):
+            if isinstance(kind, TypeVar) or open_parameters(kind):
                 raise DefinitionError(f"{label}: give the job its types, as in DebounceJob[A, B]")
 
     def _check_options(self, label: str) -> None:
@@ -98,8 +101,10 @@ class Job:
                 raise DefinitionError(f"{label}: {option} is a positive timedelta")
         if cls.on_exhausted not in ("continue", "pause", "terminate"):
             raise DefinitionError(f"{label}: on_exhausted is continue, pause or terminate")
-        if not isinstance(cls.state_version, int) or cls.state_version < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not is_whole(cls.state_version) or cls.state_version < 0:
             raise DefinitionError(f"{label}: state_version is a whole number from 0")
+        if not isinstance(cls.include_state_in_events, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{label}: include_state_in_events is True or False")
 
     def options(self, tracking: TrackingIdentity | None) -> Options:
         """The definition as data, as it is recorded in history."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic
 
-from ..errors import DefinitionError
+from ..errors import DefinitionError, InvalidKey
 from ..protocol import Detail, JobType, RunResult
 from ..schedule import Cron, Every, Schedule
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
+from .identity import instance_id_of
 from .run import Run, RunContext, State
 from .state import check_initial_state, initial_state, load_or_create
 
@@ -68,9 +69,17 @@ class ContinuousJob(Job, Generic[State]):
         if not isinstance(schedule, Every | Cron):
             raise DefinitionError(f"{label}: schedule is an Every or a Cron")
         schedule.check(label)
-        if isinstance(cls.keys, str):
-            raise DefinitionError(f"{label}: keys is a tuple of strings, not one string")
+        self._check_keys(label)
         check_initial_state(self)
+
+    def _check_keys(self, label: str) -> None:
+        if not isinstance(self.keys, tuple | list):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{label}: keys is a tuple of strings, it is {self.keys!r}")
+        for key in self.keys:
+            try:
+                instance_id_of(type(self), key)
+            except InvalidKey as error:
+                raise DefinitionError(f"{label}: keys: {error}") from error
 
     async def perform(self, context: RunContext) -> RunResult:
         """Run one tick. The library's own."""

@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, EventIn, Folded, JobType, OnExhausted, Rejected, RunResult
+from ..retry import is_whole
 from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
@@ -40,6 +41,8 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
     """
 
     job_type: ClassVar[JobType] = "debounce"
+    event_type: ClassVar[Any] = Event
+    state_type: ClassVar[Any] = DebounceState
 
     flush_after: ClassVar[timedelta | None] = None
     quiet_for: ClassVar[timedelta | None] = None
@@ -78,21 +81,25 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         super().check()
         cls = type(self)
         label = cls.__qualname__
-        rules = (cls.flush_after, cls.quiet_for, cls.max_events, cls.max_bytes)
-        if all(rule is None for rule in rules):
-            raise DefinitionError(
-                f"{label}: no flush rule; set flush_after, quiet_for, max_events or max_bytes"
-            )
-        for rule in rules:
-            seconds_or_count = rule.total_seconds() if isinstance(rule, timedelta) else rule
-            if seconds_or_count is not None and seconds_or_count <= 0:
-                raise DefinitionError(f"{label}: flush rules must be positive")
+        self._check_rules(label)
         if getattr(cls, "leading", False):
             raise DefinitionError(f"{label}: leading is not there yet; leave it out")
         if not cls.has("reduce") and cls.event_type != cls.state_type:
             raise DefinitionError(
                 f"{label}: write reduce(self, state, event), or make Event and State one type"
             )
+
+    def _check_rules(self, label: str) -> None:
+        spans = {"flush_after": self.flush_after, "quiet_for": self.quiet_for}
+        counts = {"max_events": self.max_events, "max_bytes": self.max_bytes}
+        if all(rule is None for rule in (*spans.values(), *counts.values())):
+            raise DefinitionError(f"{label}: no flush rule; set {', '.join((*spans, *counts))}")
+        for name, span in spans.items():
+            if span is not None and not (isinstance(span, timedelta) and span > timedelta()):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DefinitionError(f"{label}: {name} is a positive timedelta, it is {span!r}")
+        for name, count in counts.items():
+            if count is not None and not (is_whole(count) and count > 0):
+                raise DefinitionError(f"{label}: {name} is a whole number from 1, it is {count!r}")
 
     def fold(self, events: Sequence[EventIn], base: JSON, has_base: bool, version: int) -> Folded:
         """Judge events and reduce those that fit into a state, as JSON of any size."""

@@ -31,7 +31,31 @@ def _through(parent: Any, base: type[Any]) -> tuple[Any, ...] | None:
         return None
     parameters = getattr(origin, "__parameters__", ())
     given = dict(zip(parameters, get_args(parent), strict=False))
-    return tuple(given.get(argument, argument) for argument in inherited)
+    return tuple(_filled(argument, given) for argument in inherited)
+
+
+def open_parameters(kind: Any) -> tuple[Any, ...]:
+    """The type variables still open inside a type, such as `State` in `list[State]`."""
+    # A class that is generic itself and was given nothing is no open type.
+    given = get_origin(kind) is not None or _of_model(kind).get("origin") is not None
+    return _parameters(kind) if given else ()
+
+
+def _parameters(kind: Any) -> tuple[Any, ...]:
+    return _of_model(kind).get("parameters") or getattr(kind, "__parameters__", ())
+
+
+def _of_model(kind: Any) -> dict[str, Any]:
+    return getattr(kind, "__pydantic_generic_metadata__", {})
+
+
+def _filled(argument: Any, given: dict[Any, Any]) -> Any:
+    # Types such as Annotated[int, Field(gt=0)] have no hash.
+    if isinstance(argument, TypeVar):
+        return given.get(argument, argument)
+    # With its own variable, pydantic's Box[State] is Box itself.
+    inside = _parameters(argument) if _of_model(argument) else open_parameters(argument)
+    return argument[tuple(given.get(item, item) for item in inside)] if inside else argument
 
 
 def _with_defaults(given: tuple[Any, ...], base: type[Any]) -> tuple[Any, ...]:

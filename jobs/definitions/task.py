@@ -73,6 +73,8 @@ class TaskJob(Job, Generic[Event, State, Reply]):
     """An entity that handles events one at a time. Types: `[Event, State, Reply]`."""
 
     job_type: ClassVar[JobType] = "task"
+    event_type: ClassVar[Any] = Event
+    state_type: ClassVar[Any] = State
     handlers: ClassVar[tuple[str, ...]] = ("on_event", "execute", "on_idle", "on_error")
     retry: ClassVar[Retry] = Retry(max_attempts=10)
 

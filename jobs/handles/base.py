@@ -20,11 +20,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ..definitions import Job
 from ..definitions.codec import Codec, codec_of
-from ..errors import Busy, InvalidEvent, InvalidKey, JobsError
+from ..definitions.identity import instance_id_of
+from ..errors import Busy, InvalidEvent, JobsError
 from ..status import JobStatus
 from ..wire import JSON
-
-MAX_INSTANCE_ID = 240
 
 State = TypeVar("State")
 
@@ -59,19 +58,6 @@ class Connection:
     client: Client
     task_queue: str
     once: Once | None = None
-
-
-def instance_id_of(job: type[Job], key: str) -> str:
-    """The workflow ID of an instance; raises `InvalidKey`."""
-    if not isinstance(key, str) or not key:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidKey(f"{job.name}: a key is a non-empty string, got {key!r}")
-    instance_id = f"{job.job_type}:{job.name}:{key}"
-    if len(instance_id) > MAX_INSTANCE_ID:
-        raise InvalidKey(
-            f"{job.name}: the key makes the instance ID {len(instance_id)} characters long; "
-            f"at most {MAX_INSTANCE_ID}. Use a shorter key, or a hash of it."
-        )
-    return instance_id
 
 
 class Handle(Generic[State]):
