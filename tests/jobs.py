@@ -78,6 +78,17 @@ async def until_run(handle: Handle[Any], count: int) -> JobStatus:
     return await eventually(reached)
 
 
+async def until_settled(handle: Handle[Any]) -> JobStatus:
+    """Wait until a task has handled its events and runs nothing."""
+
+    async def reached() -> JobStatus | None:
+        status = await handle.status()
+        still = status is not None and status.status in {"idle", "scheduled", "paused"}
+        return status if status is not None and still and not status.event_count else None
+
+    return await eventually(reached)
+
+
 async def let_pass(time: timedelta) -> None:
     """Let less than half a second pass, where nothing is to happen."""
     moment = datetime.now(UTC) + time

@@ -144,12 +144,14 @@ class ContinuousWorkflow(JobWorkflow):
     async def _tick(self) -> None:
         due = self._due or self.now
         following = await self._plan(max(due, self.now))
-        await self._run(due, deadline=following)
-        if self._due is not None and self._due + self._delay <= self.now:
-            # The run took longer than the interval: what it missed is skipped.
+        succeeded = await self._run(due, deadline=following)
+        overdue = self._due is not None and self._due + self._delay <= self.now
+        if succeeded and overdue:
+            # The run took longer than the interval: what it missed is skipped. After a failed one
+            # the next tick follows, however late its last attempt ended.
             self._due = None
 
-    async def _run(self, due: datetime, deadline: datetime | None) -> None:
+    async def _run(self, due: datetime, deadline: datetime | None) -> bool:
         run = self.new_run(
             "execute", {"due_at": due.isoformat()}, deadline=self._deadline(deadline)
         )
@@ -165,6 +167,7 @@ class ContinuousWorkflow(JobWorkflow):
                 self._exhausted(outcome)
             case runs.Interrupted():
                 pass
+        return isinstance(outcome, runs.Succeeded)
 
     def _deadline(self, following: datetime | None) -> datetime | None:
         """By default a run is tried again until the next tick is due."""
