@@ -33,6 +33,7 @@ class TaskWorkflow(JobWorkflow):
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._begun = bool(extra.get("begun", False))
         self._current: EventIn | None = None
+        self._rang = False
         self._carrying = False
 
     @workflow.run
@@ -173,7 +174,8 @@ class TaskWorkflow(JobWorkflow):
             return "execute"
         if self.life.paused:
             return None
-        if queue.alarm_due(self.now):
+        # An alarm that rings all the time and the events take turns.
+        if queue.alarm_due(self.now) and not (self._rang and queue.events):
             return "execute"
         if queue.events:
             return "on_event"
@@ -197,7 +199,8 @@ class TaskWorkflow(JobWorkflow):
     async def _run(self, step: Next) -> None:
         queue = self._queue
         event = None
-        scheduled_at = queue.scheduled_at
+        scheduled_at, idle_was_due = queue.scheduled_at, queue.idle_due
+        self._rang = step == "execute"
         if step == "on_event":
             event = self._current = queue.events.pop(0)
             queue.event_count += 1
@@ -212,6 +215,8 @@ class TaskWorkflow(JobWorkflow):
         match outcome:
             case runs.Succeeded(result):
                 self._succeeded(step, event, result)
+                if not result.ran:
+                    queue.idle_due = idle_was_due
             case runs.Failed():
                 await self._failed(step, event, scheduled_at, outcome)
             case runs.Interrupted():
@@ -274,7 +279,7 @@ class TaskWorkflow(JobWorkflow):
         if "on_error" in self.rules.handlers and not self.terminating:
             await self._on_error(step, event, failed)
         if self.ending.at is not None:
-            self.ending.discarded += event is not None
+            self._dropped(event, failed)
         else:
             self._exhausted(step, event, scheduled_at, failed)
 
@@ -301,21 +306,32 @@ class TaskWorkflow(JobWorkflow):
         report = failed.report
         match self.rules.on_exhausted:
             case "terminate":
-                self.ending.discarded += event is not None
-                if event is not None:
-                    self._queue.reply(event, {"error": report.message})
+                self._dropped(event, failed)
                 self.fail(failed)
             case "pause":
                 self.life.paused = "exhausted"
-                if event is not None:
-                    self._queue.event_count -= 1
-                    self._queue.events.insert(0, event)
-                elif step == "execute" and self._queue.scheduled_at is None:
-                    self._queue.scheduled_at = scheduled_at or self.now
+                self._put_back(step, event, scheduled_at)
             case "continue":
                 if event is not None:
                     self._queue.set_aside(event, report.message, report.attempt, self.now)
                     self._queue.reply(event, {"error": report.message})
+
+    def _dropped(self, event: EventIn | None, failed: runs.Failed) -> None:
+        if event is not None:
+            self.ending.discarded += 1
+            self._queue.reply(event, {"error": failed.report.message})
+
+    def _put_back(self, step: Next, event: EventIn | None, scheduled_at: datetime | None) -> None:
+        """Let `resume` make the failed run anew."""
+        queue = self._queue
+        if event is not None:
+            queue.event_count -= 1
+            queue.events.insert(0, event)
+        elif step == "on_idle":
+            queue.idle_due = True
+        elif queue.scheduled_at is None:
+            queue.execute_count -= 1
+            queue.scheduled_at = scheduled_at or self.now
 
     # -- continue-as-new and answers
 
