@@ -20,6 +20,7 @@ class Codec:
 
     def __init__(self, job: type["Job"]) -> None:
         self._job = job.name
+        self._replies = job.reply_type not in (None, type(None))
         self.event: TypeAdapter[Any] = _adapter(job, job.event_type)
         self.state: TypeAdapter[Any] = _adapter(job, job.state_type)
         self.reply: TypeAdapter[Any] = _adapter(job, job.reply_type)
@@ -36,6 +37,10 @@ class Codec:
         except (ValidationError, PydanticSerializationError) as error:
             raise InvalidEvent(f"{self._job}, key {key!r}: {describe(error)}") from None
         return self._limited(data, "an event", MAX_EVENT_BYTES, key)
+
+    def event_json(self, event: Any, key: str) -> bytes:
+        """An event as JSON text; raises as `dump_event`."""
+        return dumps(self.dump_event(event, key))
 
     def load_event(self, data: JSON) -> Any:
         """An event out of JSON; raises `InvalidEvent`."""
@@ -60,7 +65,12 @@ class Codec:
         return self._limited(data, "a state", MAX_STATE_BYTES, key)
 
     def dump_reply(self, reply: Any, key: str) -> JSON:
-        """A reply as JSON; raises `InvalidState` or, over 256 KB, `PayloadTooLarge`."""
+        """A reply as JSON; raises `InvalidState` or, over 256 KB, `PayloadTooLarge`.
+
+        What a job without a reply type returns is nobody's.
+        """
+        if not self._replies:
+            return None
         try:
             data = _dump(self.reply, reply)
         except PydanticSerializationError as error:

@@ -126,7 +126,9 @@ class TaskJob(Job, Generic[Event, State, Reply]):
             arguments.append(RunFailure(**request.detail["failure"]))
         run = _task_run(context, await load_or_create(self, context))
         reply = await call(getattr(self, request.handler), run, *arguments)
-        detail: Detail = {"reply": codec.dump_reply(reply, run.key)}
+        detail: Detail = {}
+        if request.handler == "on_event":
+            detail["reply"] = codec.dump_reply(reply, run.key)
         if run.changed:
             at = run.scheduled_at
             detail["scheduled_at"] = at.isoformat() if at else None

@@ -5,7 +5,6 @@ import time
 import uuid
 from datetime import timedelta
 from typing import Any, Generic
-from weakref import WeakValueDictionary
 
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import ApplicationError
@@ -16,14 +15,11 @@ from ..errors import JobFailed
 from ..protocol import ASK_AGAIN, ASK_AGAIN_MARK
 from ..wire import JSON
 from .base import Connection, Handle
+from .batch import Item, update_slot
 
 Event = TypeVar("Event")
 State = TypeVar("State")
 Reply = TypeVar("Reply", default=None)
-
-# The server takes 10 updates at a time; more of them collapse in the SDK's retry backoff.
-_ASKS_IN_FLIGHT = 4
-_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
 
 class TaskHandle(Handle[State], Generic[Event, State, Reply]):
@@ -39,6 +35,7 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
     async def send(self, event: Event, id: str | None = None) -> None:  # noqa: A002
         """Send an event; returns once it is durable in Temporal.
 
+        Concurrent sends to one key share a call, in the order in which they were made.
         An event whose `id` the instance saw among its last 500 is dropped.
 
         Raises:
@@ -46,13 +43,12 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
             PayloadTooLarge: it has over 256 KB.
             Busy: the instance takes no more at the moment.
         """
-        data = self._codec.dump_event(event, self.key)
-        event_id = self._event_id(id, "send")
-        if event_id is None:
-            await self._signal_with_start("send", data)
-        else:
-            batch = {"events": [{"data": data, "id": event_id}]}
-            await self._signal_with_start("send_batch", batch)
+        item = self._item(event, id, "send")
+        lane = (self.instance_id, "send")
+        await self._connection.batcher.share(lane, self._signal_sends, item)
+
+    async def _signal_sends(self, items: list[Item]) -> list[None]:
+        return await self._signal_events("send", items)
 
     async def ask(
         self,
@@ -70,11 +66,13 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         """
         data = self._codec.dump_event(event, self.key)
         event_id = self._event_id(id, "ask") or str(uuid.uuid4())
-        slot = _slots.setdefault(self.instance_id, asyncio.Semaphore(_ASKS_IN_FLIGHT))
+        slot = update_slot(self.instance_id)
         try:
             async with asyncio.timeout(timeout.total_seconds()), slot:
                 answer = await self._ask(data, event_id, timeout)
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from error
             raise TimeoutError(f"{self.instance_id}: no reply within {timeout}") from error
         return self._codec.load_reply(answer)
 
