@@ -23,7 +23,7 @@ from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
-from durable_jobs.workflows.reset import ResetFirst
+from durable_jobs.workflows.guard import OrderingRunner
 from durable_jobs.workflows.task import TaskWorkflow
 
 from .client import JobClient
@@ -84,14 +84,14 @@ class JobsPlugin(SimplePlugin):
             "max_heartbeat_throttle_interval", _HEARTBEATS_EVERY
         )
         config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
-        config["unsandboxed_workflow_runner"] = ResetFirst(
+        config["unsandboxed_workflow_runner"] = OrderingRunner(
             config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
         )
         return super().configure_worker(config)
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Add jobs to a replayer."""
-        config["unsandboxed_workflow_runner"] = ResetFirst(
+        config["unsandboxed_workflow_runner"] = OrderingRunner(
             config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
         )
         return super().configure_replayer(config)

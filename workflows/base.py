@@ -43,6 +43,9 @@ class JobWorkflow(Runner):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.flusher: Flusher = Flusher(self.outbox, lambda: self.task)
+        self.local_turn: asyncio.Lock = asyncio.Lock()
+        """Held while a local activity is under way."""
+
         self._signals = 0
         self._callers_reason: str | None = None
         extra = self.carried.extra if self.carried else {}

@@ -23,21 +23,29 @@ _FOR_EVER = RetryPolicy(
 async def call_local(name: str, request: BaseModel, answer: type[_Answer]) -> _Answer | None:
     """One local attempt, in the worker at hand; None where it failed there.
 
-    A local activity's failure comes as it is, without the ActivityError of a regular one.
+    One at a time: on replay, results of local activities come in the order of their start,
+    whichever ended first (SDK 1.35).
     """
     try:
-        raw: Any = await workflow.execute_local_activity(
-            name,
-            to_raw(request),
-            result_type=RawValue,
-            start_to_close_timeout=timedelta(seconds=10),
-            retry_policy=_ONCE,
-        )
+        async with _turn():
+            raw: Any = await workflow.execute_local_activity(
+                name,
+                to_raw(request),
+                result_type=RawValue,
+                start_to_close_timeout=timedelta(seconds=10),
+                retry_policy=_ONCE,
+            )
     except CancelledError as error:
+        # A local activity's failure comes as it is, without the ActivityError of a regular one.
         raise asyncio.CancelledError from error
     except FailureError:
         return None
     return model_from_raw(answer, raw)
+
+
+def _turn() -> asyncio.Lock:
+    """The lock that the workflow at hand keeps for its local activities."""
+    return workflow.instance().local_turn
 
 
 async def call_anywhere(
