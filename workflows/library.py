@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import CancelledError, FailureError
+from temporalio.exceptions import FailureError
 
 from durable_jobs.protocol import Verdicts
 from durable_jobs.wire import model_from_raw, to_raw
@@ -35,12 +35,17 @@ async def call_local(name: str, request: BaseModel, answer: type[_Answer]) -> _A
                 start_to_close_timeout=timedelta(seconds=10),
                 retry_policy=_ONCE,
             )
-    except CancelledError as error:
-        # A local activity's failure comes as it is, without the ActivityError of a regular one.
-        raise asyncio.CancelledError from error
-    except FailureError:
+    except FailureError as error:
+        # A failed local activity raises its failure, one that was cancelled an ActivityError.
+        if _cancelled():
+            raise asyncio.CancelledError from error
         return None
     return model_from_raw(answer, raw)
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _turn() -> asyncio.Lock:
