@@ -78,7 +78,7 @@ class _Guard:
             return _nothing()
         self._note_results(act.jobs)
         done = self._activate_in_order(act)
-        if self._ended and not _is_query(act):
+        if self._ended and not any(job.HasField("query_workflow") for job in act.jobs):
             return _nothing()
         self._note_commands(done)
         return done
