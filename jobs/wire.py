@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 
 MAX_EVENT_BYTES = 256 * 1024
 MAX_STATE_BYTES = 512 * 1024
+MAX_EVENT_ID = 300
 
 JSON = Any
 """A JSON value as Python has it: dict, list, str, int, float, bool or None."""
@@ -33,7 +34,12 @@ def size(value: JSON) -> int:
 
 def to_raw(value: JSON) -> RawValue:
     """A value as a payload that every payload converter passes through."""
-    return RawValue(Payload(metadata=_METADATA, data=dumps(value)))
+    return json_to_raw(dumps(value))
+
+
+def json_to_raw(data: bytes) -> RawValue:
+    """JSON that is written already, as a payload."""
+    return RawValue(Payload(metadata=_METADATA, data=data))
 
 
 def from_raw(raw: RawValue) -> JSON:

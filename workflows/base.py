@@ -19,6 +19,7 @@ from durable_jobs.protocol import (
     EventIn,
     Folded,
     JudgeRequest,
+    Rejected,
     Report,
     RunResult,
 )
@@ -285,8 +286,8 @@ class JobWorkflow(Runner):
         """Count a signal that had the wrong shape."""
         self.reject(f"{name}: {error}")
 
-    async def judge(self, events: Sequence[EventIn]) -> None:
-        """Ask a worker whether events fit; raises `ApplicationError` where one does not."""
+    async def judge(self, events: Sequence[EventIn], *, each: bool = False) -> list[Rejected]:
+        """Ask a worker which events do not fit; raises for one, or with `each` names them."""
         request = JudgeRequest(**self.ref.model_dump(), events=list(events))
         asking = asyncio.create_task(call(JUDGE, request, Folded, "judge an update's events"))
         await workflow.wait_condition(lambda: asking.done() or self.terminating)
@@ -294,5 +295,6 @@ class JobWorkflow(Runner):
             asking.cancel()
             raise ApplicationError("the instance is ending", type="JobFailed", non_retryable=True)
         rejected = asking.result().rejected
-        if rejected:
+        if rejected and not each:
             raise ApplicationError(rejected[0].reason, type="InvalidEvent", non_retryable=True)
+        return rejected

@@ -24,7 +24,7 @@ from durable_jobs.wire import JSON
 from . import runs
 from .base import JobWorkflow
 from .gathered import Gathered
-from .inputs import BadInput, read_events, read_one_event
+from .inputs import BadInput, asks_for_each, read_events, read_one_event
 from .library import call
 from .window import FLUSH_REASONS, WIRE_REASONS, Rules
 
@@ -94,27 +94,38 @@ class DebounceWorkflow(JobWorkflow):
             case "add":
                 return await self._add_judged([read_one_event(args)])
             case "add_batch":
-                return await self._add_judged(read_events(args))
+                return await self._add_judged(read_events(args), each=asks_for_each(args))
             case "clear":
                 return {"discardedEvents": self._clear()}
             case _:
                 return await super().handle_update(name, args)
 
-    async def _add_judged(self, events: list[EventIn]) -> JSON:
-        """Take all of an update's events, or none."""
+    async def _add_judged(self, events: list[EventIn], *, each: bool = False) -> JSON:
+        """Take all of an update's events or none; with `each`, all that fit, and say which."""
         try:
-            await self.judge(events)
+            bad = await self.judge(events, each=each)
         finally:
             created, self._touched = not self._touched, True
-        taken = [self._add(event) for event in events]
+        reasons = {rejected.index: rejected.reason for rejected in bad}
+        answers = [self._add_one(event, reasons.get(n)) for n, event in enumerate(events)]
+        opening = next((answer for answer in answers if "error" not in answer), None)
+        if opening is not None:
+            opening["created"] = created
         await workflow.wait_condition(lambda: self.options is not None or self.terminating)
         at = self._waiting.flush_at(self._windows) if self.options else None
         return {
             "created": created,
             "eventCount": self._waiting.count,
             "willFlushAt": iso_ms(at) if at else None,
-            "duplicate": not any(taken),
+            "duplicate": all(answer.get("duplicate") for answer in answers),
+            "events": answers,
         }
+
+    def _add_one(self, event: EventIn, wrong: str | None) -> Detail:
+        if wrong is not None:
+            return {"error": wrong}
+        duplicate = not self._add(event)
+        return {"created": False, "duplicate": duplicate, "eventCount": self._waiting.count}
 
     def _add(self, event: EventIn) -> bool:
         if not self._waiting.add(event, self.now):

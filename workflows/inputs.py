@@ -10,10 +10,9 @@ from typing import Any, cast
 from temporalio.common import RawValue
 
 from durable_jobs.protocol import EventIn, JobRef, JobType
-from durable_jobs.wire import JSON, MAX_EVENT_BYTES, MAX_STATE_BYTES, from_raw, size
+from durable_jobs.wire import JSON, MAX_EVENT_BYTES, MAX_EVENT_ID, MAX_STATE_BYTES, from_raw, size
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-MAX_EVENT_ID = 300
 
 
 class BadInput(ValueError):
@@ -71,6 +70,12 @@ def read_events(args: Sequence[RawValue]) -> list[EventIn]:
     if not isinstance(events, list) or not events:
         raise BadInput(expected)
     return [_event(item, expected) for item in cast("list[JSON]", events)]
+
+
+def asks_for_each(args: Sequence[RawValue]) -> bool:
+    """Whether the caller of an update of many events wants an answer for each."""
+    body = as_object(from_raw(args[0]))
+    return body is not None and body.get("each") is True
 
 
 def _event(item: JSON, expected: str) -> EventIn:

@@ -1,7 +1,7 @@
 """What the handles of all job types can do with an instance."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 from typing import Any, Generic, TypeVar
@@ -23,7 +23,8 @@ from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
 from ..errors import Busy, InvalidEvent, JobsError
 from ..status import JobStatus
-from ..wire import JSON
+from ..wire import JSON, MAX_EVENT_ID, json_to_raw
+from .batch import Batcher, Item, batch_json, patiently, run_is_full
 
 State = TypeVar("State")
 
@@ -58,6 +59,8 @@ class Connection:
     client: Client
     task_queue: str
     once: Once | None = None
+    batcher: Batcher = field(default_factory=Batcher)
+    """Shared by all handles, so that those of one key share their calls."""
 
 
 class Handle(Generic[State]):
@@ -194,8 +197,27 @@ class Handle(Generic[State]):
         except RPCError as error:
             raise self._busy_or(error) from error
 
+    async def _signal_events(self, verb: str, items: list[Item]) -> list[None]:
+        """Send events in one signal; one without an id goes as the signal's plain argument."""
+        if len(items) == 1 and not items[0].id:
+            await self._until_taken(verb, items[0].data)
+        else:
+            await self._until_taken(f"{verb}_batch", batch_json(items))
+        return [None] * len(items)
+
+    async def _until_taken(self, signal: str, argument: bytes) -> None:
+        await patiently(lambda: self._signal_with_start(signal, json_to_raw(argument)))
+
+    def _item(self, event: Any, event_id: str | None, verb: str) -> Item:
+        data = self._codec.event_json(event, self.key)
+        return Item(data, self._event_id(event_id, verb))
+
     def _event_id(self, given: str | None, verb: str) -> str | None:
         once = self._connection.once
+        if given is not None and len(given) > MAX_EVENT_ID:
+            raise InvalidEvent(
+                f"{self.instance_id}: the id has {len(given)} characters, at most {MAX_EVENT_ID}"
+            )
         return once.next_id(self.instance_id, verb) if given is None and once else given
 
     def _refused(self, error: WorkflowUpdateFailedError) -> JobsError:
@@ -206,12 +228,7 @@ class Handle(Generic[State]):
         return known.get(kind, JobsError)(f"{self.instance_id}: {message}")
 
     def _busy_or(self, error: RPCError) -> Exception:
-        # A run takes 10,000 signals and 2,000 updates; the server words it in these two ways.
-        limits = ("workflow execution limit", "total number of")
-        full = error.status == RPCStatusCode.RESOURCE_EXHAUSTED or any(
-            limit in error.message for limit in limits
-        )
-        if not full:
+        if error.status != RPCStatusCode.RESOURCE_EXHAUSTED and not run_is_full(error):
             return error
         return Busy(
             f"{self.instance_id} takes no more at the moment ({error.message}); "

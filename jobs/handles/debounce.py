@@ -1,15 +1,17 @@
 """The handle of a debounce instance."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Generic
 
 from temporalio.client import WorkflowUpdateFailedError
 from typing_extensions import TypeVar
 
 from ..definitions import DebounceJob
+from ..errors import InvalidEvent, JobsError
 from ..status import AddReceipt
-from ..wire import JSON
+from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
+from .batch import Item, Lane, batch_json, patiently, update_slot
 
 Event = TypeVar("Event")
 State = TypeVar("State")
@@ -28,31 +30,59 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
     async def add(self, event: Event, id: str | None = None) -> None:  # noqa: A002
         """Add an event; returns once it is durable in Temporal.
 
-        An event whose `id` was seen in the window is dropped.
+        Concurrent adds to one key share a call. An event whose `id` was seen in the window is
+        dropped.
 
         Raises:
             InvalidEvent: it does not fit the event type; nothing was sent.
             PayloadTooLarge: it has over 256 KB.
             Busy: the instance takes no more at the moment.
         """
-        data = self._codec.dump_event(event, self.key)
-        event_id = self._event_id(id, "add")
-        if event_id is None:
-            await self._signal_with_start("add", data)
-        else:
-            await self._signal_with_start("add_batch", _batch([(data, event_id)]))
+        item = self._item(event, id, "add")
+        await self._connection.batcher.share(self._lane("add"), self._signal_adds, item)
+
+    async def add_many(
+        self, events: Iterable[Event], ids: Iterable[str | None] | None = None
+    ) -> None:
+        """Add many events, in order; returns once all are durable. `ids` are theirs, one each.
+
+        Raises as `add`. Nothing is sent before every event was found to fit; after `Busy` some of
+        them may be durable, so that adding them again needs `ids`.
+        """
+        given = list(events)
+        named = [None] * len(given) if ids is None else list(ids)
+        if len(named) != len(given):
+            raise ValueError(f"{len(given)} events, but {len(named)} ids")
+        items = [self._item(*pair, "add") for pair in zip(given, named, strict=True)]
+        await self._connection.batcher.share_all(self._lane("add"), self._signal_adds, items)
 
     async def add_confirmed(self, event: Event, id: str | None = None) -> AddReceipt:  # noqa: A002
         """Add an event and hear what the instance made of it; raises as `add`."""
-        data = self._codec.dump_event(event, self.key)
-        event_id = self._event_id(id, "add")
+        item = self._item(event, id, "add")
+        batcher = self._connection.batcher
+        return await batcher.share(self._lane("add_confirmed"), self._update_adds, item)
+
+    async def _signal_adds(self, items: list[Item]) -> list[None]:
+        return await self._signal_events("add", items)
+
+    async def _update_adds(self, items: list[Item]) -> list[AddReceipt | JobsError]:
+        argument = json_to_raw(batch_json(items, each=True))
         try:
-            answer: Any = await self._update_with_start(
-                "add_batch", _batch([(data, event_id)]), update_id=None
-            )
+            async with update_slot(self.instance_id):
+                answer: Any = await patiently(
+                    lambda: self._update_with_start("add_batch", argument, update_id=None)
+                )
         except WorkflowUpdateFailedError as error:
             raise self._refused(error) from error
+        return [self._receipt(answer | each) for each in answer["events"]]
+
+    def _receipt(self, answer: dict[str, JSON]) -> AddReceipt | JobsError:
+        if "error" in answer:
+            return InvalidEvent(f"{self.instance_id}: {answer['error']}")
         return AddReceipt.model_validate(answer)
+
+    def _lane(self, verb: str) -> Lane:
+        return self.instance_id, verb
 
     async def flush(self) -> bool:
         """Flush what waits now, also when paused. False where no instance is alive."""
@@ -61,7 +91,3 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
     async def clear(self) -> bool:
         """Drop what waits and end the instance. False where no instance is alive."""
         return await self._control("clear")
-
-
-def _batch(events: Sequence[tuple[JSON, str | None]]) -> JSON:
-    return {"events": [{"data": data} | ({"id": id} if id else {}) for data, id in events]}  # noqa: A001

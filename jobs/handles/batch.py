@@ -1,0 +1,195 @@
+"""Lets concurrent calls for one instance share a request."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from temporalio.service import RPCError, RPCStatusCode
+
+from ..errors import Busy
+from ..wire import dumps
+
+MAX_EVENTS = 500
+MAX_BYTES = 512 * 1024
+"""Of one request, which may have 2 MB; a codec may make it larger."""
+
+_PATIENCE = 5.0
+_T = TypeVar("_T")
+
+# The server takes 10 updates at a time; more of them collapse in the SDK's retry backoff.
+_UPDATES_IN_FLIGHT = 4
+_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+Lane = tuple[str, str]
+"""An instance's ID and what is asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One event of a request."""
+
+    data: bytes
+    """The event as JSON."""
+
+    id: str | None = None
+
+    @property
+    def json(self) -> bytes:
+        """As it stands in a batch."""
+        if not self.id:
+            return b'{"data":' + self.data + b"}"
+        return b'{"data":' + self.data + b',"id":' + dumps(self.id) + b"}"
+
+
+Call = Callable[[list[Item]], Awaitable[Sequence[Any]]]
+"""Sends a batch; gives the answer, or the error, for each of its events."""
+
+
+class Batcher:
+    """Sends at once while nothing is under way; what comes meanwhile is the next request.
+
+    It keeps an event no longer than its caller waits, and nothing where nobody does.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, _Requests] = {}
+
+    async def share(self, lane: Lane, call: Call, item: Item) -> Any:
+        """Send one event; returns or raises what is the answer for it alone."""
+        return await self._put(lane, call, item)
+
+    async def share_all(self, lane: Lane, call: Call, items: Sequence[Item]) -> None:
+        """Send many, in order, a request's worth at a time; raises the first error."""
+        for start in range(0, len(items), MAX_EVENTS):
+            part = items[start : start + MAX_EVENTS]
+            await asyncio.gather(*(self._put(lane, call, item) for item in part))
+
+    def _put(self, lane: Lane, call: Call, item: Item) -> asyncio.Future[Any]:
+        requests = self._lanes.get(lane)
+        if requests is None:
+            requests = self._lanes[lane] = _Requests(call, lambda: self._lanes.pop(lane))
+        return requests.put(item)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._lanes
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    item: Item
+    answer: asyncio.Future[Any] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def settle(self, answer: Any) -> None:
+        # A caller that was cancelled has cancelled its future.
+        if self.answer.done():
+            return
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+class _Requests:
+    """One lane: one request at a time, each with what waited when it left."""
+
+    def __init__(self, call: Call, over: Callable[[], Any]) -> None:
+        self._call = call
+        self._over = over
+        self._waiting: deque[_Waiting] = deque()
+        # Begins once the callers that are ready to run have put their events here too.
+        self._task = asyncio.create_task(self._send_all())
+        self._task.add_done_callback(self._ended)
+
+    def put(self, item: Item) -> asyncio.Future[Any]:
+        waiting = _Waiting(item)
+        self._waiting.append(waiting)
+        return waiting.answer
+
+    async def _send_all(self) -> None:
+        while batch := self._next():
+            await self._send(batch)
+        self._over()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Where the event loop was closed under it, nobody is left to be answered."""
+        if task.cancelled():
+            self._over()
+            for waiting in self._waiting:
+                waiting.answer.cancel()
+
+    def _next(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        room = MAX_BYTES
+        while self._waiting and len(batch) < MAX_EVENTS:
+            # An event whose caller was cancelled before it left is not sent.
+            if not self._waiting[0].answer.done():
+                room -= len(self._waiting[0].item.data)
+                if batch and room < 0:
+                    break
+                batch.append(self._waiting[0])
+            self._waiting.popleft()
+        return batch
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = await self._call([waiting.item for waiting in batch])
+        except asyncio.CancelledError:
+            for waiting in batch:
+                waiting.answer.cancel()
+            raise
+        except Exception as error:
+            if len(batch) > 1 and _is_refusal(error):
+                await self._send(batch[: len(batch) // 2])
+                await self._send(batch[len(batch) // 2 :])
+                return
+            answers = [error] * len(batch)
+        for waiting, answer in zip(batch, answers, strict=True):
+            waiting.settle(answer)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether nothing of a request was taken because of what stands in it."""
+    return isinstance(error, RPCError) and error.status == RPCStatusCode.INVALID_ARGUMENT
+
+
+def update_slot(instance_id: str) -> asyncio.Semaphore:
+    """Held while an update of this process is in flight to an instance."""
+    return _slots.setdefault(instance_id, asyncio.Semaphore(_UPDATES_IN_FLIGHT))
+
+
+def batch_json(items: Sequence[Item], *, each: bool = False) -> bytes:
+    """The argument of `add_batch` and `send_batch`."""
+    events = b",".join(item.json for item in items)
+    return b'{"events":[' + events + (b'],"each":true}' if each else b"]}")
+
+
+def run_is_full(error: RPCError) -> bool:
+    """Whether the workflow's current run takes no more signals (10,000) or updates (2,000)."""
+    return any(limit in error.message for limit in ("workflow execution limit", "total number of"))
+
+
+async def patiently(send: Callable[[], Awaitable[_T]]) -> _T:
+    """Try again where a run is full: as soon as it can, it makes way for the next one.
+
+    Raises:
+        Busy: it did not within 5 seconds.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE
+    wait = 0.05
+    while True:
+        try:
+            return await send()
+        except Busy as busy:
+            full = isinstance(busy.__cause__, RPCError) and run_is_full(busy.__cause__)
+            if not full or loop.time() + wait > deadline:
+                raise
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, 1.0)
