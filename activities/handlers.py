@@ -45,6 +45,7 @@ def _activity(
             instance_id=activity.info().workflow_id or "",
             attempt=attempt.number,
             jobs=cache(lambda: jobs_for(request)),
+            now=attempt.now,
             progress=attempt.progress,
             begins_with=attempt.begins_with,
         )

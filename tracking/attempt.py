@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from temporalio import activity
@@ -57,7 +57,7 @@ class Attempt:
         if request.include_state and request.has_state and request.job_type != "debounce":
             # Until the handler begins; a debounce's is folded from events first.
             self.begins_with(request.state)
-        self._started_at = datetime.now(UTC)
+        self._started_at = info.started_time
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         before = _mark_of(info.heartbeat_details)
@@ -78,6 +78,10 @@ class Attempt:
     def first_started_at(self) -> datetime:
         """When the run's first attempt began."""
         return datetime.fromisoformat(self._mark["first_started_at"])
+
+    def now(self) -> datetime:
+        """The time by the server's clock, as the workflow has it, whatever the worker's shows."""
+        return self._started_at + timedelta(seconds=self._loop.time() - self._began)
 
     async def open(self) -> None:
         """Report a predecessor that could not report itself; refuse to begin too late."""
@@ -128,7 +132,7 @@ class Attempt:
 
     def executed(self) -> Executed:
         """The attempt's success, as its tracking event needs it."""
-        now = datetime.now(UTC)
+        now = self.now()
         state = self._state_shown("job.executed")
         return Executed(
             event_id=self._event_id(now, self.number, "job.executed"),
@@ -141,7 +145,7 @@ class Attempt:
 
     async def failed(self, error: BaseException) -> ApplicationError:
         """Report the failure; returns the error by which Temporal retries or gives up."""
-        now = datetime.now(UTC)
+        now = self.now()
         decision = decide(error, self.request, self.number, self.first_started_at, now)
         report = self._report(error, decision, attempt=self.number)
         if decision.retry_in is None:
@@ -199,7 +203,7 @@ class Attempt:
     def _report(
         self, error: BaseException, decision: Decision, *, attempt: int, stack: bool = True
     ) -> Report:
-        now = datetime.now(UTC)
+        now = self.now()
         wait = decision.retry_in
         shown = self._redacted(
             {

@@ -24,6 +24,9 @@ class RunContext:
     instance_id: str
     attempt: int
     jobs: "Callable[[], JobClient]"
+    now: Callable[[], datetime]
+    """By the server's clock, which is the one that alarms go by."""
+
     progress: Callable[[Detail], None]
     begins_with: Callable[[JSON], None]
     """Notes the state that the handler is about to see."""

@@ -59,7 +59,7 @@ class TaskRun(Run[State]):
         Raises:
             ValueError: `when` is a datetime without a time zone.
         """
-        at = datetime.now(UTC) + when if isinstance(when, timedelta) else when
+        at = self._context.now() + when if isinstance(when, timedelta) else when
         self.scheduled_at = aware(at, "schedule").astimezone(UTC)
         self.changed = True
 
