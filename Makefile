@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links ci clean
+.PHONY: help demo test lint style types imports compose format links bench ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ compose: $(VENV)/.lint ## check docker-compose.yml against the compose specifica
 
 format: $(VENV)/.lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+bench: $(VENV)/.bench ## measure debounce against Temporal by hand and DBOS (ARGS="--seconds 10")
+	@$(BIN)/python -m benchmarks.debounce $(ARGS)
 
 ci: ## do what CI does: tests, checks, wheel
 	@bash .ci/run
@@ -91,6 +94,11 @@ $(VENV)/.pip: | $(BIN)/python
 $(VENV)/.test: $(VENV)/.demo $(VENV)/.pip
 	@echo "Installing what the tests need (once)"
 	@$(BIN)/python -m pip install $(QUIET) --group test
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.demo $(VENV)/.pip
+	@echo "Installing what is compared (once)"
+	@$(BIN)/python -m pip install $(QUIET) --group bench
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.demo $(VENV)/.pip
