@@ -177,8 +177,9 @@ async def test_an_event_leaves_the_alarm_as_it_is(client: Client, queue: str) ->
         follow = jobs.task(Follow, new_key())
         for number in range(5):
             await follow.send(f"event {number}")
-        await eventually(lambda: job.alarms)
-        assert len(job.events) == 5
+        await eventually(lambda: job.alarms and len(job.events) == 5)
+        await until_settled(follow)
+        assert len(job.alarms) == 1
         await follow.terminate()
 
 

@@ -91,16 +91,8 @@ class Handle(Generic[State]):
         return await self._control("terminate", *([] if reason is None else [reason]))
 
     async def _control(self, verb: str, *args: JSON) -> bool:
-        once = self._connection.once
         try:
-            if once is not None:
-                update_id = once.next_id(self.instance_id, verb)
-                # The SDK leaves a parameter of its overloads open.
-                await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
-                    verb, args=list(args), id=update_id
-                )
-            else:
-                await self._handle.signal(verb, args=list(args))
+            await self._tell(verb, list(args))
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return False
@@ -108,6 +100,23 @@ class Handle(Generic[State]):
         except WorkflowUpdateFailedError as error:
             raise self._refused(error) from error
         return True
+
+    async def _tell(self, verb: str, args: list[JSON]) -> None:
+        once = self._connection.once
+        if once is None:
+            try:
+                await self._handle.signal(verb, args=args)
+            except RPCError as error:
+                # A run that takes no more signals still takes updates.
+                if not run_is_full(error):
+                    raise
+            else:
+                return
+        update_id = None if once is None else once.next_id(self.instance_id, verb)
+        # The SDK leaves a parameter of its overloads open.
+        await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
+            verb, args=args, id=update_id
+        )
 
     # -- questions ----------------------------------------------------------------------------
 
