@@ -151,6 +151,26 @@ async def test_a_backlog_too_large_to_carry_is_worked_off_first(
         await counter.terminate()
 
 
+async def test_a_backlog_of_small_events_with_long_ids_does_not_wedge_an_instance(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_worker(client, queue, Counter()) as jobs:
+        counter = jobs.task(Counter, new_key())
+        await counter.send("first")
+        await until_settled(counter)
+        await counter.pause()
+        raw = client.get_workflow_handle(counter.instance_id)
+        for batch in range(15):
+            events = [{"data": "x", "id": f"{batch}-{n:0>290}"} for n in range(500)]
+            await raw.signal("send_batch", {"events": events})
+        assert (await until_status(counter, "paused")).event_count == 7_500
+        # It would continue as new now, with more than the server takes in one payload.
+        monkeypatch.setattr(base, "MAX_SIGNALS", 5)
+        await counter.pause()
+        await counter.terminate()
+        assert (await result_of(client, counter.instance_id))["discardedEvents"] == 7_500
+
+
 @pytest.mark.usefixtures("short_histories")
 async def test_tracking_events_are_numbered_without_a_gap_over_continue_as_new(
     client: Client, queue: str

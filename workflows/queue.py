@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from durable_jobs.protocol import Detail, EventIn
 from durable_jobs.wire import JSON, size
@@ -14,7 +14,7 @@ KEPT_BYTES = 256 * 1024
 """Of replies, and of failed events, each."""
 
 CARRIED_BYTES = 1024 * 1024
-"""The most that goes into continue-as-new, beside a state and an outbox; 2 MB wedge it."""
+"""The most that goes into continue-as-new beside a state and an outbox; 2 MB wedge it."""
 
 
 class Queue(BaseModel):
@@ -41,6 +41,12 @@ class Queue(BaseModel):
     idle_due: bool = False
     """Whether `on_idle` has not been called since the last run."""
 
+    _bytes: int = PrivateAttr(default=0)
+
+    def model_post_init(self, context: object) -> None:
+        """Weigh the events that came with it."""
+        self._bytes = sum(size(event) for event in self.events)
+
     def put(self, event: EventIn) -> bool:
         """Add an event at the end; False where its id was seen before."""
         if event.id is not None:
@@ -50,7 +56,26 @@ class Queue(BaseModel):
             while len(self.seen) > REMEMBERED_IDS:
                 del self.seen[next(iter(self.seen))]
         self.events.append(event)
+        self._bytes += size(event)
         return True
+
+    def take(self) -> EventIn:
+        """Take out the first event."""
+        event = self.events.pop(0)
+        self._bytes -= size(event)
+        return event
+
+    def put_back(self, event: EventIn) -> None:
+        """Make an event that was taken the first one again."""
+        self.events.insert(0, event)
+        self._bytes += size(event)
+
+    def clear(self) -> int:
+        """Drop the events that wait; returns how many."""
+        count = len(self.events)
+        self.events.clear()
+        self._bytes = 0
+        return count
 
     def reply(self, event: EventIn, reply: Detail) -> None:
         """Keep the reply to an event that somebody asked about."""
@@ -83,7 +108,9 @@ class Queue(BaseModel):
 
     def fits(self) -> bool:
         """Whether continue-as-new can carry it."""
-        return sum(size(event.data) for event in self.events) <= CARRIED_BYTES
+        if self._bytes > CARRIED_BYTES:
+            return False
+        return self._bytes + size(self.failed) + size(self.replies) <= CARRIED_BYTES
 
     def behind(self) -> "Queue":
         """The queue of the life that begins with the events that wait."""

@@ -126,9 +126,7 @@ class TaskWorkflow(JobWorkflow):
 
     def discard_waiting(self) -> int:
         """Drop the queued events."""
-        count = len(self._queue.events)
-        self._queue.events.clear()
-        return count
+        return self._queue.clear()
 
     # -- the life
 
@@ -202,7 +200,7 @@ class TaskWorkflow(JobWorkflow):
         scheduled_at, idle_was_due = queue.scheduled_at, queue.idle_due
         self._rang = step == "execute"
         if step == "on_event":
-            event = self._current = queue.events.pop(0)
+            event = self._current = queue.take()
             queue.event_count += 1
         elif step == "execute":
             queue.execute_count += 1
@@ -326,7 +324,7 @@ class TaskWorkflow(JobWorkflow):
         queue = self._queue
         if event is not None:
             queue.event_count -= 1
-            queue.events.insert(0, event)
+            queue.put_back(event)
         elif step == "on_idle":
             queue.idle_due = True
         elif queue.scheduled_at is None:
