@@ -26,6 +26,7 @@ from .base import JobWorkflow
 from .gathered import Gathered
 from .inputs import BadInput, asks_for_each, read_events, read_one_event
 from .library import call
+from .seen import Seen
 from .window import FLUSH_REASONS, WIRE_REASONS, Rules
 
 
@@ -46,6 +47,7 @@ class DebounceWorkflow(JobWorkflow):
         """Whether anyone asked anything yet; an instance started bare waits for that."""
 
         self._cleared: int | None = extra.get("cleared")
+        self._seen = Seen.model_validate(extra.get("seen", {}))
 
     @workflow.run
     async def run(self, *args: Any) -> RawValue:
@@ -128,10 +130,18 @@ class DebounceWorkflow(JobWorkflow):
         return {"created": False, "duplicate": duplicate, "eventCount": self._waiting.count}
 
     def _add(self, event: EventIn) -> bool:
-        if not self._waiting.add(event, self.now):
+        if self._seen_before(event.id) or not self._waiting.add(event, self.now):
             return False
+        if event.id is not None and (self.options is None or self._windows.memory):
+            self._seen.note(event.id, self.now)
         self._open()
         return True
+
+    def _seen_before(self, event_id: str | None) -> bool:
+        memory = self._windows.memory
+        return (event_id is not None and memory is not None) and self._seen.knows(
+            event_id, self.now - memory
+        )
 
     def _open(self) -> None:
         self._touched = True
@@ -176,6 +186,8 @@ class DebounceWorkflow(JobWorkflow):
         super().adopt(options)
         if options is not None:
             self._windows = Rules.of(options.spec)
+            if self._windows.memory is None:
+                self._seen = Seen()
 
     async def live(self) -> bool:
         """Flush window after window until nothing waits."""
@@ -196,8 +208,17 @@ class DebounceWorkflow(JobWorkflow):
             self._touched
             and self._waiting.window is None
             and self.life.paused is None
+            and not self._remembers()
             and workflow.all_handlers_finished()
         )
+
+    def _remembers(self) -> bool:
+        until = self._seen_until()
+        return until is not None and self._cleared is None and self.now < until
+
+    def _seen_until(self) -> datetime | None:
+        memory = self._windows.memory
+        return self._seen.until(memory) if memory else None
 
     def _finish(self) -> None:
         if self.ended is not None:
@@ -247,8 +268,8 @@ class DebounceWorkflow(JobWorkflow):
                 or (self._waiting.window is None, self.life.paused) != before
                 or self._waiting.too_much
             ),
-            self._flush_at(),
-            f"flush {self.ref.key}",
+            self._flush_at() if self._waiting.window else self._seen_until(),
+            f"flush {self.ref.key}" if self._waiting.window else "forget the ids of events",
         )
 
     def _flush_at(self) -> datetime | None:
@@ -334,14 +355,18 @@ class DebounceWorkflow(JobWorkflow):
 
     def carry_extra(self) -> Detail:
         """What waits, and what was cleared."""
-        return {"waiting": self._waiting.model_dump(mode="json"), "cleared": self._cleared}
+        return {**self._carried_events(), "cleared": self._cleared}
+
+    def _carried_events(self) -> Detail:
+        seen = self._seen.model_dump(mode="json")
+        return {"waiting": self._waiting.model_dump(mode="json"), "seen": seen}
 
     def fresh_extra(self) -> Detail | None:
         """Events that came while the life ended."""
         cleared_late = self.ended == "completed" and self._cleared is not None
         if self._waiting.window is None and not cleared_late:
             return None
-        return {"waiting": self._waiting.model_dump(mode="json")}
+        return self._carried_events()
 
     def waiting_word(self) -> str:
         """`debouncing` while a window is open."""

@@ -29,6 +29,12 @@ class Rules(BaseModel):
     quiet_for: float | None = None
     max_events: int | None = None
     max_bytes: int | None = None
+    dedupe_for: float | None = None
+
+    @property
+    def memory(self) -> timedelta | None:
+        """How long ids are remembered over windows; None where they are not."""
+        return timedelta(seconds=self.dedupe_for) if self.dedupe_for is not None else None
 
     @staticmethod
     def of(spec: Detail) -> "Rules":

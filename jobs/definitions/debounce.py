@@ -48,6 +48,9 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
     quiet_for: ClassVar[timedelta | None] = None
     max_events: ClassVar[int | None] = None
     max_bytes: ClassVar[int | None] = None
+    dedupe_for: ClassVar[timedelta | None] = None
+    """How long the ids of events are remembered over windows."""
+
     on_exhausted: ClassVar[OnExhausted] = "pause"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -74,6 +77,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
             "quiet_for": cls.quiet_for.total_seconds() if cls.quiet_for else None,
             "max_events": cls.max_events,
             "max_bytes": cls.max_bytes,
+            "dedupe_for": cls.dedupe_for.total_seconds() if cls.dedupe_for else None,
         }
 
     def check(self) -> None:
@@ -90,16 +94,22 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
             )
 
     def _check_rules(self, label: str) -> None:
-        spans = {"flush_after": self.flush_after, "quiet_for": self.quiet_for}
+        rules = {"flush_after": self.flush_after, "quiet_for": self.quiet_for}
         counts = {"max_events": self.max_events, "max_bytes": self.max_bytes}
-        if all(rule is None for rule in (*spans.values(), *counts.values())):
-            raise DefinitionError(f"{label}: no flush rule; set {', '.join((*spans, *counts))}")
+        if all(rule is None for rule in (*rules.values(), *counts.values())):
+            raise DefinitionError(f"{label}: no flush rule; set {', '.join((*rules, *counts))}")
+        spans = {**rules, "dedupe_for": self.dedupe_for}
         for name, span in spans.items():
             if span is not None and not (isinstance(span, timedelta) and span > timedelta()):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DefinitionError(f"{label}: {name} is a positive timedelta, it is {span!r}")
         for name, count in counts.items():
             if count is not None and not (is_whole(count) and count > 0):
                 raise DefinitionError(f"{label}: {name} is a whole number from 1, it is {count!r}")
+        if self.dedupe_for and self.flush_after and self.dedupe_for <= self.flush_after:
+            raise DefinitionError(
+                f"{label}: dedupe_for is no longer than flush_after, but within a window ids are "
+                "remembered anyway"
+            )
 
     def fold(self, events: Sequence[EventIn], base: JSON, has_base: bool, version: int) -> Folded:
         """Judge events and reduce those that fit into a state, as JSON of any size."""

@@ -1,0 +1,125 @@
+"""Events of a job with `dedupe_for`: an id counts once, over windows and over continue-as-new."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from temporalio.client import Client
+from temporalio.worker import Replayer
+
+from durable_jobs import DefinitionError, JobsPlugin
+from durable_jobs.tracking import MemorySink, Tracking
+from durable_jobs.workflows import base
+from tests.debounce_jobs import Bench, Gather, ms
+from tests.jobs import new_key, running_worker, until_run, until_status
+from tests.scripted import Book, Push
+
+
+class Once(Gather):
+    """Remembers ids for as long as a test may take."""
+
+    name = "once"
+    dedupe_for = timedelta(minutes=5)
+
+
+class Briefly(Gather):
+    """Forgets ids soon."""
+
+    name = "briefly"
+    flush_after: ClassVar[timedelta | None] = ms(50)
+    dedupe_for = ms(400)
+
+
+@asynccontextmanager
+async def bench_of(client: Client) -> AsyncIterator[Bench]:
+    book, sink, queue = Book(), MemorySink(), f"test-{new_key()}"
+    jobs = [Once(book), Briefly(book)]
+    async with running_worker(client, queue, *jobs, tracking=Tracking(sink)) as connected:
+        yield Bench(client, queue, connected, book, sink)
+
+
+@pytest.fixture(scope="module")
+async def bench(client: Client) -> AsyncIterator[Bench]:
+    async with bench_of(client) as bench:
+        yield bench
+
+
+async def test_an_id_of_an_earlier_window_is_dropped(bench: Bench) -> None:
+    once = bench.new(Once)
+    await once.add(Push(n=1), id="a")
+    await until_run(once, 1)
+    receipt = await once.add_confirmed(Push(n=2), id="a")
+    assert (receipt.duplicate, receipt.created, receipt.event_count) == (True, False, 0)
+    await once.add(Push(n=3), id="b")
+    await until_run(once, 2)
+    assert bench.executed(once) == [1, 3]
+    assert [e["eventCount"] for e in bench.events(once, "debounce.flushed")] == [1, 1]
+    await once.terminate()
+    await bench.result(once)
+
+
+async def test_an_instance_is_idle_until_its_ids_expired_and_completes_then(bench: Bench) -> None:
+    briefly = bench.new(Briefly)
+    await briefly.add(Push(n=1), id="a")
+    await until_status(briefly, "idle")
+    assert (await bench.status(briefly)).event_count == 0
+    assert (await bench.result(briefly))["status"] == "completed"
+    await briefly.add(Push(n=2), id="a")
+    await bench.result(briefly)
+    assert bench.executed(briefly) == [1, 2]
+
+
+async def test_an_instance_without_ids_to_remember_completes_after_its_window(
+    bench: Bench,
+) -> None:
+    once = bench.new(Once)
+    await once.add(Push(n=1))
+    assert (await bench.result(once))["status"] == "completed"
+
+
+async def test_clear_and_terminate_end_an_instance_that_remembers(bench: Bench) -> None:
+    for verb in ("clear", "terminate"):
+        once = bench.new(Once)
+        await once.add(Push(n=1), id="a")
+        await until_status(once, "idle")
+        await getattr(once, verb)()
+        assert (await bench.result(once))["status"] == "terminated"
+
+
+async def test_ids_are_remembered_over_continue_as_new(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MAX_SIGNALS", 5)
+    async with bench_of(client) as bench:
+        once = bench.new(Once)
+        await once.add(Push(n=1), id="a")
+        await until_run(once, 1)
+        first = (await client.get_workflow_handle(once.instance_id).describe()).run_id
+        for _ in range(8):
+            await once.add(Push(n=2), id="a")
+        receipt = await once.add_confirmed(Push(n=2), id="a")
+        last = (await client.get_workflow_handle(once.instance_id).describe()).run_id
+        assert (receipt.duplicate, last != first) == (True, True)
+        assert bench.executed(once) == [1]
+        await once.terminate()
+        await bench.result(once)
+
+
+async def test_a_life_with_remembered_ids_replays(bench: Bench, client: Client) -> None:
+    briefly = bench.new(Briefly)
+    await briefly.add(Push(n=1), id="a")
+    await until_status(briefly, "idle")
+    await briefly.add_confirmed(Push(n=2), id="a")
+    await bench.result(briefly)
+    history = await client.get_workflow_handle(briefly.instance_id).fetch_history()
+    replayer = Replayer(workflows=[], plugins=[JobsPlugin([Briefly(Book())])])
+    await replayer.replay_workflow(history)
+
+
+@pytest.mark.parametrize("span", [timedelta(0), 5, ms(100)])
+def test_a_dedupe_for_that_makes_no_sense_is_refused(span: Any) -> None:
+    wrong = type("Wrong", (Gather,), {"name": "wrong", "dedupe_for": span})
+    with pytest.raises(DefinitionError, match="dedupe_for"):
+        JobsPlugin([wrong(Book())])
