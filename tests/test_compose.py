@@ -1,5 +1,6 @@
 """The compose file and the image, as far as they can be judged without an engine."""
 
+import os
 import re
 import socket
 import subprocess
@@ -18,6 +19,16 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"temporal-schema", "temporal-namespace"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+EVENT = {
+    "eventId": "1",
+    "timestamp": "2026-01-02T03:04:05.678Z",
+    "instanceId": "debounce:a:b",
+    "id": "b",
+    "jobType": "debounce",
+    "jobName": "a",
+    "type": "debounce.started",
+}
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
@@ -104,20 +115,23 @@ def test_the_worker_finds_the_server_and_the_collector() -> None:
     assert environment["DURABLE_JOBS_TRACKING_URL"].startswith("http://collector:4000")
 
 
-def test_the_collector_shows_the_events_that_the_worker_sends_it() -> None:
+def test_the_collector_shows_the_events_that_the_worker_sends_it(tmp_path: Path) -> None:
     port = _free_port()
-    python, *arguments = SERVICES["collector"]["command"]
-    assert python == "python"
-    command = [sys.executable, *(text.replace("4000", str(port)) for text in arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collector:
+    name, *arguments = SERVICES["collector"]["command"]
+    assert name == "durable-jobs"
+    assert SERVICES["collector"]["volumes"] == ["collector:/data"]
+    moved = [text.replace("4000", str(port)).replace("/data", str(tmp_path)) for text in arguments]
+    command = [sys.executable, "-m", "durable_jobs.cli", *moved]
+    environment = {**os.environ, **SERVICES["collector"]["environment"]}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as collector:
         try:
             path = urlsplit(SERVICES["worker"]["environment"]["DURABLE_JOBS_TRACKING_URL"]).path
-            event = {"eventId": "1", "type": "job.executed", "instanceId": "debounce:a:b"}
-            _post(f"http://127.0.0.1:{port}{path}", {"events": [event]})
+            _post(f"http://127.0.0.1:{port}{path}", {"events": [EVENT]})
+            with httpx.Client(trust_env=False) as client:
+                shown = client.get(f"http://127.0.0.1:{port}/api/instances").json()
         finally:
             collector.terminate()
-        shown = collector.stdout.read() if collector.stdout else ""
-    assert "debounce:a:b" in shown
+    assert [one["instanceId"] for one in shown["instances"]] == ["debounce:a:b"]
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""`durable-jobs dev`: Temporal, a worker and a printing collector in one terminal."""
+"""`durable-jobs dev`: Temporal, a worker and the collector in one terminal."""
 
 import io
 import os
@@ -13,7 +13,6 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from durable_jobs.cli.collector import collector
 from durable_jobs.cli.lines import colours_wanted, event_line
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.embedded.ports import free_port, listens
@@ -89,12 +88,16 @@ async def test_it_names_the_addresses_prints_events_and_stops_everything_at_a_si
     with start(folder, port) as dev:
         await dev.line(f"127.0.0.1:{port} (temporal")
         await dev.line(f"http://127.0.0.1:{port + 1000}")
-        await dev.line("collector")
+        page = re.search(r"http://\S+", await dev.line("collector"))
+        assert page
         parts = await started(dev)
         await add(port, "a/b")
         await dev.line("executed a/b")
         await dev.line("debounce.flushed")
         assert re.search(r"job\.executed +debounce:digest:a/b +run 1", dev.text)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            listed = (await http.get(f"{page[0]}/api/instances")).json()["instances"]
+        assert [one["instanceId"] for one in listed] == ["debounce:digest:a/b"]
         dev.signal(number)
         assert await dev.exit_code() == 0
         assert not any(map(alive, parts))
@@ -171,25 +174,6 @@ async def test_it_uses_the_server_that_the_environment_names_and_leaves_it_runni
             dev.signal(signal.SIGINT)
             assert await dev.exit_code() == 0
         assert server.running
-
-
-async def test_the_collector_shows_an_event_that_comes_twice_once() -> None:
-    shown: list[object] = []
-    event = {"eventId": "1", "type": "job.started"}
-    async with collector(None, shown.append) as url, httpx.AsyncClient() as http:
-        for _ in range(2):
-            answer = await http.post(url, json={"events": [event]})
-            assert (answer.status_code, answer.json()) == (200, {"rejected": []})
-    assert shown == [event]
-
-
-@pytest.mark.parametrize("body", ["{", "[]", "{}", '{"events": 5}', '{"events": [5]}', "\xff"])
-async def test_the_collector_refuses_another_body(body: str) -> None:
-    shown: list[object] = []
-    async with collector(None, shown.append) as url, httpx.AsyncClient() as http:
-        answer = await http.post(url, content=body.encode("latin-1"))
-        assert answer.status_code == 400
-    assert shown == []
 
 
 @pytest.mark.parametrize(

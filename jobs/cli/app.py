@@ -101,3 +101,53 @@ def dev(
     worker_options = ["--grace", str(grace), "--log-level", log_level]
     worker_options += ["--task-queue", task_queue] if task_queue else []
     develop(Plan(tuple(jobs), port, ui_port, data, collector_port, tuple(worker_options), grace))
+
+
+@app.command()
+def collector(
+    db: Annotated[
+        Path, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_DB", help="The file that keeps events.")
+    ],
+    host: Annotated[
+        str, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_HOST", help="Where to listen.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_PORT", help="Where to listen; 0: any.")
+    ] = 4000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURABLE_JOBS_COLLECTOR_TOKEN", help="The bearer token that senders must give."
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURABLE_JOBS_COLLECTOR_SECRET",
+            help="The whsec_… that requests must be signed with.",
+        ),
+    ] = None,
+    retention: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURABLE_JOBS_COLLECTOR_RETENTION",
+            help="Delete what came longer ago: 30d, 12h, 90m. All is kept without it.",
+        ),
+    ] = None,
+    temporal_ui: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURABLE_JOBS_COLLECTOR_TEMPORAL_UI",
+            help="The address of Temporal's UI, for links to it.",
+        ),
+    ] = None,
+    log_level: Level = LogLevel.info,
+) -> None:
+    """Take tracking events and show them on a page.
+
+    Token and signature protect sending. Whoever reaches the port can read the page.
+    """
+    from .collector import Plan, collect
+
+    start_logging(log_level)
+    collect(Plan(db, host, port, token, secret, retention, temporal_ui))

@@ -1,90 +1,65 @@
-"""A collector for development: takes tracking events and prints each on one line."""
+"""`durable-jobs collector`."""
 
 import asyncio
-import contextlib
-import json
-import socket
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager
-from typing import Any, cast
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+import typer
 
-AsgiApp = Callable[..., Awaitable[None]]
-"""What uvicorn serves; said without starlette, which is an extra."""
+from ..signals import stop_on_signals
+from .leave import complain, leave
 
-_REMEMBERED = 10_000  # event IDs
+_WRONG_INPUT = 2
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the command that runs it."""
+@dataclass(frozen=True)
+class Plan:
+    """The options of the command."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-@asynccontextmanager
-async def collector(
-    port: int | None, show: Callable[[dict[str, Any]], None]
-) -> AsyncGenerator[str]:
-    """Listen on 127.0.0.1, on a free port if None, and give the URL to POST events to.
-
-    `show` gets each event once, in order of arrival. Raises OSError where the port is taken.
-    """
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port or 0))
-        config = uvicorn.Config(
-            collector_app(show),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/events"
-        finally:
-            server.should_exit = True
-            await serving
+    database: Path
+    host: str
+    port: int
+    token: str | None
+    secret: str | None
+    retention: str | None
+    temporal_ui: str | None
 
 
-def collector_app(show: Callable[[dict[str, Any]], None]) -> AsgiApp:
-    """`POST /events` with `{"events": [...]}`. An event that comes again is not shown again."""
-    seen: OrderedDict[str, None] = OrderedDict()
-
-    async def take(request: Request) -> Response:
-        events = _events(await request.body())
-        if events is None:
-            return JSONResponse({"error": 'expected is {"events": [ ... ]}'}, status_code=400)
-        for event in events:
-            identity = str(event.get("eventId"))
-            if identity not in seen:
-                seen[identity] = None
-                show(event)
-        while len(seen) > _REMEMBERED:
-            seen.popitem(last=False)
-        return JSONResponse({"rejected": []})
-
-    return Starlette(routes=[Route("/events", take, methods=["POST"])])
+def collect(plan: Plan) -> NoReturn:
+    """Run until a signal comes, then end the process."""
+    leave(asyncio.run(_collect(plan)))
 
 
-def _events(body: bytes) -> list[dict[str, Any]] | None:
+async def _collect(plan: Plan) -> int:
     try:
-        value = json.loads(body)
-    except ValueError:
-        return None
-    events: Any = cast("dict[str, Any]", value).get("events") if isinstance(value, dict) else None
-    if not isinstance(events, list):
-        return None
-    listed = cast("list[object]", events)
-    if not all(isinstance(event, dict) for event in listed):
-        return None
-    return cast("list[dict[str, Any]]", listed)
+        from durable_jobs.tracking.collector import (
+            CollectorSettings,
+            collecting,
+            parse_retention,
+        )
+    except ModuleNotFoundError as error:
+        complain(f"{error.name} is missing; install it with: pip install 'durable-jobs[collector]'")
+        return _WRONG_INPUT
+    stop = asyncio.Event()
+    try:
+        settings = CollectorSettings(
+            plan.database,
+            token=plan.token or None,
+            secret=plan.secret or None,
+            retention=parse_retention(plan.retention) if plan.retention else None,
+            temporal_ui=plan.temporal_ui or None,
+        )
+        with stop_on_signals(stop):
+            async with collecting(settings, host=plan.host, port=plan.port) as address:
+                typer.echo(f"Page at {address}, events go to {address}/events")
+                await stop.wait()
+                typer.echo("Stopping")
+    except ValueError as error:
+        complain(error)
+        return _WRONG_INPUT
+    except (OSError, sqlite3.Error) as error:
+        complain(f"the collector ended: {error}")
+        return 1
+    return 0

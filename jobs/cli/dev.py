@@ -1,6 +1,7 @@
-"""`durable-jobs dev`: Temporal, a worker and a printing collector in one terminal."""
+"""`durable-jobs dev`: Temporal, a worker and the collector in one terminal."""
 
 import asyncio
+import sqlite3
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -66,7 +67,13 @@ async def _develop(plan: Plan) -> int:
         except _Ended as end:
             complain(end)
             return end.code
-        except (EmbeddedServerError, TemporalUnreachable, OSError) as error:
+        except (
+            EmbeddedServerError,
+            TemporalUnreachable,
+            OSError,
+            sqlite3.Error,
+            ValueError,
+        ) as error:
             complain(error)
             return 1
     return 0
@@ -76,9 +83,9 @@ async def _run(plan: Plan) -> None:
     """Start the parts in the order in which they need each other, and wait for an end."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(_server(plan))
-        url = await stack.enter_async_context(_collector(plan.collector_port))
-        _announce(plan, server, url)
-        worker = await stack.enter_async_context(_worker(plan, server, url))
+        page = await stack.enter_async_context(_collector(plan, server))
+        _announce(plan, server, page)
+        worker = await stack.enter_async_context(_worker(plan, server, f"{page}/events"))
         ends = {asyncio.create_task(worker.ended()), asyncio.create_task(server.ended())}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not server.running:
@@ -101,9 +108,9 @@ def _server(plan: Plan) -> EmbeddedServer:
 
 
 @asynccontextmanager
-async def _collector(port: int | None) -> AsyncGenerator[str]:
+async def _collector(plan: Plan, server: EmbeddedServer) -> AsyncGenerator[str]:
     try:
-        from .collector import collector
+        from durable_jobs.tracking.collector import CollectorSettings, collecting
     except ModuleNotFoundError as error:
         message = f"{error.name} is missing; install it with: pip install 'durable-jobs[dev]'"
         raise _Ended(message, 2) from error
@@ -112,8 +119,10 @@ async def _collector(port: int | None) -> AsyncGenerator[str]:
     def show(event: dict[str, Any]) -> None:
         typer.echo(event_line(event, colours=colours), color=colours)
 
-    async with collector(port, show) as url:
-        yield url
+    database = plan.data.with_name(f"{plan.data.stem}-events.db")
+    settings = CollectorSettings(database, temporal_ui=server.ui_url)
+    async with collecting(settings, port=plan.collector_port or 0, show=show) as page:
+        yield page
 
 
 @asynccontextmanager
@@ -129,12 +138,12 @@ async def _worker(plan: Plan, server: EmbeddedServer, url: str) -> AsyncGenerato
         await worker.stop(plan.grace + _AFTER_GRACE)
 
 
-def _announce(plan: Plan, server: EmbeddedServer, url: str) -> None:
+def _announce(plan: Plan, server: EmbeddedServer, page: str) -> None:
     lines = [
         f"durable-jobs {version('durable-jobs')}",
         f"  Temporal   {server.target} ({server.source})",
         f"  UI         {server.ui_url or 'none'}",
-        f"  collector  {url}",
+        f"  collector  {page} (events go to {page}/events)",
     ]
     if server.pid:
         lines.append(f"  data       {plan.data}")

@@ -1,0 +1,76 @@
+"""`durable-jobs collector` as a process."""
+
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import Python, eventually
+
+from .support import event
+
+COMMAND = ("-m", "durable_jobs.cli", "collector")
+
+
+async def address(process: Python) -> str:
+    """Where its page is."""
+    found = re.search(r"http://[\w.:]+", await process.line("Page at"))
+    assert found
+    return found[0]
+
+
+async def test_what_it_accepted_survives_a_kill(tmp_path: Path) -> None:
+    command = (*COMMAND, "--db", str(tmp_path / "events.db"), "--port", "0")
+    for start in range(3):
+        with Python(*command) as process:
+            url = await address(process)
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+                events = [event(start * 100 + n) for n in range(1, 101)]
+                answer = await http.post("/events", json={"events": events})
+                assert answer.json()["accepted"] == 100
+                process.signal(signal.SIGKILL)
+                await process.exit_code()
+    with Python(*command) as process:
+        url = await address(process)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            assert (await http.get("/api/summary")).json()["events"] == 300
+            assert (await http.get("/api/gaps")).json()["total"] == 0
+        process.signal(signal.SIGTERM)
+        assert await process.exit_code() == 0
+
+
+async def test_its_settings_come_from_the_environment_too(tmp_path: Path) -> None:
+    settings = {
+        "DB": str(tmp_path / "events.db"),
+        "PORT": "0",
+        "TOKEN": "secret-token",
+        "RETENTION": "30d",
+        "TEMPORAL_UI": "http://ui.example/namespaces/shop",
+    }
+    environment = {f"DURABLE_JOBS_COLLECTOR_{name}": value for name, value in settings.items()}
+    with Python(*COMMAND, **environment) as process:
+        url = await address(process)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            assert (await http.post("/events", json={"events": []})).status_code == 401
+            summary = (await http.get("/api/summary")).json()
+            assert (await http.get("/healthz")).json() == {"status": "ok"}
+        assert summary["workflowsUrl"] == "http://ui.example/namespaces/shop/workflows/"
+        assert "secret-token" not in process.text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--retention", "soon", "such as 30d"),
+        ("--secret", "hush", "whsec_"),
+        ("--temporal-ui", "javascript:alert(1)", "http(s)"),
+    ],
+)
+async def test_a_wrong_setting_ends_it_with_code_2_and_a_reason(
+    tmp_path: Path, option: str, value: str, words: str
+) -> None:
+    with Python(*COMMAND, "--db", str(tmp_path / "events.db"), "--port", "0", option, value) as end:
+        assert await end.exit_code() == 2
+        await eventually(lambda: words in end.text)

@@ -1,0 +1,165 @@
+"""The page in a browser: what comes shows without a reload, and is only ever text."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support import eventually
+
+from .browser import Browser
+from .support import Sender, event, failed
+
+SCRIPT = "<img src=x onerror=document.title='stolen'><script>document.title='stolen'</script>"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser with an empty page."""
+    async with Browser() as browser:
+        yield browser
+
+
+async def shows(browser: Browser, words: str, selector: str = "body") -> None:
+    """Wait until an element has these words."""
+
+    async def found() -> bool:
+        return words in await browser.text(selector)
+
+    try:
+        await eventually(found, within=15)
+    except AssertionError as error:
+        raise AssertionError(f"{words!r} is not in: {await browser.text()}") from error
+
+
+async def chosen(browser: Browser, name: str, value: str) -> None:
+    """Choose a value of a filter as its user would."""
+    await browser.evaluate(
+        f"(() => {{ const field = document.getElementById('{name}'); field.value = '{value}';"
+        "field.dispatchEvent(new Event(field.tagName === 'SELECT' ? 'change' : 'input')); })()"
+    )
+
+
+async def test_events_appear_without_a_reload(collector: Sender, browser: Browser) -> None:
+    await browser.go(collector.address)
+    await shows(browser, "Live", "#live")
+    await browser.evaluate("window.kept = true")
+    await collector.send(event(1, id="octocat/hello"))
+    await shows(browser, "octocat/hello", "#instances")
+    await shows(browser, "idle", "#instances")
+    await collector.send(failed(2, "the API answered 502", id="octocat/hello"))
+    await shows(browser, "retrying", "#instances")
+    await shows(browser, "the API answered 502", "#instances")
+    assert await browser.evaluate("window.kept") is True
+
+
+async def test_a_timeline_shows_attempts_with_stack_and_grows(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(event(1, type="job.started"), failed(2, attempt=2, runCount=1))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "run 1, attempt 2, will be retried", "#detail")
+    await shows(browser, "no luck", "#detail")
+    await browser.evaluate("document.querySelector('#detail details').open = true")
+    await shows(browser, "Traceback: in execute", "#detail")
+    await collector.send(event(3, attempt=3, runCount=1))
+    await shows(browser, "run 1, attempt 3, 12 ms", "#detail")
+    await shows(browser, "Traceback: in execute", "#detail")
+
+
+async def test_a_missing_sequence_is_shown_and_goes_when_the_event_comes(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(event(2), event(5))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "3 events missing of 5: number 1, 3 to 4", "#gaps")
+    await shows(browser, "Numbers 3 to 4 are missing", "#detail")
+    await shows(browser, "Number 1 is missing", "#detail")
+    await collector.send(event(1), event(3), event(4))
+    await shows(browser, "no event missing", "#totals")
+
+    async def whole() -> bool:
+        return "issing" not in await browser.text("#gaps") + await browser.text("#detail")
+
+    await eventually(whole)
+
+
+async def test_a_filter_holds_in_the_address(collector: Sender, browser: Browser) -> None:
+    await collector.send(event(1), failed(1, executionId="y", instanceId="task:triage:b", id="b"))
+    await browser.go(collector.address)
+    await shows(browser, "1 retrying", "#totals")
+    await chosen(browser, "state", "retrying")
+    await chosen(browser, "text", "triage:b")
+
+    async def one_left() -> bool:
+        return await browser.evaluate("document.querySelectorAll('#instances li').length") == 1
+
+    await eventually(one_left)
+    address = await browser.evaluate("location.search")
+    assert address == "?text=triage%3Ab&state=retrying"
+    await browser.go(f"{collector.address}{address}")
+    await shows(browser, "retrying", "#instances")
+    await eventually(one_left)
+    assert await browser.evaluate("document.getElementById('text').value") == "triage:b"
+    assert await browser.evaluate("document.getElementById('state').value") == "retrying"
+
+
+async def test_script_in_an_event_is_shown_as_text(collector: Sender, browser: Browser) -> None:
+    names = {"id": SCRIPT, "instanceId": f"task:triage:{SCRIPT}", "jobName": SCRIPT}
+    error = {"message": SCRIPT, "stack": SCRIPT}
+    await collector.send(failed(2, **names, error=error), event(3, type=SCRIPT, **names))
+    await browser.go(collector.address)
+    await shows(browser, SCRIPT, "#instances")
+    await browser.evaluate("document.querySelector('#instances a').click()")
+    await shows(browser, SCRIPT, "#detail .timeline .said")
+    assert await browser.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    assert await browser.evaluate("document.title") == "Jobs"
+
+
+async def test_runs_and_failures_are_drawn(collector: Sender, browser: Browser) -> None:
+    await collector.send(*(event(n) for n in range(1, 91)), *(failed(n) for n in range(91, 101)))
+    await browser.go(collector.address)
+    await shows(browser, "failed 10 (10.0 %)", "#plot")
+    for name in ("executed", "failed", "retried"):
+        assert await browser.evaluate(f"document.querySelectorAll('#plot rect.{name}').length")
+
+
+async def test_an_instance_is_chosen_and_left_by_keyboard(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(event(1))
+    await browser.go(collector.address)
+    await shows(browser, "triage", "#instances")
+    await browser.evaluate("document.querySelector('#instances a').focus()")
+    for key, code in (("Enter", 13), ("Escape", 27)):
+        for kind in ("rawKeyDown", "char", "keyUp"):
+            text = {"text": "\r"} if key == "Enter" and kind == "char" else {}
+            if kind == "char" and not text:
+                continue
+            await browser.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text
+            )
+        if key == "Enter":
+            await shows(browser, "Run succeeded", "#detail")
+    await eventually(lambda: browser.evaluate("location.search === ''"))
+
+    async def left() -> bool:
+        return await browser.text("#detail") == ""
+
+    await eventually(left)
+
+
+@pytest.mark.parametrize("address", ["", "?instance=task:triage:a"])
+async def test_nothing_is_wider_than_a_phone(
+    collector: Sender, browser: Browser, address: str
+) -> None:
+    await collector.send(failed(2, "long" * 200, id="k" * 150))
+    await browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=390,
+        height=800,
+        deviceScaleFactor=1,
+        mobile=True,
+    )
+    await browser.go(f"{collector.address}{address}")
+    await shows(browser, "longlong", "#detail" if address else "#instances")
+    assert await browser.evaluate("document.documentElement.scrollWidth") == 390

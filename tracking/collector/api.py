@@ -1,0 +1,142 @@
+"""The JSON API that the page uses too."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from . import queries
+from .books import HOUR, MINUTE
+from .queries import Page, Where, WrongQuery
+from .settings import CollectorSettings
+from .store import Reading, Store
+from .stream import News, stream
+
+_DAY = 24 * HOUR
+_LONGEST = 200  # characters of a filter
+_MOST = 500  # rows
+
+
+def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON in ASCII: an event may hold what UTF-8 has no place for."""
+    content = json.dumps(value, separators=(",", ":"))
+    given = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(content, status, given, media_type="application/json")
+
+
+class Api:
+    """Answers from one store."""
+
+    def __init__(self, store: Store, news: News, settings: CollectorSettings) -> None:
+        self._store, self._news, self._settings = store, news, settings
+
+    @property
+    def routes(self) -> list[Route]:
+        """One route a view."""
+        views = {
+            "instances": _instances,
+            "events": _events,
+            "gaps": _gaps,
+            "rates": _rates,
+        }
+        routes = [Route(f"/api/{name}", self._view(read)) for name, read in views.items()]
+        return [
+            *routes,
+            Route("/api/summary", self._summary),
+            Route("/api/stream", self._stream),
+            Route("/healthz", self._health),
+        ]
+
+    def _view(self, reading: Callable[[QueryParams], Reading[Any]]) -> Callable[..., Any]:
+        async def view(request: Request) -> Response:
+            try:
+                return answer(await self._store.read(reading(request.query_params)))
+            except WrongQuery as error:
+                return answer({"error": str(error)}, 400)
+
+        return view
+
+    async def _summary(self, _: Request) -> Response:
+        found = await self._store.read(queries.summary)
+        return answer({**found, "workflowsUrl": self._settings.workflows_url})
+
+    async def _health(self, _: Request) -> Response:
+        await self._store.read(queries.newest)
+        return answer({"status": "ok"})
+
+    async def _stream(self, request: Request) -> Response:
+        given = request.headers.get("last-event-id") or request.query_params.get("after")
+        if given is not None and not (given.isascii() and given.isdigit() and len(given) < 19):
+            return answer({"error": "Last-Event-ID is none that was given here"}, 400)
+        events = stream(self._store, self._news, None if given is None else int(given))
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+
+def _instances(asked: QueryParams) -> Reading[Any]:
+    where = _filters(asked, {"type": "job_type", "job": "job", "state": "state"})
+    if text := asked.get("text"):
+        pattern = text[:_LONGEST].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        where = where.also("instance LIKE ? ESCAPE '\\'", f"%{pattern}%")
+    if instance := asked.get("instance"):
+        where = where.also("instance = ?", instance)
+    return partial(queries.instances, where=where, page=_page(asked))
+
+
+def _events(asked: QueryParams) -> Reading[Any]:
+    names = {"instance": "instance", "execution": "execution", "type": "type", "job": "job"}
+    where = _filters(asked, names)
+    if since := asked.get("since"):
+        where = where.also("at >= ?", _moment(since))
+    if until := asked.get("until"):
+        where = where.also("at < ?", _moment(until))
+    return partial(queries.events, where=where, page=_page(asked))
+
+
+def _gaps(asked: QueryParams) -> Reading[Any]:
+    return partial(queries.gaps, limit=_page(asked).limit, instance=asked.get("instance"))
+
+
+def _rates(asked: QueryParams) -> Reading[Any]:
+    until = _moment(asked["until"]) if "until" in asked else int(time.time() * 1000) + 1
+    since = _moment(asked["since"]) if "since" in asked else until - _DAY
+    steps = {"minute": MINUTE, "hour": HOUR, "": MINUTE if until - since <= _DAY else HOUR}
+    step = steps.get(asked.get("step", ""))
+    if step is None:
+        raise WrongQuery("step must be minute or hour")
+    return partial(queries.rates, span=(since, until), step=step, job=asked.get("job"))
+
+
+def _filters(asked: QueryParams, columns: dict[str, str]) -> Where:
+    where = Where()
+    for name, column in columns.items():
+        if value := asked.get(name):
+            where = where.also(f"{column} = ?", value)
+    return where
+
+
+def _page(asked: QueryParams) -> Page:
+    limit = asked.get("limit", "100")
+    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= _MOST:
+        raise WrongQuery(f"limit must be a number from 1 to {_MOST}")
+    return Page(int(limit[:9]), asked.get("cursor"))
+
+
+def _moment(text: str) -> int:
+    """Milliseconds since 1970, from these or from an ISO time with its zone."""
+    if text.isascii() and text.isdigit() and len(text) < 16:
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.utcoffset() is not None:
+            return int(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        pass
+    raise WrongQuery(f"{text[:50]!r} is no time; give milliseconds since 1970 or ISO 8601")

@@ -1,0 +1,32 @@
+"""A request's body, never more of it in memory than is allowed."""
+
+import asyncio
+
+from starlette.requests import Request
+
+MAX_BYTES = 2_000_000
+# What is read and thrown away, so that a sender who still writes gets to read the answer.
+_DISCARDED = 64_000_000
+_SECONDS = 30.0
+
+
+class TooLarge(Exception):
+    """The body is over the limit."""
+
+
+async def read_body(request: Request) -> bytes:
+    """The body. Raises TooLarge, TimeoutError or starlette's ClientDisconnect."""
+    parts: list[bytes] = []
+    size = 0
+    async with asyncio.timeout(_SECONDS):
+        async for part in request.stream():
+            size += len(part)
+            if size <= MAX_BYTES:
+                parts.append(part)
+                continue
+            parts.clear()
+            if size > _DISCARDED:
+                break
+    if size > MAX_BYTES:
+        raise TooLarge
+    return b"".join(parts)

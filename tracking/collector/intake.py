@@ -1,0 +1,213 @@
+"""A request's body as events, each judged by itself."""
+
+import json
+import re
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias, cast
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+
+from ..events import parse_event
+
+KNOWN_TYPES: frozenset[str] = frozenset(
+    {
+        "job.started",
+        "job.executed",
+        "job.failed",
+        "job.retryExhausted",
+        "job.terminated",
+        "debounce.started",
+        "debounce.flushed",
+        "task.scheduled",
+    }
+)
+# What a compatible client may leave out, although ours never does.
+_OPTIONAL = {
+    "source": "job",
+    "env": "",
+    "serviceKey": "",
+    "executionId": "",
+    "sequence": 1,
+    "attempt": 1,
+}
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+Name: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1000)]
+Text: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=1000)]
+
+
+class Malformed(Exception):
+    """The body is no batch of events at all."""
+
+
+class _Envelope(BaseModel):
+    """What every event must say of itself, whatever its type."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="ignore", alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+    event_id: Name
+    timestamp: AwareDatetime
+    type: Name
+    instance_id: Name
+    id: Text = ""
+    job_type: Text = ""
+    job_name: Text = ""
+    env: Text = ""
+    service_key: Text = ""
+    execution_id: Text | None = None
+    sequence: Annotated[StrictInt, Field(ge=1, lt=2**53)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One event as it is kept."""
+
+    event_id: str
+    at: int
+    """Milliseconds since 1970."""
+    type: str
+    instance: str
+    key: str
+    job_type: str
+    job: str
+    env: str
+    service: str
+    execution: str | None
+    sequence: int | None
+    data: dict[str, Any]
+    raw: str
+    """Its text as it came."""
+
+
+@dataclass
+class Batch:
+    """A request's events, good and bad."""
+
+    accepted: list[Accepted] = field(default_factory=list[Accepted])
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+    """Why an event is refused for good, by its ID."""
+    unnamed: int = 0
+    """Refused events that have no usable ID."""
+
+
+def read_batch(body: bytes) -> Batch:
+    """Judge each event of `{"events": [ … ]}`. Raises Malformed where it is not that."""
+    batch = Batch()
+    for value, raw in _elements(body):
+        try:
+            batch.accepted.append(_accept(value, raw))
+        except ValueError as error:
+            identity = _identity(value)
+            if identity is None:
+                batch.unnamed += 1
+            else:
+                batch.errors[identity] = _reason(error)
+    return batch
+
+
+def _accept(value: object, raw: str) -> Accepted:
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")
+    event = cast("dict[str, Any]", value)
+    if not isinstance(event.get("timestamp"), str):
+        raise ValueError("timestamp: must be a text such as 2026-01-02T03:04:05.678Z")
+    known = _Envelope.model_validate(event)
+    if known.type in KNOWN_TYPES:
+        parse_event({**_OPTIONAL, **event})
+    placed = known.execution_id and known.sequence
+    return Accepted(
+        event_id=known.event_id,
+        at=int(known.timestamp.timestamp() * 1000),
+        type=known.type,
+        instance=known.instance_id,
+        key=known.id,
+        job_type=known.job_type,
+        job=known.job_name,
+        env=known.env,
+        service=known.service_key,
+        execution=known.execution_id if placed else None,
+        sequence=known.sequence if placed else None,
+        data=event,
+        raw=raw,
+    )
+
+
+def _identity(value: object) -> str | None:
+    identity = cast("dict[str, Any]", value).get("eventId") if isinstance(value, dict) else None
+    usable = isinstance(identity, str) and 0 < len(identity) <= 1000
+    return identity if usable else None
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    found = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
+    return "; ".join(found)[:500]
+
+
+def _elements(body: bytes) -> Generator[tuple[object, str]]:
+    """Each element of the array `events` with the very text it was written in."""
+    text = _text(body)
+    try:
+        start = _array_start(text)
+        yield from list(_walk(text, start))
+    except (ValueError, IndexError, RecursionError) as error:
+        raise Malformed("the body is not JSON") from error
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed("the body is not UTF-8") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _array_start(text: str) -> int:
+    """Where the array begins that is the member `events` of the object `text`."""
+    whole: Any = _DECODER.decode(text)
+    events: Any = cast("dict[str, Any]", whole).get("events") if isinstance(whole, dict) else None
+    if not isinstance(events, list):
+        raise Malformed('expected is {"events": [ … ]}')
+    found = position = 0
+    position = _skip(text, _skip(text, 0) + 1)
+    while text[position] != "}":
+        name, position = _DECODER.raw_decode(text, position)
+        start = _skip(text, _skip(text, position) + 1)
+        found = start if name == "events" else found
+        position = _skip(text, _DECODER.raw_decode(text, start)[1])
+        position = _skip(text, position + 1) if text[position] == "," else position
+    return found
+
+
+def _walk(text: str, start: int) -> Generator[tuple[object, str]]:
+    position = _skip(text, start + 1)
+    while text[position] != "]":
+        value, end = _DECODER.raw_decode(text, position)
+        yield value, text[position:end]
+        position = _skip(text, end)
+        position = _skip(text, position + 1) if text[position] == "," else position
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match else position

@@ -1,0 +1,21 @@
+// The filters live in the address, so that a view can be kept, shared and gone back to.
+
+export const FILTERS = ["text", "type", "job", "state"];
+const NAMES = [...FILTERS, "range", "instance"];
+
+export function read() {
+  const query = new URLSearchParams(location.search);
+  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""]));
+}
+
+export function withChange(change) {
+  const values = { ...read(), ...change };
+  const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+  return query.size ? `?${query}` : location.pathname;
+}
+
+export function go(change, { keep = false } = {}) {
+  const address = withChange(change);
+  if (keep) history.pushState(null, "", address);
+  else history.replaceState(null, "", address);
+}

@@ -1,0 +1,54 @@
+// Small helpers. Data only ever becomes text nodes and attributes, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") element.addEventListener("click", value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+  }
+  const present = children.flat().filter((child) => child !== null && child !== undefined && child !== "");
+  element.append(...present.map((child) => (child instanceof Node ? child : String(child))));
+  return element;
+}
+
+export const h = (name, attributes = {}, ...children) =>
+  fill(document.createElement(name), attributes, children);
+
+export const s = (name, attributes = {}, ...children) =>
+  fill(document.createElementNS(SVG, name), attributes, children);
+
+export const byId = (id) => document.getElementById(id);
+
+const number = new Intl.NumberFormat();
+export const count = (value) => number.format(value);
+
+const plural = new Intl.PluralRules("en");
+export const some = (value, what, many = `${what}s`) =>
+  `${count(value)} ${plural.select(value) === "one" ? what : many}`;
+
+const sameDay = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const otherDay = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+
+export function time(value) {
+  const moment = new Date(value);
+  if (Number.isNaN(moment.valueOf())) return h("time", {}, String(value));
+  const today = moment.toDateString() === new Date().toDateString();
+  const text = moment.toLocaleString(undefined, today ? sameDay : otherDay);
+  return h("time", { datetime: moment.toISOString(), title: moment.toLocaleString() }, text);
+}
+
+export function duration(ms) {
+  if (ms < 1000) return `${ms} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 3_600_000) return `${(ms / 60_000).toFixed(1)} min`;
+  return `${(ms / 3_600_000).toFixed(1)} h`;
+}
+
+export async function ask(path, parameters = {}) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const query = new URLSearchParams(given).toString();
+  const answer = await fetch(query ? `${path}?${query}` : path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}

@@ -1,0 +1,118 @@
+// What happened to one instance, newest first; where sequences are missing, it says so.
+
+import { count, duration, h, some, time } from "./dom.js";
+import { pill, ranges } from "./list.js";
+import { withChange } from "./address.js";
+
+const run = (event) =>
+  `run ${event.runCount ?? "?"}${event.attempt > 1 ? `, attempt ${event.attempt}` : ""}`;
+
+const TELL = {
+  "job.started": () => ["calm", "Started"],
+  "job.executed": (event) => ["ok", "Run succeeded",
+    `${run(event)}${event.handler ? `, ${event.handler}` : ""}, ${duration(event.durationMs)}`],
+  "job.failed": (event) => [event.willRetry ? "warn" : "bad", "Attempt failed",
+    `${run(event)}, ${event.willRetry ? "will be retried" : "not retried"}`],
+  "job.retryExhausted": (event) => ["bad", "Retries exhausted",
+    `after ${some(event.attempts, "attempt")} (${event.reason === "max_duration" ? "time limit" : "attempt limit"})`],
+  "job.terminated": (event) => ["bad", "Terminated", terminated(event)],
+  "debounce.started": (event) => ["calm", "Window opened", event.flushAt ? ["flush by ", time(event.flushAt)] : "no time limit"],
+  "debounce.flushed": (event) => ["ok", "Window flushed",
+    `${some(event.eventCount, "event")}, ${event.flushReason ?? event.reason}, open for ${duration(event.durationMs)}`],
+  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), ` by ${event.trigger}`]],
+};
+
+function terminated(event) {
+  const parts = [event.reason, `after ${some(event.runCount, "run")}`];
+  if (event.discardedEvents) parts.push(`${some(event.discardedEvents, "event")} discarded`);
+  return parts.filter(Boolean).join(", ");
+}
+
+function failure(event) {
+  if (event.type !== "job.failed") return null;
+  const { message, stack } = event.error;
+  return [
+    h("p", { class: "said" }, message),
+    stack ? h("details", {}, h("summary", {}, "Stack"), h("pre", {}, stack)) : null,
+  ];
+}
+
+function states(event) {
+  return [["input", "Input"], ["preExecutionState", "State before"]]
+    .filter(([name]) => event[name] !== undefined && event[name] !== null)
+    .map(([name, title]) => h("details", {}, h("summary", {}, title), h("pre", {}, JSON.stringify(event[name], null, 2))));
+}
+
+function entry(event) {
+  const tell = TELL[event.type] ?? (() => ["", event.type]);
+  const [kind, title, more] = tell(event);
+  const number = event.sequence ? `#${event.sequence} ` : "";
+  return h("li", { class: kind, "data-event": event.eventId },
+    h("div", { class: "what" }, h("b", {}, title), h("span", {}, more ?? ""), h("small", {}, number, time(event.timestamp))),
+    failure(event), states(event));
+}
+
+function missing(from, to) {
+  const numbers = from === to ? `Number ${from} is missing` : `Numbers ${from} to ${to} are missing`;
+  return h("li", { class: "gap" }, numbers);
+}
+
+// Within one execution the sequence is the order, whatever the clocks of several workers said.
+function lives(events) {
+  const groups = new Map();
+  for (const event of events) {
+    const name = event.executionId ?? "";
+    groups.set(name, [...(groups.get(name) ?? []), event]);
+  }
+  return [...groups].map(([name, members]) =>
+    [name, members.sort((one, other) => (other.sequence ?? 0) - (one.sequence ?? 0))]);
+}
+
+// Below the oldest event that is shown, only the books know whether anything is missing.
+function missingBelow(name, last, gaps) {
+  const ranges = gaps.filter((gap) => gap.executionId === name).flatMap((gap) => gap.ranges);
+  const range = ranges.find(([, to]) => last.sequence && to === last.sequence - 1);
+  return range ? missing(...range) : null;
+}
+
+function entries(events, gaps) {
+  return lives(events).flatMap(([name, members], index) => {
+    const rows = members.flatMap((event, place) => {
+      const before = members[place - 1];
+      const hole = before && event.sequence && before.sequence - event.sequence > 1;
+      return [hole ? missing(event.sequence + 1, before.sequence - 1) : null, entry(event)];
+    });
+    const heading = name && (index > 0 || groupsMatter(events)) ? h("li", { class: "life" }, `Execution ${name}`) : null;
+    return [heading, ...rows, missingBelow(name, members.at(-1), gaps)];
+  });
+}
+
+const groupsMatter = (events) => new Set(events.map((event) => event.executionId)).size > 1;
+
+function facts(instance) {
+  const fact = (name, value) => h("span", {}, `${name} `, h("b", {}, value));
+  return h("div", { class: "facts" },
+    pill(instance.state), fact("job", instance.jobName), instance.env ? fact("in", instance.env) : null,
+    instance.serviceKey ? fact("service", instance.serviceKey) : null,
+    fact("runs", count(instance.executed)), fact("failures", count(instance.failed)),
+    fact("retries", count(instance.retried)), fact("since", time(instance.firstAt)),
+    instance.nextAt ? fact("next", time(instance.nextAt)) : null);
+}
+
+function links(instance, workflowsUrl) {
+  const ui = workflowsUrl && /^https?:/.test(workflowsUrl)
+    ? h("a", { href: workflowsUrl + encodeURIComponent(instance.instanceId), target: "_blank", rel: "noopener noreferrer" }, "Open in Temporal")
+    : null;
+  const close = h("a", { href: withChange({ instance: "" }), "data-instance": "" }, "Close");
+  return h("div", { class: "links" }, ui, close);
+}
+
+export function timeline({ instance, events, gaps, cursor, workflowsUrl, older }) {
+  const holes = gaps.map((gap) => h("p", { class: "said" },
+    `${some(gap.missing, "event")} missing: number ${ranges(gap)}`));
+  return [
+    h("h3", {}, instance.instanceId), facts(instance), links(instance, workflowsUrl), holes,
+    h("ol", { class: "timeline" }, entries(events, gaps)),
+    cursor ? h("button", { type: "button", onclick: older }, "Older events") : null,
+  ];
+}

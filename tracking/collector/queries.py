@@ -1,0 +1,187 @@
+"""What the API and the page ask; each answer takes a few steps in an index."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .books import HOUR, MINUTE, RETRIED
+
+JSONObject = dict[str, Any]
+
+_MISSING_SHOWN = 50  # ranges of one execution
+_BUCKETS = 5000
+
+
+class WrongQuery(ValueError):
+    """A parameter that cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """How many rows, and after which one."""
+
+    limit: int
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Where:
+    """Conditions joined by AND."""
+
+    conditions: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+
+    def also(self, condition: str, *values: object) -> "Where":
+        """One more condition."""
+        return Where((*self.conditions, condition), (*self.values, *values))
+
+    @property
+    def sql(self) -> str:
+        """The clause, empty without a condition."""
+        return f"WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+
+
+def instances(connection: sqlite3.Connection, where: Where, page: Page) -> JSONObject:
+    """Instances, the last changed first."""
+    if page.cursor is not None:
+        at, name = _split(page.cursor)
+        where = where.also("(last_at, instance) < (?, ?)", at, name)
+    query = f"SELECT * FROM instances {where.sql} ORDER BY last_at DESC, instance DESC LIMIT ?"
+    rows = connection.execute(query, (*where.values, page.limit + 1)).fetchall()
+    shown = rows[: page.limit]
+    cursor = f"{shown[-1]['last_at']}~{shown[-1]['instance']}" if len(rows) > len(shown) else None
+    return {"instances": [_instance(row) for row in shown], "cursor": cursor}
+
+
+def events(connection: sqlite3.Connection, where: Where, page: Page) -> JSONObject:
+    """Events, the newest first."""
+    if page.cursor is not None:
+        at, seq = _split(page.cursor)
+        where = where.also("(at, seq) < (?, ?)", at, _whole(seq))
+    query = f"SELECT seq, at, raw FROM events {where.sql} ORDER BY at DESC, seq DESC LIMIT ?"
+    rows = connection.execute(query, (*where.values, page.limit + 1)).fetchall()
+    shown = rows[: page.limit]
+    cursor = f"{shown[-1]['at']}~{shown[-1]['seq']}" if len(rows) > len(shown) else None
+    return {"events": [json.loads(row["raw"]) for row in shown], "cursor": cursor}
+
+
+def arrived(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:
+    """The next events in the order of arrival: number and text."""
+    query = "SELECT seq, raw FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+    return [(row["seq"], row["raw"]) for row in connection.execute(query, (after, limit))]
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The number of the event that came last."""
+    return connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+
+
+def gaps(connection: sqlite3.Connection, limit: int, instance: str | None = None) -> JSONObject:
+    """Executions with missing sequences, the last changed first, and which are missing."""
+    where = Where(("max_sequence > count",))
+    if instance is not None:
+        where = where.also("instance = ?", instance)
+    total = connection.execute(f"SELECT count(*) FROM executions {where.sql}", where.values)
+    query = f"SELECT * FROM executions {where.sql} ORDER BY last_at DESC LIMIT ?"
+    rows = connection.execute(query, (*where.values, limit)).fetchall()
+    return {
+        "total": total.fetchone()[0],
+        "gaps": [
+            {
+                "executionId": row["execution"],
+                "instanceId": row["instance"],
+                "lastAt": row["last_at"],
+                "highest": row["max_sequence"],
+                "missing": row["max_sequence"] - row["count"],
+                "ranges": _missing(connection, row["execution"], row["forgotten"]),
+            }
+            for row in rows
+        ],
+    }
+
+
+def rates(
+    connection: sqlite3.Connection, span: tuple[int, int], step: int, job: str | None
+) -> JSONObject:
+    """Runs, failures and retries per step; steps in which nothing happened are left out."""
+    since, until = span
+    if (until - since) // step > _BUCKETS:
+        raise WrongQuery(f"the range has more than {_BUCKETS} steps; ask for step=hour or for less")
+    where = Where(("step = ?", "start >= ?", "start < ?"), (step, since - since % step, until))
+    where = where.also("job = ?", job) if job else where
+    buckets: dict[int, JSONObject] = {}
+    names = {"job.executed": "executed", "job.failed": "failed", RETRIED: "retried"}
+    query = f"SELECT start, type, sum(n) FROM counts {where.sql} GROUP BY start, type"
+    for start, kind, n in connection.execute(query, where.values):
+        empty = {"at": start, "executed": 0, "failed": 0, "retried": 0, "events": 0}
+        bucket = buckets.setdefault(start, empty)
+        if kind in names:
+            bucket[names[kind]] = n
+        bucket["events"] += 0 if kind == RETRIED else n
+    step_name = "minute" if step == MINUTE else "hour"
+    return {"since": since, "until": until, "step": step_name, "buckets": list(buckets.values())}
+
+
+def summary(connection: sqlite3.Connection) -> JSONObject:
+    """What stands at the top of the page."""
+    first = connection.execute("SELECT coalesce(min(seq), 0) FROM events").fetchone()[0]
+    last = newest(connection)
+    states = connection.execute("SELECT state, count(*) FROM instances GROUP BY state")
+    jobs = connection.execute("SELECT DISTINCT job FROM counts WHERE step = ?", (HOUR,))
+    broken = "SELECT count(*) FROM executions WHERE max_sequence > count"
+    return {
+        # Arrival numbers have no holes: only the oldest are ever deleted.
+        "events": last - first + 1 if last else 0,
+        "seq": last,
+        "states": dict(map(tuple[str, int], states)),
+        "jobs": sorted(row[0] for row in jobs),
+        "gaps": connection.execute(broken).fetchone()[0],
+    }
+
+
+def _instance(row: sqlite3.Row) -> JSONObject:
+    names = {
+        "instance": "instanceId",
+        "job_type": "jobType",
+        "job": "jobName",
+        "key": "id",
+        "service": "serviceKey",
+        "first_at": "firstAt",
+        "last_at": "lastAt",
+        "last_type": "lastType",
+        "last_error": "lastError",
+        "next_at": "nextAt",
+        "execution": "executionId",
+    }
+    return {names.get(column, column): row[column] for column in row.keys()}  # noqa: SIM118
+
+
+def _missing(connection: sqlite3.Connection, execution: str, forgotten: int) -> Sequence[list[int]]:
+    """The missing sequences as ranges, both ends included; below `forgotten` nobody knows."""
+    query = """
+    SELECT before + 1, sequence - 1 FROM (
+      SELECT sequence, lag(sequence, 1, ?) OVER (ORDER BY sequence) AS before
+      FROM events WHERE execution = ? AND sequence > ?
+    ) WHERE sequence > before + 1 LIMIT ?
+    """
+    values = (forgotten, execution, forgotten, _MISSING_SHOWN)
+    return [list(row) for row in connection.execute(query, values)]
+
+
+def _split(cursor: str) -> tuple[int, str]:
+    at, mark, rest = cursor.partition("~")
+    if not mark:
+        raise WrongQuery("the cursor is none that was given here")
+    return _whole(at), rest
+
+
+def _whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise WrongQuery(f"{text[:50]!r} is not a number") from None
+    if abs(value) >= 2**63:
+        raise WrongQuery(f"{text[:50]!r} is too large")
+    return value

@@ -1,0 +1,55 @@
+"""What a collector is told when it starts."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..sinks.signing import signing_key
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_RETENTION = re.compile(r"(\d{1,6})([mhdw])")
+
+
+def parse_retention(text: str) -> timedelta:
+    """Read `30d`, `12h`, `90m` or `2w`. Raises ValueError for anything else."""
+    match = _RETENTION.fullmatch(text.strip())
+    if not match or not int(match[1]):
+        raise ValueError(f"the retention {text!r} must be a number and m, h, d or w, such as 30d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """Where events are kept, and who may send them. Raises ValueError where a value is wrong."""
+
+    database: Path
+    """The SQLite file; it is made where there is none."""
+
+    token: str | None = field(default=None, repr=False)
+    """Senders must give it as a bearer token."""
+
+    secret: str | None = field(default=None, repr=False)
+    """`whsec_…`: requests must be signed with it, as Standard Webhooks says."""
+
+    retention: timedelta | None = None
+    """Older events are deleted, by the time they came; None keeps all."""
+
+    temporal_ui: str | None = None
+    """The address of Temporal's UI; with `/namespaces/NAME` where that is not `default`."""
+
+    def __post_init__(self) -> None:
+        if self.secret is not None:
+            signing_key(self.secret)
+        if self.temporal_ui and urlsplit(self.temporal_ui).scheme not in {"http", "https"}:
+            raise ValueError(f"the Temporal UI {self.temporal_ui!r} must be an http(s) address")
+
+    @property
+    def workflows_url(self) -> str | None:
+        """The address of a namespace's workflows in Temporal's UI."""
+        if not self.temporal_ui:
+            return None
+        address = self.temporal_ui.rstrip("/")
+        namespace = "" if "/namespaces/" in address else "/namespaces/default"
+        return f"{address}{namespace}/workflows/"

@@ -1,0 +1,75 @@
+"""New events as server-sent events, resumable by their arrival number."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from functools import partial
+
+from .queries import arrived, newest
+from .store import Store
+
+_AT_ONCE = 200
+# Further behind than this, a reader does better to load its views again.
+_BEHIND = 2000
+_PAUSE = 0.25  # seconds between two reads: a page has no use for more
+_ALIVE = 15.0  # seconds after which a silent stream says that it lives
+
+
+class News:
+    """Wakes those who wait for events."""
+
+    def __init__(self) -> None:
+        self._wake = asyncio.Event()
+        self.closed = False
+
+    def tell(self) -> None:
+        """Something came."""
+        self._wake.set()
+        self._wake = asyncio.Event()
+
+    def close(self) -> None:
+        """Streams end, so that the server can."""
+        self.closed = True
+        self.tell()
+
+    async def wait(self) -> bool:
+        """Wait for the next call of `tell`; False: nothing came for a while."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), _ALIVE)
+        except TimeoutError:
+            return False
+        return True
+
+
+async def stream(store: Store, news: News, after: int | None) -> AsyncGenerator[str]:
+    """Messages `id`, `data` from the event after `after` on, else from the next to come.
+
+    A reader too far behind gets `event: skipped` with the number of what it is not sent.
+    """
+    at = await store.read(newest) if after is None else after
+    yield f"retry: 1000\nid: {at}\n\n"
+    while not news.closed:
+        # Taken before the query, so that what comes during it is not missed.
+        waiting = asyncio.ensure_future(news.wait())
+        try:
+            text, at = await _next(store, at)
+            if text:
+                yield text
+                await asyncio.sleep(_PAUSE)
+            elif not await waiting:
+                yield ": nothing new\n\n"
+        finally:
+            waiting.cancel()
+
+
+async def _next(store: Store, at: int) -> tuple[str, int]:
+    last = await store.read(newest)
+    if last < at:  # another file than the one that the reader knows
+        return f"event: skipped\nid: {last}\ndata: 0\n\n", last
+    if last - at > _BEHIND:
+        return f"event: skipped\nid: {last}\ndata: {last - at}\n\n", last
+    rows = await store.read(partial(arrived, after=at, limit=_AT_ONCE))
+    if not rows:
+        return "", at
+    # An event's text may hold line ends between its members, which end a line of the stream too.
+    messages = [f"id: {seq}\ndata: {' '.join(raw.splitlines())}\n\n" for seq, raw in rows]
+    return "".join(messages), rows[-1][0]

@@ -1,0 +1,136 @@
+"""One transaction: the events that are new, and what they change in the other tables."""
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .books import (
+    EXECUTION_COLUMNS,
+    HOUR,
+    INSTANCE_COLUMNS,
+    MINUTE,
+    RETRIED,
+    Execution,
+    Instance,
+    execution_row,
+    instance_row,
+    new_instance,
+    will_retry,
+)
+from .intake import Accepted
+
+_CHUNK = 500  # SQLite takes 999 parameters at least
+
+_INSERT = """
+INSERT INTO events
+(event_id, received, at, instance, job, type, execution, sequence, raw)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_COUNT = """
+INSERT INTO counts (step, start, job, type, n) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET n = n + excluded.n
+"""
+
+
+def _upsert(table: str, columns: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+        f"ON CONFLICT DO UPDATE SET {changes}"
+    )
+
+
+_UPSERT_INSTANCE = _upsert("instances", INSTANCE_COLUMNS)
+_UPSERT_EXECUTION = _upsert("executions", EXECUTION_COLUMNS)
+
+
+def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Accepted]:
+    """Keep those that were not kept before, and give them; to be called in a transaction."""
+    first: dict[str, Accepted] = {}
+    for event in events:
+        first.setdefault(event.event_id, event)
+    known = {row[0] for row in _rows(connection, "event_id FROM events", "event_id", first)}
+    new = [event for event in first.values() if event.event_id not in known]
+    if not new:
+        return new
+    # Before the events, whose table says which places in a sequence were taken before.
+    _write_executions(connection, new)
+    received = time.time_ns() // 1_000_000
+    connection.executemany(_INSERT, [_event_row(event, received) for event in new])
+    _write_instances(connection, new)
+    connection.executemany(_COUNT, _counts(new))
+    return new
+
+
+def _event_row(event: Accepted, received: int) -> tuple[Any, ...]:
+    return (
+        event.event_id,
+        received,
+        event.at,
+        event.instance,
+        event.job,
+        event.type,
+        event.execution,
+        event.sequence,
+        event.raw,
+    )
+
+
+def _write_instances(connection: sqlite3.Connection, events: Sequence[Accepted]) -> None:
+    names = dict.fromkeys(event.instance for event in events)
+    what = f"{', '.join(INSTANCE_COLUMNS)} FROM instances"
+    books = {row[0]: Instance(*row) for row in _rows(connection, what, "instance", names)}
+    for event in events:
+        book = books.get(event.instance)
+        if book is None:
+            book = books[event.instance] = new_instance(event)
+        book.note(event)
+    connection.executemany(_UPSERT_INSTANCE, map(instance_row, books.values()))
+
+
+def _write_executions(connection: sqlite3.Connection, events: Sequence[Accepted]) -> None:
+    names = {event.execution: event.instance for event in events if event.execution}
+    what = f"{', '.join(EXECUTION_COLUMNS)} FROM executions"
+    books = {row[0]: Execution(*row) for row in _rows(connection, what, "execution", names)}
+    here: set[tuple[str, int]] = set()
+
+    def taken(execution: str, sequence: int) -> bool:
+        if (execution, sequence) in here:
+            return True
+        query = "SELECT 1 FROM events WHERE execution = ? AND sequence = ? LIMIT 1"
+        return connection.execute(query, (execution, sequence)).fetchone() is not None
+
+    for event in events:
+        if event.execution is None or event.sequence is None:
+            continue
+        book = books.get(event.execution)
+        if book is None:
+            book = Execution(event.execution, event.instance, event.at)
+            books[event.execution] = book
+        book.note(event, taken)
+        here.add((event.execution, event.sequence))
+    connection.executemany(_UPSERT_EXECUTION, map(execution_row, books.values()))
+
+
+def _counts(events: Iterable[Accepted]) -> list[tuple[Any, ...]]:
+    counts: Counter[tuple[int, int, str, str]] = Counter()
+    for event in events:
+        kinds = (event.type, RETRIED) if will_retry(event) else (event.type,)
+        for step in (MINUTE, HOUR):
+            start = event.at - event.at % step
+            for kind in kinds:
+                counts[step, start, event.job, kind] += 1
+    return [(*place, n) for place, n in counts.items()]
+
+
+def _rows(
+    connection: sqlite3.Connection, what: str, column: str, values: Iterable[str]
+) -> list[tuple[Any, ...]]:
+    wanted, found = list(values), list[tuple[Any, ...]]()
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        query = f"SELECT {what} WHERE {column} IN ({', '.join('?' * len(chunk))})"
+        found += connection.execute(query, chunk).fetchall()
+    return found
