@@ -210,6 +210,38 @@ async def test_events_that_reach_an_ending_instance_open_its_next_life(
         assert [run.is_first_event for run in job.runs] == [True, False, False] * 20
 
 
+async def test_a_large_backlog_behind_an_end_opens_the_next_life(
+    client: Client, queue: str
+) -> None:
+    class Closing(Counter):
+        async def on_event(self, run: TaskRun[int], event: str) -> int:
+            if event.startswith("close"):
+                run.terminate("closed")
+            return await super().on_event(run, event)
+
+    sink = MemorySink()
+    job = Closing()
+    async with running_worker(client, queue, job, tracking=Tracking(sink)) as jobs:
+        counter = jobs.task(Closing, new_key())
+        await counter.send("open")
+        await until_settled(counter)
+        await counter.pause()
+        await counter.send("close")
+        for number in range(30):
+            await counter.send(f"{number:<10}" + "x" * 100_000)
+        await counter.resume()
+        await eventually(lambda: len(job.events) == 32)
+        assert job.events == ["open", "close", *(f"{number:<10}" for number in range(30))]
+        assert [run.event_count for run in job.runs] == [1, 2, *range(1, 31)]
+        assert (await until_settled(counter)).run_count == 30
+        assert await counter.state() == 30
+        await counter.terminate("done")
+        assert (await result_of(client, counter.instance_id))["reason"] == "done"
+        await eventually(lambda: sink.events[-1]["type"] == "job.terminated")
+    lives = [e["type"] for e in sink.events if e["type"] in ("job.started", "job.terminated")]
+    assert lives == ["job.started", "job.terminated"] * 2
+
+
 async def test_more_signals_than_the_server_takes_are_busy_and_none_accepted_is_lost(
     queue: str,
 ) -> None:

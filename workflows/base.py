@@ -27,7 +27,7 @@ from durable_jobs.wire import JSON, model_from_raw, to_raw
 
 from .flush import Flusher
 from .inputs import BadInput, read_reason
-from .instance import Carry, Life
+from .instance import Carry, Ending, Life
 from .library import call, call_anywhere, call_local
 from .runner import Runner
 
@@ -51,8 +51,7 @@ class JobWorkflow(Runner):
         self._callers_reason: str | None = None
         extra = self.carried.extra if self.carried else {}
         if "condemned" in extra:
-            self.ending.condemned = extra["condemned"]
-            self.ending.asked, self.ending.reason = True, extra["reason"]
+            self._condemn(extra["condemned"], extra["reason"])
 
     # -- entries
 
@@ -131,10 +130,13 @@ class JobWorkflow(Runner):
             if self.ended == "completed" and (fresh is not None or self.terminating):
                 # Nothing was cut short: the same life goes on with what came while it ended.
                 self.ending.status = None
-            elif fresh is not None:
+            elif fresh is None:
+                return self._finished()
+            elif self.fresh_fits():
                 self._continue_as_new(None, fresh)
             else:
-                return self._finished()
+                self.begin_anew()
+                await self._learn_options()
 
     async def _live_on(self) -> bool:
         """Returns True to continue as new."""
@@ -220,6 +222,22 @@ class JobWorkflow(Runner):
         if not self.ending.condemned:
             return extra
         return {**(extra or {}), "condemned": self.ending.condemned, "reason": self._callers_reason}
+
+    def fresh_fits(self) -> bool:
+        """Whether continue-as-new can carry what reached the instance after its end."""
+        return True
+
+    def begin_anew(self) -> None:
+        """Begin a fresh life in this run, with more than continue-as-new can carry."""
+        condemned = self.ending.condemned
+        self.life, self.ending = Life(started_at=self.now), Ending()
+        self.failure, self.done_at = None, None
+        if condemned:
+            self._condemn(condemned, self._callers_reason)
+
+    def _condemn(self, events: int, reason: str | None) -> None:
+        self.ending.condemned = events
+        self.ending.asked, self.ending.reason = True, reason
 
     def _continue_as_new(self, life: Life | None, extra: Detail) -> None:
         carry = Carry(options=self.options, outbox=self.outbox.carry(), life=life, extra=extra)

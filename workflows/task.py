@@ -307,7 +307,7 @@ class TaskWorkflow(JobWorkflow):
                 self._dropped(event, failed)
                 self.fail(failed)
             case "pause":
-                self.life.paused = "exhausted"
+                self.life.paused = self.life.paused or "exhausted"
                 self._put_back(step, event, scheduled_at)
             case "continue":
                 if event is not None:
@@ -342,6 +342,16 @@ class TaskWorkflow(JobWorkflow):
         if not self._queue.events:
             return None
         return {"queue": self._queue.behind().model_dump(mode="json")}
+
+    def fresh_fits(self) -> bool:
+        """Whether they can be carried into a run of their own."""
+        return self._queue.behind().fits()
+
+    def begin_anew(self) -> None:
+        """Begin a fresh life with the events that came while the last one ended."""
+        super().begin_anew()
+        self._queue = self._queue.behind()
+        self._begun = self._rang = False
 
     def waiting_word(self) -> str:
         """`scheduled` while an alarm is set."""
