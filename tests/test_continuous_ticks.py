@@ -136,6 +136,7 @@ async def test_a_trigger_runs_at_once_and_is_due_at_that_moment(client: Client, 
     async with running_worker(client, queue, job) as jobs:
         ticker = jobs.continuous(Idle, new_key())
         await ticker.start()
+        await eventually(ticker.status)  # what comes with the start has the start's time
         before = datetime.now(UTC)
         assert await ticker.trigger()
         [run] = await eventually(lambda: job.runs)

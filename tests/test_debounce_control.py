@@ -70,8 +70,9 @@ async def test_an_event_after_clear_opens_a_fresh_life(bench: Bench) -> None:
         await held.add(Push(n=n))
         await held.clear()
     await held.add(Push(n=10))
-    await eventually(lambda: len(bench.events(held, "job.terminated")) == 10)
-    assert [e["discardedEvents"] for e in bench.events(held, "job.terminated")] == [1] * 10
+    ended = lambda: bench.events(held, "job.terminated")  # noqa: E731
+    await eventually(lambda: sum(event["discardedEvents"] for event in ended()) == 10)
+    assert {event["reason"] for event in ended()} == {"cleared"}
     await held.flush()
     assert (await bench.result(held))["status"] == "completed"
     assert bench.executed(held) == [10]
@@ -258,7 +259,7 @@ async def test_no_event_is_lost_between_lives(bench: Bench) -> None:
     await eventually(lambda: _accounted(bench, gather) >= accepted)
     await bench.result(gather)
     assert _accounted(bench, gather) == accepted
-    assert len(bench.events(gather, "job.terminated")) >= 10
+    assert bench.events(gather, "job.terminated")
 
 
 async def test_no_event_is_lost_between_windows_that_complete(bench: Bench) -> None:
@@ -309,7 +310,9 @@ async def test_a_life_after_terminate_numbers_on_and_starts_its_counts_anew(benc
     assert first.idempotency_key != second.idempotency_key
 
 
-async def test_a_handler_may_end_its_instance(bench: Bench) -> None:
+async def test_a_handler_may_end_its_instance_and_what_waits_opens_a_fresh_life(
+    bench: Bench,
+) -> None:
     gather = bench.new(Gather)
     go_on = asyncio.Event()
 
@@ -322,16 +325,10 @@ async def test_a_handler_may_end_its_instance(bench: Bench) -> None:
     await eventually(lambda: bench.calls(gather))
     await gather.add(Push(n=2))
     go_on.set()
-    assert await bench.result(gather) == {
-        "status": "terminated",
-        "reason": "seen enough",
-        "runCount": 1,
-        "discardedEvents": 1,
-    }
-    [flushed] = await eventually(lambda: bench.events(gather, "debounce.flushed"))
-    assert flushed["eventCount"] == 1
-    [ended] = await eventually(lambda: bench.events(gather, "job.terminated"))
-    assert (ended["reason"], ended["discardedEvents"]) == ("seen enough", 1)
+    await eventually(lambda: len(bench.events(gather, "job.terminated")) == 2)
+    assert [event["eventCount"] for event in bench.events(gather, "debounce.flushed")] == [1, 1]
+    for ended in bench.events(gather, "job.terminated"):
+        assert (ended["reason"], ended["discardedEvents"]) == ("seen enough", 0)
 
 
 async def test_what_a_failing_attempt_did_to_its_run_is_dropped(bench: Bench) -> None:

@@ -62,10 +62,13 @@ class _AroundHandlers(ActivityInboundInterceptor):
         try:
             async with scope:
                 return await super().execute_activity(input)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if activity.is_worker_shutdown():
                 raise attempt.cut_off() from None
-            raise
+            if activity.is_cancelled():
+                raise
+            # Nobody cancelled the attempt: the handler's own code did.
+            raise await attempt.failed(error) from error.__cause__
         except Exception as error:
             if isinstance(error, TimeoutError) and scope.expired():
                 error = TimeoutError(f"the attempt took longer than its timeout of {limit}")

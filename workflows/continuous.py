@@ -135,7 +135,10 @@ class ContinuousWorkflow(JobWorkflow):
             # Its next tick bounds the retries; one missed while paused is over.
             missed = self._due
             following = await self._plan(self.now)
-            if missed is not None and not self.life.paused:
+            if self.life.paused:
+                # No tick comes next; the retries get at least one interval.
+                following = await self._plan(following)
+            elif missed is not None:
                 self._due = missed
         else:
             following = self._due
@@ -180,7 +183,7 @@ class ContinuousWorkflow(JobWorkflow):
             case "terminate":
                 self.fail(failed)
             case "pause":
-                self.life.paused = "exhausted"
+                self.life.paused = self.life.paused or "exhausted"
             case "continue":
                 pass
 

@@ -164,8 +164,12 @@ class DebounceWorkflow(JobWorkflow):
     def _clear(self) -> int:
         self._touched = True
         self.life.paused = None
-        count = self.discard_waiting()
-        self._cleared = (self._cleared or 0) + count
+        count = self._waiting.count
+        if self.run_now is None:
+            self.request_terminate("cleared")
+        else:
+            # What is being flushed goes on; the life ends after it.
+            self._cleared = (self._cleared or 0) + self.discard_waiting()
         return count
 
     def discard_waiting(self) -> int:
@@ -346,7 +350,7 @@ class DebounceWorkflow(JobWorkflow):
                 self.fail(failed)
             case "pause":
                 self._waiting = batch.before(self._waiting, keep_window=True)
-                self.life.paused = "exhausted"
+                self.life.paused = self.life.paused or "exhausted"
             case "continue":
                 self._waiting = batch.before(self._waiting, keep_window=False)
                 self._open()
@@ -376,8 +380,13 @@ class DebounceWorkflow(JobWorkflow):
         """The answer to the query `status`."""
         at = self._flush_at()
         shown = iso_ms(at) if at else None
-        count = self._waiting.count + self._in_flight.count
-        return {**super().status(), "eventCount": count, "willFlushAt": shown, "nextRunAt": shown}
+        again = self.run_now.retry_at if self.run_now is not None else None
+        return {
+            **super().status(),
+            "eventCount": self._waiting.count + self._in_flight.count,
+            "willFlushAt": shown,
+            "nextRunAt": iso_ms(again) if again else shown,
+        }
 
     def state_answer(self) -> Detail:
         """The state and events from which a worker folds the answer to the query `state`."""

@@ -139,9 +139,11 @@ class Gathered(BaseModel):
         kept = newer.window
         if keep_window and self.window is not None:
             kept = self.window.joined(newer.window)
+        # Now of one window, of which an id is taken once.
+        others = [event for event in newer.events if event.id is None or event.id not in self.ids]
         return Gathered(
             window=kept,
-            events=[*self.events, *newer.events],
+            events=[*self.events, *others],
             base=self.base,
             has_base=self.has_base,
             base_version=self.base_version,

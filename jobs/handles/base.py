@@ -22,19 +22,26 @@ from ..definitions import Job
 from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
 from ..errors import Busy, InvalidEvent, JobsError
-from ..status import JobStatus
+from ..protocol import JobType
+from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
 from .batch import Batcher, Item, batch_json, patiently, run_is_full
 
 State = TypeVar("State")
 
-_ENDED = {
+_ENDED: dict[WorkflowExecutionStatus, StatusWord] = {
     WorkflowExecutionStatus.TERMINATED: "terminated",
     WorkflowExecutionStatus.CANCELED: "terminated",
     WorkflowExecutionStatus.FAILED: "failed",
     WorkflowExecutionStatus.TIMED_OUT: "failed",
     WorkflowExecutionStatus.COMPLETED: "completed",
 }
+
+
+class _NeverRanError(JobsError):
+    """The instance was ended from outside before its first workflow task."""
+
+
 _OVER = {"completed", "terminated", "failed"}
 
 
@@ -71,6 +78,7 @@ class Handle(Generic[State]):
 
     def __init__(self, connection: Connection, job: type[Job], key: str) -> None:
         self.key = key
+        self._job_type: JobType = job.job_type
         self.job_name: str = job.name
         self.instance_id: str = instance_id_of(job, key)
         self._connection = connection
@@ -122,13 +130,35 @@ class Handle(Generic[State]):
 
     async def status(self) -> JobStatus | None:
         """What the instance does, or did at its end. None where there never was one."""
-        answer = await self._query("status")
+        try:
+            answer = await self._query("status")
+        except _NeverRanError:
+            return await self._status_without_run()
         if answer is None:
             return None
         status = JobStatus.model_validate(answer)
         if status.status in _OVER:
             return status
         return await self._ended_from_outside(status)
+
+    async def _status_without_run(self) -> JobStatus:
+        found = await self._handle.describe()
+        ended = _ENDED.get(found.status) if found.status is not None else None
+        return JobStatus(
+            job_type=self._job_type,
+            job_name=self.job_name,
+            key=self.key,
+            instance_id=self.instance_id,
+            status=ended or "terminated",
+            run_count=0,
+            attempt=0,
+            event_count=0,
+            next_run_at=None,
+            will_flush_at=None,
+            started_at=found.start_time,
+            last_error=None,
+            rejected_events=0,
+        )
 
     async def _ended_from_outside(self, status: JobStatus) -> JobStatus:
         # Temporal's own terminate and time-outs run no workflow code: only the server knows.
@@ -142,7 +172,10 @@ class Handle(Generic[State]):
         Raises:
             StateMismatch: the stored state does not fit the state type.
         """
-        answer = await self._query("state")
+        try:
+            answer = await self._query("state")
+        except _NeverRanError:
+            return None
         return None if answer is None else self._codec.read_state(answer)
 
     async def _query(self, name: str) -> JSON:
@@ -151,6 +184,8 @@ class Handle(Generic[State]):
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
+            if error.status == RPCStatusCode.FAILED_PRECONDITION and "closed" in error.message:
+                raise _NeverRanError from error
             raise self._busy_or(error) from error
         except WorkflowQueryFailedError as error:
             raise JobsError(f"{self.instance_id}: {name} failed: {error}") from error
