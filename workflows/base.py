@@ -1,9 +1,9 @@
 """What the workflows of all job types share: how they are reached, live and end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -26,7 +26,7 @@ from durable_jobs.protocol import (
 from durable_jobs.wire import JSON, model_from_raw, to_raw
 
 from .flush import Flusher
-from .inputs import BadInput, read_reason
+from .inputs import BadInput, read_batch, read_nothing, read_reason
 from .instance import Carry, Ending, Life
 from .library import call, call_anywhere, call_local
 from .runner import Runner
@@ -40,6 +40,9 @@ Args = Sequence[RawValue]
 
 class JobWorkflow(Runner):
     """Base of the three workflows. It runs no user code and reads no setting."""
+
+    bare: ClassVar[frozenset[str]] = frozenset({"pause", "resume"})
+    """Verbs that take no argument."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -90,6 +93,8 @@ class JobWorkflow(Runner):
             self._receive_report(args)
             return
         try:
+            if name in self.bare:
+                read_nothing(args)
             self.handle_signal(name, args)
         except BadInput as error:
             self.on_bad_signal(name, error)
@@ -297,11 +302,23 @@ class JobWorkflow(Runner):
 
     def check_update(self, name: str, args: Args) -> None:
         """Refuse an update by raising `BadInput`; leaves no trace in history."""
-        if name not in {"pause", "resume", "terminate"}:
+        if name in self.bare:
+            read_nothing(args)
+        elif name == "terminate":
+            read_reason(args)
+        else:
             raise BadInput(f"{self.job_type} jobs take no update {name!r}")
 
+    def events_of(self, name: str, args: Args) -> Iterator[EventIn]:
+        """The events of a signal of many; those that are none are counted."""
+        for item in read_batch(args):
+            if isinstance(item, BadInput):
+                self.on_bad_signal(name, item)
+            else:
+                yield item
+
     def on_bad_signal(self, name: str, error: BadInput) -> None:
-        """Count a signal that had the wrong shape."""
+        """Count a signal, or an event in it, that had the wrong shape."""
         self.reject(f"{name}: {error}")
 
     async def judge(self, events: Sequence[EventIn], *, each: bool = False) -> list[Rejected]:

@@ -12,6 +12,7 @@ from durable_jobs.schedule import ScheduleRule
 
 from . import runs
 from .base import JobWorkflow
+from .inputs import raw_start
 from .library import call
 
 
@@ -20,8 +21,10 @@ class ContinuousWorkflow(JobWorkflow):
     """One continuous instance."""
 
     job_type: ClassVar[JobType] = "continuous"
+    bare: ClassVar[frozenset[str]] = JobWorkflow.bare | {"trigger"}
 
     @workflow.init
+    @raw_start
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
@@ -36,6 +39,7 @@ class ContinuousWorkflow(JobWorkflow):
             self.life.state_version = int(self.start.get("stateVersion", 1))
 
     @workflow.run
+    @raw_start
     async def run(self, *args: Any) -> RawValue:
         """Live until terminated."""
         return await self.main()
@@ -48,11 +52,6 @@ class ContinuousWorkflow(JobWorkflow):
             self._triggered = True
         else:
             super().handle_signal(name, args)
-
-    def check_update(self, name: str, args: Sequence[RawValue]) -> None:
-        """Refuse what has the wrong shape."""
-        if name != "trigger":
-            super().check_update(name, args)
 
     def resume(self) -> None:
         """Go on with the next tick; those missed while paused are not made up for."""

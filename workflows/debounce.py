@@ -24,7 +24,7 @@ from durable_jobs.wire import JSON
 from . import runs
 from .base import JobWorkflow
 from .gathered import Gathered
-from .inputs import BadInput, asks_for_each, read_events, read_one_event
+from .inputs import BadInput, asks_for_each, raw_start, read_events, read_one_event
 from .library import call
 from .seen import Seen
 from .window import FLUSH_REASONS, WIRE_REASONS, Rules
@@ -35,9 +35,11 @@ class DebounceWorkflow(JobWorkflow):
     """One debounce instance."""
 
     job_type: ClassVar[JobType] = "debounce"
+    bare: ClassVar[frozenset[str]] = JobWorkflow.bare | {"flush", "clear"}
     _windows: Rules = Rules()
 
     @workflow.init
+    @raw_start
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
@@ -50,6 +52,7 @@ class DebounceWorkflow(JobWorkflow):
         self._seen = Seen.model_validate(extra.get("seen", {}))
 
     @workflow.run
+    @raw_start
     async def run(self, *args: Any) -> RawValue:
         """Live until a window was flushed and nothing waits."""
         return await self.main()
@@ -62,7 +65,7 @@ class DebounceWorkflow(JobWorkflow):
             case "add":
                 self._add(read_one_event(args))
             case "add_batch":
-                for event in read_events(args):
+                for event in self.events_of(name, args):
                     self._add(event)
             case "flush":
                 self._touched = True
@@ -85,8 +88,6 @@ class DebounceWorkflow(JobWorkflow):
                 read_one_event(args)
             case "add_batch":
                 read_events(args)
-            case "flush" | "clear":
-                pass
             case _:
                 super().check_update(name, args)
 

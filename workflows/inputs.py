@@ -4,8 +4,9 @@ Callers may use any SDK or the command line, so nothing here trusts its input, a
 says what was expected.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from temporalio.common import RawValue
 
@@ -15,8 +16,27 @@ from durable_jobs.wire import JSON, MAX_EVENT_BYTES, MAX_EVENT_ID, MAX_STATE_BYT
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 
 
+_BATCH = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
 class BadInput(ValueError):
     """What a caller sent has the wrong shape; the message says what is expected."""
+
+
+def raw_start(method: _Method) -> _Method:
+    """Has a workflow's start argument come as the payload it was sent as.
+
+    The method takes any number of arguments, so that a wrong one fails the workflow with words.
+    The SDK would decode the arguments of such a method first, and a payload that cannot be decoded
+    fails the workflow's task for ever.
+    """
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    start = inspect.Parameter("start", kind, annotation=RawValue)
+    method.__annotations__["start"] = RawValue
+    declared = inspect.Signature([inspect.Parameter("self", kind), start])
+    setattr(method, "__signature__", declared)  # noqa: B010 - pyright knows no such attribute
+    return method
 
 
 def read_start(
@@ -30,7 +50,7 @@ def read_start(
         BadInput: wrong count, wrong shape, or another instance's ID.
     """
     expected = 'one JSON object such as {"job": "repo-digest", "key": "octocat/hello"}'
-    start = as_object(args[0]) if len(args) == 1 else None
+    start = as_object(_start_value(args[0])) if len(args) == 1 else None
     if start is None:
         raise BadInput(f"the start argument must be {expected}")
     job, key = start.get("job"), start.get("key")
@@ -48,6 +68,13 @@ def read_start(
     return start
 
 
+def _start_value(argument: Any) -> JSON:
+    try:
+        return from_raw(argument) if isinstance(argument, RawValue) else argument
+    except ValueError as error:
+        raise BadInput(f"the start argument: {error}") from error
+
+
 def as_object(value: JSON) -> dict[str, JSON] | None:
     """A JSON value as an object, None where it is something else."""
     return cast("dict[str, JSON]", value) if isinstance(value, dict) else None
@@ -60,16 +87,41 @@ def read_one_event(args: Sequence[RawValue]) -> EventIn:
     return EventIn(data=_read(args[0], MAX_EVENT_BYTES))
 
 
+def read_nothing(args: Sequence[RawValue]) -> None:
+    """Raises `BadInput` where a verb that takes no argument got one; some SDKs send a null."""
+    if len(args) > 1 or (args and not _is_null(args[0])):
+        raise BadInput(f"takes no argument, got {len(args)}")
+
+
+def _is_null(raw: RawValue) -> bool:
+    try:
+        return from_raw(raw) is None
+    except ValueError:
+        return False
+
+
 def read_events(args: Sequence[RawValue]) -> list[EventIn]:
-    """The events of `add_batch` and `send_batch`; raises `BadInput`."""
-    expected = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
+    """The events of `add_batch` and `send_batch`; raises `BadInput` where one is none."""
+    found = read_batch(args)
+    for item in found:
+        if isinstance(item, BadInput):
+            raise item
+    return [item for item in found if isinstance(item, EventIn)]
+
+
+def read_batch(args: Sequence[RawValue]) -> list[EventIn | BadInput]:
+    """The same, with what is wrong with it in the place of an event that is none.
+
+    Raises:
+        BadInput: no event can be told.
+    """
     if len(args) != 1:
-        raise BadInput(f"{expected}, got {len(args)} arguments")
+        raise BadInput(f"{_BATCH}, got {len(args)} arguments")
     body = as_object(_read(args[0], MAX_BATCH_BYTES))
     events = body.get("events") if body is not None else None
     if not isinstance(events, list) or not events:
-        raise BadInput(expected)
-    return [_event(item, expected) for item in cast("list[JSON]", events)]
+        raise BadInput(_BATCH)
+    return [_event(item) for item in cast("list[JSON]", events)]
 
 
 def asks_for_each(args: Sequence[RawValue]) -> bool:
@@ -78,17 +130,17 @@ def asks_for_each(args: Sequence[RawValue]) -> bool:
     return body is not None and body.get("each") is True
 
 
-def _event(item: JSON, expected: str) -> EventIn:
+def _event(item: JSON) -> EventIn | BadInput:
     event = as_object(item)
     if event is None or "data" not in event:
-        raise BadInput(expected)
+        return BadInput(_BATCH)
     event_id = event.get("id")
     if event_id is not None and not isinstance(event_id, str):
-        raise BadInput(f"{expected}; the id must be a string")
+        return BadInput(f"{_BATCH}; the id must be a string")
     if event_id is not None and len(event_id) > MAX_EVENT_ID:
-        raise BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
+        return BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
     if size(event["data"]) > MAX_EVENT_BYTES:
-        raise BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
+        return BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
     return EventIn(data=event["data"], id=event_id)
 
 
@@ -103,7 +155,13 @@ def _read(raw: RawValue, limit: int) -> JSON:
 
 
 def read_reason(args: Sequence[RawValue]) -> str | None:
-    """The optional reason of `terminate`; anything but a string is shown as JSON would be."""
+    """The optional reason of `terminate`; anything but a string is shown as JSON would be.
+
+    Raises:
+        BadInput: there are more arguments.
+    """
+    if len(args) > 1:
+        raise BadInput(f"takes at most one argument, the reason, got {len(args)}")
     if not args:
         return None
     try:

@@ -14,7 +14,7 @@ from durable_jobs.wire import JSON
 
 from . import runs
 from .base import JobWorkflow
-from .inputs import read_events, read_one_event
+from .inputs import raw_start, read_events, read_one_event
 from .queue import Queue
 
 Next = Literal["on_event", "execute", "on_idle"]
@@ -25,8 +25,10 @@ class TaskWorkflow(JobWorkflow):
     """One task instance."""
 
     job_type: ClassVar[JobType] = "task"
+    bare: ClassVar[frozenset[str]] = JobWorkflow.bare | {"trigger"}
 
     @workflow.init
+    @raw_start
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
@@ -37,6 +39,7 @@ class TaskWorkflow(JobWorkflow):
         self._carrying = False
 
     @workflow.run
+    @raw_start
     async def run(self, *args: Any) -> RawValue:
         """Live until terminated."""
         return await self.main()
@@ -49,7 +52,7 @@ class TaskWorkflow(JobWorkflow):
             case "send":
                 self._queue.put(read_one_event(args))
             case "send_batch":
-                for event in read_events(args):
+                for event in self.events_of(name, args):
                     self._queue.put(event)
             case "trigger":
                 self._queue.triggered = True
@@ -63,8 +66,6 @@ class TaskWorkflow(JobWorkflow):
                 read_one_event(args)
             case "send_batch":
                 read_events(args)
-            case "trigger":
-                pass
             case _:
                 super().check_update(name, args)
 
