@@ -104,7 +104,7 @@ async function showDetail() {
 let drawing = false;
 let again = false;
 
-// One redraw at a time, and at most one a second, however much comes.
+// One redraw at a time, however much comes.
 async function show() {
   if (drawing) { again = true; return; }
   drawing = true;
@@ -115,12 +115,16 @@ async function show() {
     announce(false, `No answer: ${error.message}`);
   }
   drawing = false;
+  drawn = Date.now();
   if (again) { again = false; later(); }
 }
 
+// What comes alone shows at once; in a flood the views are asked for seldom.
 let timer = null;
+let drawn = 0;
 function later() {
-  timer ??= setTimeout(() => { timer = null; show(); }, drawing ? 1000 : 300);
+  const wait = Math.max(200, drawn + 1500 - Date.now());
+  timer ??= setTimeout(() => { timer = null; show(); }, wait);
 }
 
 function announce(on, text) {
