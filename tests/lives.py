@@ -251,11 +251,15 @@ async def tracked_worker(
     sink: Sink | None = None,
     **options: Any,
 ) -> AsyncIterator[Tracked]:
-    """A worker with tracking; without a sink of the caller's it keeps the events."""
+    """A worker with tracking; without a sink of the caller's it keeps the events.
+
+    At the end all that it did is replayed.
+    """
     memory = MemorySink()
     plugin = JobsPlugin(jobs, Tracking(sink or memory, env=ENV, service_key=SERVICE))
     async with Worker(client, task_queue=queue, plugins=[plugin], **options):
         yield Tracked(client, queue, JobClient(client, task_queue=queue), memory, plugin)
+    await assert_replays(await histories_of(client, queue), plugin)
 
 
 async def histories_of(client: Client, queue: str) -> list[WorkflowHistory]:
@@ -273,8 +277,3 @@ async def assert_replays(histories: Sequence[WorkflowHistory], plugin: JobsPlugi
     for history in histories:
         result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
         assert result.replay_failure is None, f"{history.workflow_id}: {result.replay_failure}"
-
-
-def ending(history: WorkflowHistory) -> str:
-    """The type of a history's last event."""
-    return history.events[-1].WhichOneof("attributes").removesuffix("_event_attributes")

@@ -14,7 +14,7 @@ from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.tracking import MemorySink, Tracking
 from tests.kill_worker import Notebook, Sum, SumOnce, SumPatiently, Tally, Tick
-from tests.lives import DURATION, TIME, Event, in_order, specific
+from tests.lives import DURATION, TIME, Event, assert_replays, histories_of, in_order, specific
 from tests.support import Python, eventually
 from tests.tracking.collector import Collector
 
@@ -97,6 +97,9 @@ async def scene(
     await collector.start()
     yield Scene(server, client, queue, tmp_path, collector)
     await collector.stop()
+    book = Notebook(tmp_path)
+    plugin = JobsPlugin([Sum(book), SumOnce(book), Tick(book), Tally(book)])
+    await assert_replays(await histories_of(client, queue), plugin)
 
 
 def executed(run: int, attempt: int = 1, handler: str = "execute") -> Event:

@@ -16,7 +16,6 @@ from tests.lives import (
     Event,
     Tracked,
     check_common,
-    first_run_of,
     histories_of,
     in_order,
     kinds_of,
@@ -110,8 +109,7 @@ async def test_a_life_without_a_collector_ends_on_time_and_its_events_arrive_lat
     async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
         async with asyncio.timeout(2):
             instance_id = await live_a_window(worker, queue)
-        execution = await first_run_of(client, instance_id)
-        child = client.get_workflow_handle(f"tracking-delivery:{execution}:1")
+        child = client.get_workflow_handle(await eventually(lambda: delivery_of(worker)))
         waiting = await child.query("status")
         assert waiting == {"pending": 3, "delivered": 0, "rejected": 0, "dropped": 0}
         await collector.start()
@@ -120,6 +118,13 @@ async def test_a_life_without_a_collector_ends_on_time_and_its_events_arrive_lat
         done = {"pending": 0, "delivered": 3, "rejected": 0, "dropped": 0, "lastError": None}
         assert await child.result() == done
         assert await child.query("status") == done
+
+
+async def delivery_of(worker: Tracked) -> str | None:
+    """The workflow ID of the one delivery on the worker's queue."""
+    query = f"TaskQueue = '{worker.queue}' AND WorkflowType = 'TrackingDelivery'"
+    found = [run.id async for run in worker.client.list_workflows(query)]
+    return found[0] if found else None
 
 
 async def test_a_collector_that_comes_back_gets_the_events_while_the_life_goes_on(
