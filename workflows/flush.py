@@ -142,8 +142,10 @@ class Flusher:
 
     async def _start_child(self, events: list[Detail]) -> None:
         first = events[0]
-        # The run is part of the ID: after a reset the same events are handed over again.
-        child_id = f"tracking-delivery:{workflow.info().run_id}:{first['sequence']}"
+        # After a reset the same events are handed over again, by the same first run: the random
+        # part is another one then. A run ID is not: a Replayer does not know that of a reset run.
+        known = f"{workflow.info().first_execution_run_id}:{first['sequence']}"
+        child_id = f"tracking-delivery:{known}:{str(workflow.uuid4())[:8]}"
         try:
             await workflow.start_child_workflow(
                 DELIVERY_WORKFLOW,
