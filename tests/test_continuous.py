@@ -147,8 +147,7 @@ async def test_an_ended_instance_starts_a_new_life(client: Client, queue: str) -
         await eventually(lambda: _page(poll, 1))
         await poll.terminate()
         await result_of(client, poll.instance_id)
-        receipt = await poll.start()
-        assert receipt.created
+        assert (await poll.start()).created
         await eventually(lambda: len(job.runs) == 2)
         assert job.runs[1].run_count == 1
         assert job.runs[0].idempotency_key != job.runs[1].idempotency_key
@@ -383,17 +382,15 @@ async def test_the_status_says_what_the_instance_does(client: Client, queue: str
         before = datetime.now(UTC)
         await poll.start()
         running = await until_status(poll, "running")
-        assert (running.job_type, running.job_name) == ("continuous", "poll")
-        assert (running.key, running.instance_id) == (poll.key, poll.instance_id)
+        assert (running.job_type, running.job_name, running.key) == ("continuous", "poll", poll.key)
         assert (running.run_count, running.attempt, running.event_count) == (1, 1, 0)
         assert before - timedelta(seconds=1) < running.started_at < datetime.now(UTC)
         job.go_on.set()
         waiting = await until_status(poll, "scheduled")
         assert waiting.next_run_at == waiting.started_at + NEVER
-        assert (waiting.will_flush_at, waiting.last_error) == (None, None)
+        assert waiting.will_flush_at is waiting.last_error is None
         await poll.pause()
-        paused = await until_status(poll, "paused")
-        assert paused.next_run_at is None
+        assert (await until_status(poll, "paused")).next_run_at is None
         await poll.terminate()
 
 

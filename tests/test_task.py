@@ -1,51 +1,16 @@
-"""A task instance: one event at a time, in order, with a state, an alarm, and an end."""
+"""A task instance: one event at a time, in order, with a state."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import BaseModel
 from temporalio.client import Client
 
-from durable_jobs import InvalidEvent, TaskJob, TaskRun
-from tests.jobs import (
-    at_most,
-    new_key,
-    result_of,
-    running_worker,
-    status_of,
-    until_settled,
-    until_status,
-)
+from durable_jobs import InvalidEvent, JobStatus, TaskJob, TaskRun
+from durable_jobs.handles import TaskHandle
+from tests.jobs import new_key, running_worker, status_of, until_settled, until_status
 from tests.support import eventually
-
-
-class Note(BaseModel):
-    text: str = ""
-
-
-class Thread(BaseModel):
-    texts: list[str] = []
-
-
-class Triage(TaskJob[Note, Thread, int]):
-    """Keeps the texts of a thread, and notes its runs."""
-
-    name = "triage"
-    retry = at_most(3)
-
-    def __init__(self) -> None:
-        self.runs: list[TaskRun[Thread]] = []
-        self.alarms: list[TaskRun[Thread]] = []
-
-    async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
-        self.runs.append(run)
-        run.state.texts.append(event.text)
-        return len(run.state.texts)
-
-    async def execute(self, run: TaskRun[Thread]) -> None:
-        self.alarms.append(run)
-
+from tests.task_jobs import Note, Thread, Triage
 
 # -- events ---------------------------------------------------------------------------------
 
@@ -273,118 +238,6 @@ async def test_the_first_state_comes_from_initial_state_and_its_key(
         await named.terminate()
 
 
-# -- ends -----------------------------------------------------------------------------------
-
-
-async def test_the_verbs_say_where_nothing_lives(client: Client, queue: str) -> None:
-    async with running_worker(client, queue, Triage()) as jobs:
-        triage = jobs.task(Triage, new_key())
-        assert (await triage.status(), await triage.state()) == (None, None)
-        verbs = (triage.trigger, triage.pause, triage.resume, triage.terminate)
-        assert [await verb() for verb in verbs] == [False] * 4
-        await triage.send(Note())
-        assert [await verb() for verb in verbs] == [True] * 4
-        await result_of(client, triage.instance_id)
-        assert [await verb() for verb in verbs] == [False] * 4
-
-
-async def test_terminate_counts_the_events_it_discards(client: Client, queue: str) -> None:
-    job = Triage()
-    async with running_worker(client, queue, job) as jobs:
-        triage = jobs.task(Triage, new_key())
-        await triage.send(Note(text="handled"))
-        await until_settled(triage)
-        await triage.pause()
-        for _ in range(4):
-            await triage.send(Note())
-        await triage.terminate("closed")
-        assert await result_of(client, triage.instance_id) == {
-            "status": "terminated",
-            "reason": "closed",
-            "runCount": 1,
-            "discardedEvents": 4,
-        }
-        status = await status_of(triage)
-        assert (status.status, status.run_count) == ("terminated", 1)
-        assert await triage.state() == Thread(texts=["handled"])
-
-
-async def test_terminate_cuts_a_handler_short_and_counts_its_event(
-    client: Client, queue: str
-) -> None:
-    begun = asyncio.Event()
-
-    class Endless(Triage):
-        heartbeat_timeout = timedelta(milliseconds=300)
-
-        async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
-            begun.set()
-            await asyncio.Event().wait()
-            return 0
-
-    async with running_worker(client, queue, Endless()) as jobs:
-        triage = jobs.task(Endless, new_key())
-        await triage.send(Note())
-        await begun.wait()
-        await triage.send(Note())
-        await triage.terminate("enough")
-        result = await result_of(client, triage.instance_id)
-        assert (result["reason"], result["discardedEvents"]) == ("enough", 2)
-
-
-async def test_a_cancel_of_temporal_is_a_terminate(client: Client, queue: str) -> None:
-    async with running_worker(client, queue, Triage()) as jobs:
-        triage = jobs.task(Triage, new_key())
-        await triage.send(Note())
-        await until_settled(triage)
-        await client.get_workflow_handle(triage.instance_id).cancel()
-        result = await result_of(client, triage.instance_id)
-        assert (result["status"], result["reason"]) == ("terminated", "cancelled")
-
-
-async def test_an_event_after_the_end_opens_a_new_life(client: Client, queue: str) -> None:
-    job = Triage()
-    async with running_worker(client, queue, job) as jobs:
-        triage = jobs.task(Triage, new_key())
-        await triage.send(Note(text="first life"), id="one")
-        await until_settled(triage)
-        await triage.terminate()
-        await result_of(client, triage.instance_id)
-        await triage.send(Note(text="second life"), id="one")
-        await eventually(lambda: len(job.runs) == 2)
-        await until_settled(triage)
-        assert await triage.state() == Thread(texts=["second life"])
-        assert [run.is_first_event for run in job.runs] == [True, True]
-        assert len({run.idempotency_key for run in job.runs}) == 2
-        await triage.terminate()
-
-
-async def test_a_handler_ends_its_instance_and_what_waits_opens_a_new_life(
-    client: Client, queue: str
-) -> None:
-    class Closing(Triage):
-        async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
-            if event.text == "close":
-                run.terminate("closed")
-            return await super().on_event(run, event)
-
-    job = Closing()
-    async with running_worker(client, queue, job) as jobs:
-        triage = jobs.task(Closing, new_key())
-        await triage.send(Note(text="open"))
-        await until_settled(triage)
-        await triage.pause()
-        await triage.send(Note(text="close"))
-        await triage.send(Note(text="reopen"))
-        await triage.resume()
-        await eventually(lambda: len(job.runs) == 3)
-        await until_settled(triage)
-        assert await triage.state() == Thread(texts=["reopen"])
-        assert [run.event_count for run in job.runs] == [1, 2, 1]
-        assert [run.run_count for run in job.runs] == [1, 2, 1]
-        await triage.terminate()
-
-
 # -- pause ----------------------------------------------------------------------------------
 
 
@@ -421,11 +274,11 @@ async def test_trigger_runs_execute_at_once(client: Client, queue: str) -> None:
         await triage.terminate()
 
 
-async def _counts(triage, count: int):
-    status = await triage.status()
+async def _counts(triage: TaskHandle[Note, Thread, int], count: int) -> JobStatus | None:
+    status = await status_of(triage)
     return status if status.event_count == count else None
 
 
-async def _rejected(triage, count: int):
-    status = await triage.status()
+async def _rejected(triage: TaskHandle[Note, Thread, int], count: int) -> JobStatus | None:
+    status = await status_of(triage)
     return status if status.rejected_events == count else None

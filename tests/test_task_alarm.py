@@ -1,17 +1,13 @@
-"""The alarm of a task, and what it does when there is nothing left to do."""
+"""The alarm of a task: when it rings, and what sets it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 
-import pytest
 from temporalio.client import Client
 
-from durable_jobs import TaskJob, TaskRun
+from durable_jobs import TaskRun
 from durable_jobs.tracking import MemorySink, Tracking
 from tests.jobs import (
-    QUICK,
     let_pass,
     new_key,
     result_of,
@@ -22,64 +18,7 @@ from tests.jobs import (
     until_status,
 )
 from tests.support import eventually
-
-SOON = timedelta(milliseconds=150)
-HOUR = timedelta(hours=1)
-
-Script = Callable[[TaskRun[int]], Awaitable[None]]
-
-
-class Follow(TaskJob[str, int]):
-    """Follows up: what an event or the alarm does is up to the test."""
-
-    name = "follow"
-    retry = QUICK
-
-    def __init__(self, on_event: Script, on_alarm: Script | None = None) -> None:
-        self._on_event, self._on_alarm = on_event, on_alarm
-        self.events: list[str] = []
-        self.alarms: list[datetime] = []
-        self.seen: list[datetime | None] = []
-
-    async def on_event(self, run: TaskRun[int], event: str) -> None:
-        self.events.append(event)
-        self.seen.append(run.scheduled_at)
-        await self._on_event(run)
-
-    async def execute(self, run: TaskRun[int]) -> None:
-        self.alarms.append(datetime.now(UTC))
-        if self._on_alarm is not None:
-            await self._on_alarm(run)
-
-
-class Idling(Follow):
-    """The same, and notes when it becomes idle."""
-
-    def __init__(
-        self, on_event: Script, on_alarm: Script | None = None, on_idle: Script | None = None
-    ) -> None:
-        super().__init__(on_event, on_alarm)
-        self._on_idle = on_idle
-        self.idle: list[int] = []
-
-    async def on_idle(self, run: TaskRun[int]) -> None:
-        self.idle.append(run.run_count)
-        if self._on_idle is not None:
-            await self._on_idle(run)
-
-
-async def nothing(run: TaskRun[int]) -> None:
-    """Does nothing."""
-
-
-async def soon(run: TaskRun[int]) -> None:
-    """Sets the alarm to ring soon."""
-    run.schedule(SOON)
-
-
-async def much_later(run: TaskRun[int]) -> None:
-    """Sets the alarm to ring in an hour."""
-    run.schedule(HOUR)
+from tests.task_jobs import HOUR, SOON, Follow, Idling, much_later, soon
 
 
 async def test_the_alarm_runs_execute_after_its_time(client: Client, queue: str) -> None:
@@ -187,6 +126,8 @@ async def test_cancel_schedule_silences_the_alarm(client: Client, queue: str) ->
     async def on_then_off(run: TaskRun[int]) -> None:
         if run.is_first_event:
             run.schedule(SOON)
+            run.cancel_schedule()
+            run.schedule(HOUR)
         else:
             run.cancel_schedule()
             assert run.scheduled_at is None
@@ -195,6 +136,7 @@ async def test_cancel_schedule_silences_the_alarm(client: Client, queue: str) ->
     async with running_worker(client, queue, job) as jobs:
         follow = jobs.task(Follow, new_key())
         await follow.send("on")
+        await until_status(follow, "scheduled")
         await follow.send("off")
         status = await until_run(follow, 2)
         assert (status.status, status.next_run_at) == ("idle", None)
@@ -260,18 +202,25 @@ async def test_events_are_not_starved_by_an_alarm_that_rings_all_the_time(
 
 
 async def test_a_paused_alarm_rings_once_after_resume(client: Client, queue: str) -> None:
-    job = Follow(soon)
+    paused = asyncio.Event()
+
+    async def soon_after_the_pause(run: TaskRun[int]) -> None:
+        await paused.wait()
+        run.schedule(SOON)
+
+    job = Follow(soon_after_the_pause)
     async with running_worker(client, queue, job) as jobs:
         follow = jobs.task(Follow, new_key())
         await follow.send("event")
-        await until_status(follow, "scheduled")
         await follow.pause()
+        paused.set()
+        await until_status(follow, "paused")
         await let_pass(SOON * 2)
         assert not job.alarms
         assert (await status_of(follow)).status == "paused"
         await follow.resume()
         await eventually(lambda: job.alarms)
-        await until_settled(follow)
+        await until_status(follow, "idle")
         assert len(job.alarms) == 1
         await follow.terminate()
 
@@ -336,86 +285,3 @@ async def test_each_setting_of_the_alarm_is_tracked_with_what_set_it(
     assert status.next_run_at is not None
     shown = datetime.fromisoformat(set_by[-1]["scheduledAt"])
     assert timedelta() <= status.next_run_at - shown < timedelta(milliseconds=1)
-
-
-# -- idle -----------------------------------------------------------------------------------
-
-
-async def test_on_idle_runs_once_each_time_the_task_becomes_idle(
-    client: Client, queue: str
-) -> None:
-    job = Idling(nothing)
-    async with running_worker(client, queue, job) as jobs:
-        idling = jobs.task(Idling, new_key())
-        await idling.send("event")
-        await eventually(lambda: job.idle == [2])
-        await idling.pause()
-        await idling.resume()
-        await until_settled(idling)
-        await idling.send("another event")
-        await eventually(lambda: job.idle == [2, 4])
-        await until_settled(idling)
-        assert job.idle == [2, 4]
-        await idling.terminate()
-
-
-async def test_on_idle_waits_until_nothing_is_queued(client: Client, queue: str) -> None:
-    job = Idling(nothing)
-    async with running_worker(client, queue, job) as jobs:
-        idling = jobs.task(Idling, new_key())
-        await idling.send("0")
-        await eventually(lambda: job.idle == [2])
-        await idling.pause()
-        for number in range(1, 5):
-            await idling.send(str(number))
-        await idling.resume()
-        await eventually(lambda: len(job.idle) == 2)
-        assert (len(job.events), job.idle) == (5, [2, 7])
-        await idling.terminate()
-
-
-async def test_on_idle_does_not_run_while_an_alarm_is_set(client: Client, queue: str) -> None:
-    job = Idling(soon)
-    async with running_worker(client, queue, job) as jobs:
-        idling = jobs.task(Idling, new_key())
-        await idling.send("event")
-        await until_status(idling, "scheduled")
-        assert not job.idle
-        await eventually(lambda: job.idle)
-        assert (len(job.alarms), job.idle) == (1, [3])
-        await idling.terminate()
-
-
-async def test_on_idle_can_end_the_instance(client: Client, queue: str) -> None:
-    async def end(run: TaskRun[int]) -> None:
-        run.terminate("nothing to do")
-
-    job = Idling(nothing, on_idle=end)
-    async with running_worker(client, queue, job) as jobs:
-        idling = jobs.task(Idling, new_key())
-        await idling.send("event")
-        result: dict[str, Any] = await result_of(client, idling.instance_id)
-        assert (result["status"], result["reason"]) == ("terminated", "nothing to do")
-
-
-async def test_on_idle_can_set_the_alarm(client: Client, queue: str) -> None:
-    async def first_time(run: TaskRun[int]) -> None:
-        if run.execute_count == 0:
-            run.schedule(timedelta())
-
-    job = Idling(nothing, on_idle=first_time)
-    async with running_worker(client, queue, job) as jobs:
-        idling = jobs.task(Idling, new_key())
-        await idling.send("event")
-        await eventually(lambda: len(job.idle) == 2)
-        assert len(job.alarms) == 1
-        await idling.terminate()
-
-
-@pytest.mark.parametrize("job", [Follow(nothing), Follow(soon)])
-async def test_a_task_without_on_idle_just_waits(client: Client, queue: str, job: Follow) -> None:
-    async with running_worker(client, queue, job) as jobs:
-        follow = jobs.task(Follow, new_key())
-        await follow.send("event")
-        await until_settled(follow)
-        await follow.terminate()
