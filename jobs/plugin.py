@@ -63,9 +63,13 @@ class JobsPlugin(SimplePlugin):
             ],
             interceptors=[
                 TrackingInterceptor(enabled, self._courier),
-                AnswersInterceptor(self._registry),
+                AnswersInterceptor(self._registry, self._trouble),
             ],
         )
+
+    def _trouble(self) -> str | None:
+        trouble = self._courier.trouble if self._courier is not None else None
+        return trouble.message if trouble is not None else None
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add jobs to a worker; on a versioned one, instances move to new versions by themselves.

@@ -4,6 +4,7 @@ The workflows run no user code. This interceptor does, in the worker that answer
 nothing of it can enter the history.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from temporalio import workflow
@@ -23,42 +24,56 @@ from durable_jobs.registry import Registry
 from durable_jobs.wire import JSON, to_raw
 
 from .base import JobWorkflow
+from .delivery import TrackingDelivery
 from .instance import KEPT_REJECTIONS
 
 
 class AnswersInterceptor(Interceptor):
-    """Gives each worker's queries its own definitions."""
+    """Gives each worker's queries its own definitions, and what keeps its events from leaving.
 
-    def __init__(self, registry: Registry) -> None:
+    `trouble` tells the latter, which no workflow knows while a delivery is tried again.
+    """
+
+    def __init__(self, registry: Registry, trouble: Callable[[], str | None]) -> None:
         self._registry = registry
+        self._trouble = trouble
 
     def workflow_interceptor_class(
         self,
         input: WorkflowInterceptorClassInput,  # noqa: A002
     ) -> type[WorkflowInboundInterceptor] | None:
         """See base class."""
-        registry = self._registry
+        registry, tell = self._registry, self._trouble
 
         class Answers(_Answers):
             known = registry
+            trouble = staticmethod(tell)
 
         return Answers
 
 
 class _Answers(WorkflowInboundInterceptor):
     known: Registry
+    trouble: Callable[[], str | None]
 
     async def handle_query(self, input: HandleQueryInput) -> Any:  # noqa: A002
         """Complete the answers of our own workflows."""
         if input.query not in ("status", "state"):
             return await super().handle_query(input)
         instance = workflow.instance()
+        if isinstance(instance, TrackingDelivery):
+            return to_raw(self._with_trouble(instance.known))
         if not isinstance(instance, JobWorkflow):
             return await super().handle_query(input)
         job = self.known.find(instance.job_type, instance.ref.job)
         if input.query == "status":
-            return to_raw(_status(instance, job))
+            status = _status(instance, job)
+            return to_raw({**status, "tracking": self._with_trouble(status["tracking"])})
         return to_raw(_state(instance, job))
+
+    def _with_trouble(self, tracking: Detail) -> Detail:
+        trouble = self.trouble() if tracking["pending"] else None
+        return tracking if trouble is None else {**tracking, "lastError": trouble}
 
 
 def _status(instance: JobWorkflow, job: Job | None) -> Detail:

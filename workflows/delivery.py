@@ -17,20 +17,23 @@ class TrackingDelivery:
     """Lives until each of its events was delivered, refused for good, or too old."""
 
     def __init__(self) -> None:
-        self._status: Detail = {"pending": 0, "delivered": 0, "rejected": 0, "dropped": 0}
+        self.known: Detail = {"pending": 0, "delivered": 0, "rejected": 0, "dropped": 0}
+        """How many events wait, and what became of the others."""
+
+        self.known["lastError"] = None
 
     @workflow.run
     async def run(self, request: RawValue) -> RawValue:
         """Deliver everything, however long it takes; the result is the final status."""
         events = FlushRequest.model_validate_json(request.payload.data).events
-        self._status["pending"] = len(events)
+        self.known["pending"] = len(events)
         workflow.set_current_details(f"Delivering {len(events)} tracking events")
         try:
             raw: Any = await start_delivery(FLUSH, FlushRequest(events=events))
         except ActivityError as error:
             raise ApplicationError(f"delivery ended: {error}", non_retryable=True) from error
         verdicts = verdicts_of(raw)
-        self._status = {
+        self.known = {
             "pending": len(events) - len(verdicts.settled()),
             "delivered": len(verdicts.delivered),
             "rejected": len(verdicts.rejected),
@@ -39,9 +42,9 @@ class TrackingDelivery:
                 iter([*verdicts.rejected.values(), *verdicts.dropped.values()]), None
             ),
         }
-        return to_raw(self._status)
+        return to_raw(self.known)
 
     @workflow.query
     def status(self) -> RawValue:
         """How many events wait, and what became of the others."""
-        return to_raw(self._status)
+        return to_raw(self.known)
