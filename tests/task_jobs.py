@@ -1,5 +1,6 @@
 """Jobs that the tests of tasks share."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -92,3 +93,31 @@ class Triage(TaskJob[Note, Thread, int]):
 
     async def execute(self, run: TaskRun[Thread]) -> None:
         self.alarms.append(run)
+
+
+class Question(BaseModel):
+    number: int = 0
+
+
+class Oracle(TaskJob[Question, int, str]):
+    """Replies with the number of the question, unless it is held back."""
+
+    name = "oracle"
+    heartbeat_timeout = timedelta(milliseconds=300)
+    retry = at_most(2)
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def on_event(self, run: TaskRun[int], event: Question) -> str:
+        self.asked.append(event.number)
+        await self.open.wait()
+        if event.number < 0:
+            raise ValueError("a negative question")
+        run.state += 1
+        return f"reply {event.number}"
+
+    async def execute(self, run: TaskRun[int]) -> None:
+        pass

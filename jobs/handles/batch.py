@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 # The server takes 10 updates at a time; more of them collapse in the SDK's retry backoff.
 _UPDATES_IN_FLIGHT = 4
-_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+_slots: WeakValueDictionary[tuple[int, str], asyncio.Semaphore] = WeakValueDictionary()
 
 Lane = tuple[str, str]
 """An instance's ID and what is asked of it."""
@@ -161,7 +161,9 @@ def _is_refusal(error: Exception) -> bool:
 
 def update_slot(instance_id: str) -> asyncio.Semaphore:
     """Held while an update of this process is in flight to an instance."""
-    return _slots.setdefault(instance_id, asyncio.Semaphore(_UPDATES_IN_FLIGHT))
+    # A semaphore serves one event loop; a process may run one in each of its threads.
+    slot = (id(asyncio.get_running_loop()), instance_id)
+    return _slots.setdefault(slot, asyncio.Semaphore(_UPDATES_IN_FLIGHT))
 
 
 def batch_json(items: Sequence[Item], *, each: bool = False) -> bytes:
