@@ -1,13 +1,20 @@
 """Histories lead to the same commands again, whatever changed in the user's code and settings."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
-from temporalio.client import WorkflowHistory
+from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Worker
 
 from durable_jobs import JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
+from durable_jobs.workflows import instance
+from tests.commotion import Commotion
 from tests.histories.jobs import changed_jobs, jobs
-from tests.histories.record import load
-from tests.lives import assert_replays
+from tests.histories.record import Recorder, load
+from tests.lives import assert_replays, histories_of, tracked_worker
+from tests.tracked_jobs import all_jobs
 
 KEPT = load()
 AS_RECORDED = Tracking(MemorySink(), env="recorded")
@@ -46,3 +53,51 @@ def test_the_kept_histories_are_rich() -> None:
 @pytest.mark.parametrize("tracking", TRACKINGS)
 async def test_kept_histories_replay_after_a_change_of(change: str, tracking: str) -> None:
     await assert_replays(KEPT, JobsPlugin(changed_jobs()[change], TRACKINGS[tracking]))
+
+
+async def test_fresh_histories_replay_after_any_change(client: Client, queue: str) -> None:
+    async with Worker(client, task_queue=queue, plugins=[JobsPlugin(jobs(), AS_RECORDED)]):
+        await Recorder(client, queue, queue).all()
+    fresh = await histories_of(client, queue)
+    assert len(fresh) > 3
+    for changed in [jobs(), *changed_jobs().values()]:
+        for tracking in TRACKINGS.values():
+            await assert_replays(fresh, JobsPlugin(changed, tracking))
+
+
+@pytest.mark.parametrize("cached", [1000, 4])
+@pytest.mark.parametrize("long", [4_000, 40])
+async def test_whatever_callers_do_at_once_no_instance_gets_stuck_and_all_replay(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch, cached: int, long: int
+) -> None:
+    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", long)
+    options = {"max_cached_workflows": cached}
+    async with tracked_worker(client, queue, all_jobs(), **options) as worker:
+        await Commotion(worker, queue).last(2, callers=8)
+    assert refused_tasks(await histories_of(client, queue)) <= {
+        "UnhandledCommand",
+        "UnhandledUpdate",
+    }
+    check_sequences(worker.sink.events)
+
+
+def refused_tasks(histories: list[WorkflowHistory]) -> set[str]:
+    """Why workflow tasks failed. An unhandled one had news while it ended: it is done again."""
+    failures = [
+        event.workflow_task_failed_event_attributes
+        for history in histories
+        for event in history.events
+        if event.HasField("workflow_task_failed_event_attributes")
+    ]
+    return {failure.failure.message for failure in failures}
+
+
+def check_sequences(events: Sequence[Any]) -> None:
+    """In each execution 1, 2, 3, ... without a gap, and each number for one event."""
+    executions: dict[str, dict[int, set[str]]] = {}
+    for event in events:
+        numbers = executions.setdefault(event["executionId"], {})
+        numbers.setdefault(event["sequence"], set()).add(event["eventId"])
+    for numbers in executions.values():
+        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+        assert all(len(ids) == 1 for ids in numbers.values())
