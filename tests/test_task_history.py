@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from durable_jobs import Busy, TaskJob, TaskRun
 from durable_jobs.embedded import EmbeddedServer
-from durable_jobs.handles import TaskHandle
+from durable_jobs.handles import TaskHandle, batch
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import base, instance
 from tests.jobs import (
@@ -243,8 +243,9 @@ async def test_a_large_backlog_behind_an_end_opens_the_next_life(
 
 
 async def test_more_signals_than_the_server_takes_are_busy_and_none_accepted_is_lost(
-    queue: str,
+    queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batch, "_PATIENCE", 0.5)
     job = Counter()
     limit = {"history.maximumSignalsPerExecution": "20"}
     async with EmbeddedServer(ui=False, config=limit) as own:
