@@ -24,6 +24,7 @@ from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
 from durable_jobs.workflows.guard import OrderingRunner
+from durable_jobs.workflows.routing import RoutingInterceptor
 from durable_jobs.workflows.task import TaskWorkflow
 
 from .client import JobClient
@@ -64,6 +65,7 @@ class JobsPlugin(SimplePlugin):
             interceptors=[
                 TrackingInterceptor(enabled, self._courier),
                 AnswersInterceptor(self._registry, self._trouble),
+                RoutingInterceptor(self._registry),
             ],
         )
 
