@@ -192,11 +192,12 @@ class JobWorkflow(Runner):
         if found is None or not found.known:
             self.life.last_error = found.message if found else "no worker could read the job"
             self.show()
-            found = await self._find_worker()
+            found = await self.find_worker()
         if found is not None:
             self.adopt(found.options)
 
-    async def _find_worker(self) -> Described | None:
+    async def find_worker(self) -> Described | None:
+        """Wait until a worker of the queue knows the job; None where the life ends first."""
         asking = asyncio.create_task(
             call_anywhere(FIND_JOB, self.ref, Described, "find a worker with the job")
         )

@@ -16,7 +16,7 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 _ONCE = RetryPolicy(maximum_attempts=1)
 _FOR_EVER = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=30)
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)
 )
 
 

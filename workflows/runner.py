@@ -5,7 +5,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from durable_jobs.protocol import Detail, Executed, Report, RunResult
+from durable_jobs.protocol import Described, Detail, Executed, Report, RunResult
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
 
@@ -62,8 +62,11 @@ class Runner(Instance):
                         self.life.last_error = message
                         run.attempts_before = max(run.reported, default=run.attempts_before)
                         run.first_started_at = run.first_started_at or run.began_at
+                        # An activity that costs no history while no worker knows the job; then a
+                        # pause, as another that does not may still take the next attempt.
+                        await self.find_worker()
                         waits += 1
-                        pause = timedelta(seconds=min(0.2 * 2 ** min(waits, 8), 30))
+                        pause = timedelta(seconds=min(0.1 * 2 ** min(waits, 8), 5))
                         await self.wait(lambda: self.terminating, self.now + pause)
                     case outcome:
                         self._record(run, outcome)
@@ -73,6 +76,10 @@ class Runner(Instance):
                     return runs.Interrupted()
         finally:
             self.run_now = None
+
+    async def find_worker(self) -> Described | None:
+        """Wait until a worker of the queue knows the job; None where the life ends first."""
+        raise NotImplementedError
 
     async def _attempts(self, run: runs.Run, summary: str) -> runs.Outcome:
         run.attempt = run.attempts_before + 1
