@@ -250,8 +250,8 @@ class DebounceWorkflow(JobWorkflow):
         return None
 
     def _carry_now(self) -> bool:
-        ready = not self._waiting.too_much and workflow.all_handlers_finished()
-        return ready and self.should_continue_as_new()
+        small = self._waiting.fits and not self._waiting.too_much
+        return small and workflow.all_handlers_finished() and self.should_continue_as_new()
 
     def _due(self) -> str | None:
         paused = self.life.paused is not None
@@ -372,6 +372,15 @@ class DebounceWorkflow(JobWorkflow):
         if self._waiting.window is None and not cleared_late:
             return None
         return self._carried_events()
+
+    def fresh_fits(self) -> bool:
+        """Whether they can be carried into a run of their own."""
+        return self._waiting.fits
+
+    def begin_anew(self) -> None:
+        """Begin a fresh life with the events that came while the last one ended."""
+        super().begin_anew()
+        self._touched, self._cleared = True, None
 
     def waiting_word(self) -> str:
         """`debouncing` while a window is open."""

@@ -58,6 +58,11 @@ class Gathered(BaseModel):
         full = len(self.events) > FOLD_EVENTS or self._bytes > FOLD_BYTES
         return full and not self.fold_failed
 
+    @property
+    def fits(self) -> bool:
+        """Whether continue-as-new can carry it, beside a state and an outbox."""
+        return self._bytes <= BATCH_BYTES
+
     def open(self, now: datetime) -> Window:
         """The window, opened now where none is."""
         if self.window is None:
