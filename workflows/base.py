@@ -27,7 +27,7 @@ from durable_jobs.wire import JSON, model_from_raw, to_raw
 
 from .flush import Flusher
 from .inputs import BadInput, read_batch, read_nothing, read_reason
-from .instance import Carry, Ending, Life
+from .instance import Carry, Life
 from .library import call, call_anywhere, call_local
 from .runner import Runner
 
@@ -236,8 +236,7 @@ class JobWorkflow(Runner):
     def begin_anew(self) -> None:
         """Begin a fresh life in this run, with more than continue-as-new can carry."""
         condemned = self.ending.condemned
-        self.life, self.ending = Life(started_at=self.now), Ending()
-        self.failure, self.done_at = None, None
+        self.reset_life()
         if condemned:
             self._condemn(condemned, self._callers_reason)
 

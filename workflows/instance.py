@@ -128,6 +128,11 @@ class Instance:
             return self.carried.life
         return Life(started_at=self.now)
 
+    def reset_life(self) -> None:
+        """Forget the life that ended."""
+        self.life = Life(started_at=self.now)
+        self.ending = Ending()
+
     def _first_outbox(self) -> OutboxCarry:
         if self.carried is not None:
             return self.carried.outbox

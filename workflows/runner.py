@@ -46,6 +46,12 @@ class Runner(Instance):
             deadline=deadline,
         )
 
+    def reset_life(self) -> None:
+        """Forget the life that ended, and how."""
+        super().reset_life()
+        self.failure = None
+        self.done_at = None
+
     async def execute(
         self, run: runs.Run, summary: str
     ) -> runs.Succeeded | runs.Failed | runs.Interrupted:

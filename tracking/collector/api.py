@@ -24,8 +24,8 @@ _LONGEST = 200  # characters of a filter
 _MOST = 500  # rows
 
 
-def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON in ASCII: an event may hold what UTF-8 has no place for."""
+def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+    """A response: JSON in ASCII: an event may hold what UTF-8 has no place for."""
     content = json.dumps(value, separators=(",", ":"))
     given = {"Cache-Control": "no-store", **(headers or {})}
     return Response(content, status, given, media_type="application/json")
@@ -38,8 +38,8 @@ class Api:
         self._store, self._news, self._settings = store, news, settings
 
     @property
-    def routes(self) -> list[Route]:
-        """One route a view."""
+    def routes(self) -> list[Any]:
+        """One starlette route a view."""
         views = {
             "instances": _instances,
             "events": _events,

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(
     store: Store, news: News, settings: CollectorSettings, show: Show | None = None
-) -> Starlette:
+) -> Callable[..., Awaitable[None]]:
     """Give the collector over an open store."""
     intake = _Intake(store, news, Guard(settings), show)
     return Starlette(
@@ -63,7 +63,7 @@ class _Intake:
         if problem := self._guard.token_problem(request.headers):
             return answer({"error": problem}, 401, {"WWW-Authenticate": "Bearer"})
         try:
-            body = await read_body(request)
+            body = await read_body(request.stream())
         except TooLarge:
             return answer({"error": f"over {MAX_BYTES} bytes"}, 413, {"Connection": "close"})
         except TimeoutError:

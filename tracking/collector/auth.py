@@ -2,8 +2,7 @@
 
 import hmac
 import time
-
-from starlette.datastructures import Headers
+from collections.abc import Mapping
 
 from ..sinks.signing import signed_headers, signing_key
 from .settings import CollectorSettings
@@ -18,7 +17,7 @@ class Guard:
         self._token = settings.token
         self._key = signing_key(settings.secret) if settings.secret is not None else None
 
-    def token_problem(self, headers: Headers) -> str | None:
+    def token_problem(self, headers: Mapping[str, str]) -> str | None:
         """What is wrong with the token, to be asked before the body is read."""
         if self._token is None:
             return None
@@ -26,7 +25,7 @@ class Guard:
         right = hmac.compare_digest(given, f"Bearer {self._token}".encode())
         return None if right else "the bearer token is missing or wrong"
 
-    def signature_problem(self, headers: Headers, body: bytes) -> str | None:
+    def signature_problem(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """What is wrong with the signature."""
         if self._key is None:
             return None

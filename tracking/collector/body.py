@@ -1,8 +1,7 @@
 """A request's body, never more of it in memory than is allowed."""
 
 import asyncio
-
-from starlette.requests import Request
+from collections.abc import AsyncIterable
 
 MAX_BYTES = 2_000_000
 # What is read and thrown away, so that a sender who still writes gets to read the answer.
@@ -14,12 +13,12 @@ class TooLarge(Exception):
     """The body is over the limit."""
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(parts_of_it: AsyncIterable[bytes]) -> bytes:
     """The body. Raises TooLarge, TimeoutError or starlette's ClientDisconnect."""
     parts: list[bytes] = []
     size = 0
     async with asyncio.timeout(_SECONDS):
-        async for part in request.stream():
+        async for part in parts_of_it:
             size += len(part)
             if size <= MAX_BYTES:
                 parts.append(part)

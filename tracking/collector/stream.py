@@ -19,7 +19,7 @@ class News:
 
     def __init__(self) -> None:
         self._wake = asyncio.Event()
-        self.closed = False
+        self.closed: bool = False
 
     def tell(self) -> None:
         """Something came."""
