@@ -23,7 +23,7 @@ from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
-from durable_jobs.workflows.guard import OrderingRunner
+from durable_jobs.workflows.guard import OrderingRunner, guard_for
 from durable_jobs.workflows.routing import RoutingInterceptor
 from durable_jobs.workflows.task import TaskWorkflow
 
@@ -108,6 +108,7 @@ class JobsPlugin(SimplePlugin):
         next: Callable[[Worker], Awaitable[None]],  # noqa: A002
     ) -> None:
         """Start the instances that jobs name, run the worker, then send the last events."""
+        guard_for(worker)
         starting = asyncio.create_task(self._start_keys(worker))
         try:
             await super().run_worker(worker, next)

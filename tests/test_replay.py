@@ -1,20 +1,23 @@
 """Histories lead to the same commands again, whatever changed in the user's code and settings."""
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Worker
 
-from durable_jobs import JobsPlugin
+from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import instance
 from tests.commotion import Commotion
 from tests.histories.jobs import changed_jobs, jobs
 from tests.histories.record import Recorder, load
 from tests.lives import assert_replays, histories_of, tracked_worker
-from tests.tracked_jobs import all_jobs
+from tests.support import eventually
+from tests.tracked_jobs import Gather, Item, all_jobs
 
 KEPT = load()
 AS_RECORDED = Tracking(MemorySink(), env="recorded")
@@ -79,6 +82,38 @@ async def test_whatever_callers_do_at_once_no_instance_gets_stuck_and_all_replay
         "UnhandledUpdate",
     }
     check_sequences(worker.sink.events)
+
+
+class GatherSlowly(Gather):
+    """Gathers for long enough to take the worker away meanwhile."""
+
+    name = "gather-slowly"
+    flush_after = timedelta(milliseconds=400)
+
+
+async def test_a_query_that_waited_for_a_worker_spoils_nothing_for_the_news_that_came_after_it(
+    client: Client, queue: str
+) -> None:
+    jobs = JobClient(client, task_queue=queue)
+    digests = [jobs.debounce(GatherSlowly, f"{queue}-{number}") for number in range(5)]
+    async with Worker(client, task_queue=queue, plugins=[JobsPlugin([GatherSlowly()])]):
+        await asyncio.gather(*(digest.add(Item()) for digest in digests))
+        await asyncio.gather(*(digest.status() for digest in digests))
+    # The server hands a query on at once where nothing is new: now it waits for a worker.
+    asked = [asyncio.create_task(digest.status()) for digest in digests]
+    for digest in digests:
+        await eventually(lambda: has_event(client, digest.instance_id, "timer_fired"))  # noqa: B023
+    async with tracked_worker(client, queue, [GatherSlowly()]):
+        assert all(await asyncio.gather(*asked))
+        for digest in digests:
+            ended = await client.get_workflow_handle(digest.instance_id).result()
+            assert ended["runCount"] == 1
+    assert refused_tasks(await histories_of(client, queue)) == set()
+
+
+async def has_event(client: Client, instance_id: str, kind: str) -> bool:
+    history = await client.get_workflow_handle(instance_id).fetch_history()
+    return any(event.HasField(f"{kind}_event_attributes") for event in history.events)
 
 
 def refused_tasks(histories: list[WorkflowHistory]) -> set[str]:
