@@ -72,9 +72,11 @@ def guard_for(worker: Worker) -> None:
     """Let the guards of a worker take runs out of its cache."""
     config: Any = worker.config(active_config=True)
     runner = config["unsandboxed_workflow_runner"]
-    if isinstance(runner, OrderingRunner):
-        core = worker._bridge_worker  # pyright: ignore[reportPrivateUsage]
-        runner.evict = core.request_workflow_eviction
+    # Not public: without it, the failed task that follows takes the run out of the cache too.
+    core: Any = getattr(worker, "_bridge_worker", None)
+    evict = getattr(core, "request_workflow_eviction", None)
+    if isinstance(runner, OrderingRunner) and evict is not None:
+        runner.evict = evict
 
 
 class _Guard:
