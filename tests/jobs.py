@@ -93,3 +93,12 @@ async def let_pass(time: timedelta) -> None:
     """Let less than half a second pass, where nothing is to happen."""
     moment = datetime.now(UTC) + time
     await eventually(lambda: datetime.now(UTC) > moment, every=0.01)
+
+
+async def last_error_of(handle: Handle[Any]) -> str:
+    """The last error of an instance, once it has one."""
+
+    async def told() -> str | None:
+        return (await status_of(handle)).last_error
+
+    return await eventually(told)

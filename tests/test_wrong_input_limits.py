@@ -26,7 +26,7 @@ from durable_jobs import (
     TaskRun,
 )
 from durable_jobs.embedded import EmbeddedServer
-from tests.jobs import QUICK, new_key, running_worker, until_status
+from tests.jobs import QUICK, last_error_of, new_key, running_worker
 from tests.scripted import Book, Push, Total
 from tests.simple_jobs import Count, Held, Note, simple_jobs
 from tests.support import eventually
@@ -39,16 +39,6 @@ KB = 1024
 async def raw(client: Client) -> AsyncIterator[Raw]:
     async with raw_bench(client) as bench:
         yield bench
-
-
-async def last_error(handle: Any) -> str:
-    """The last error of an instance, once it has one."""
-    return await eventually(lambda: _last_error(handle))
-
-
-async def _last_error(handle: Any) -> str | None:
-    status = await handle.status()
-    return status.last_error if status else None
 
 
 # -- what does not fit
@@ -169,58 +159,6 @@ async def test_a_raw_event_over_256_kb_is_rejected_and_the_instance_goes_on(raw:
         await raw.still_works(handle, kind)
 
 
-async def test_many_large_events_in_one_window_are_all_executed(raw: Raw) -> None:
-    """Together they are more than Temporal takes in one activity's input."""
-    key = new_key()
-    held = raw.jobs.debounce(Held, key)
-    await asyncio.gather(*(held.add(Push(n=n, note="x" * 200 * KB)) for n in range(20)))
-    await held.flush()
-    result = await result_of(raw.client.get_workflow_handle(held.instance_id))
-    assert (result["status"], result["runCount"]) == ("completed", 1)
-    state = await held.state()
-    assert state
-    assert sorted(state.ns) == list(range(20))
-
-
-class Hoard(DebounceJob[Push, list[Push]]):
-    """Keeps every event whole."""
-
-    name = "hoard"
-    flush_after = timedelta(hours=1)
-    retry = QUICK
-
-    def __init__(self, book: Book) -> None:
-        self.book = book
-
-    def reduce(self, state: list[Push] | None, event: Push) -> list[Push]:
-        return [*(state or []), event]
-
-    async def execute(self, run: DebounceRun[list[Push]]) -> None:
-        await self.book.play("execute", run)
-
-
-@pytest.mark.parametrize("count", [3, 12])
-async def test_a_window_whose_state_grows_too_large_pauses_with_its_events_kept(
-    client: Client, queue: str, count: int
-) -> None:
-    book, key = Book(), new_key()
-    async with running_worker(client, queue, Hoard(book)) as jobs:
-        hoard = jobs.debounce(Hoard, key)
-        for n in range(count):
-            await hoard.add(Push(n=n, note="x" * 200 * KB))
-        await hoard.flush()
-        assert "524,288" in await last_error(hoard)
-        assert (await until_status(hoard, "paused")).event_count == count
-        # It goes on answering, and takes what still comes.
-        await hoard.add(Push(n=99))
-        status = await hoard.status()
-        assert status
-        assert status.event_count == count + 1
-        assert await hoard.clear()
-        result = await result_of(client.get_workflow_handle(hoard.instance_id))
-        assert result["discardedEvents"] == count + 1
-
-
 class Swollen(ContinuousJob[Total]):
     """Its state grows too large."""
 
@@ -256,7 +194,7 @@ async def test_a_state_that_grows_too_large_fails_the_run_for_good_and_is_not_ke
         bloated = jobs.task(Bloated, new_key())
         await bloated.send(Push(n=1))
         for handle in (swollen, bloated):
-            assert "524,288" in await last_error(handle)
+            assert "524,288" in await last_error_of(handle)
             status = await handle.status()
             assert status
             assert (status.run_count, status.attempt) == (1, 0)
@@ -297,7 +235,7 @@ async def test_an_instance_of_a_job_no_worker_knows_waits_visibly_until_one_does
         assert (await count.start(Total(ns=[5]))).created
         await note.send(Push(n=3))
         for handle, kind in ((held, "debounce"), (count, "continuous"), (note, "task")):
-            error = await last_error(handle)
+            error = await last_error_of(handle)
             assert handle.job_name in error
             assert kind in error
             assert "other" in error
@@ -332,7 +270,7 @@ async def test_an_instance_of_a_job_no_worker_knows_can_be_ended(
     async with running_worker(client, queue, Count()) as jobs:
         held = jobs.debounce(Held, key)
         await held.add(Push(n=1))
-        await last_error(held)
+        await last_error_of(held)
         await held.terminate("a mistake")
         result = await result_of(client.get_workflow_handle(held.instance_id))
         assert (result["status"], result["discardedEvents"]) == ("terminated", 1)
@@ -386,7 +324,7 @@ async def test_a_state_that_no_longer_fits_fails_the_run_for_good_and_is_kept(
         await changed[0].trigger()
         await changed[1].send(Push())
         for handle, kept in zip(changed, ([7, 1], [8]), strict=True):
-            error = await last_error(handle)
+            error = await last_error_of(handle)
             assert handle.job_name in error
             assert "numbers" in error
             with pytest.raises(StateMismatch, match="numbers"):

@@ -250,8 +250,8 @@ class DebounceWorkflow(JobWorkflow):
         return None
 
     def _carry_now(self) -> bool:
-        small = self._waiting.fits and not self._waiting.too_much
-        return small and workflow.all_handlers_finished() and self.should_continue_as_new()
+        ready = self._waiting.fits and workflow.all_handlers_finished()
+        return ready and self.should_continue_as_new()
 
     def _due(self) -> str | None:
         paused = self.life.paused is not None

@@ -14,8 +14,10 @@ FOLD_BYTES = 256 * 1024
 BATCH_BYTES = 1024 * 1024
 """The most that goes into one command, which may have 2 MB; a state takes its part of it."""
 
-REMEMBERED_IDS = 10_000
-"""Ids known of one window; more would make it too large for continue-as-new."""
+REMEMBERED_BYTES = 128 * 1024
+"""Of ids known of one window; more would make it too large for continue-as-new."""
+
+_ID_OVERHEAD = len('"":null,')
 
 
 class Gathered(BaseModel):
@@ -42,10 +44,12 @@ class Gathered(BaseModel):
     """Folding ahead failed: the next run fails the same way, and says so."""
 
     _bytes: int = PrivateAttr(default=0)
+    _id_bytes: int = PrivateAttr(default=0)
 
     def model_post_init(self, context: object) -> None:
-        """Count the bytes of events that came with continue-as-new."""
-        self._bytes = sum(size(event.data) for event in self.events)
+        """Weigh what came with continue-as-new."""
+        self._bytes = sum(size(event) for event in self.events)
+        self._id_bytes = sum(map(_id_size, self.ids))
 
     @property
     def count(self) -> int:
@@ -53,15 +57,14 @@ class Gathered(BaseModel):
         return len(self.events) + self.folded
 
     @property
-    def too_much(self) -> bool:
-        """Whether events should be folded ahead, so that what an instance carries stays small."""
-        full = len(self.events) > FOLD_EVENTS or self._bytes > FOLD_BYTES
-        return full and not self.fold_failed
+    def fits(self) -> bool:
+        """Whether continue-as-new can carry it, beside two states and an outbox."""
+        return len(self.events) <= FOLD_EVENTS and self._bytes <= FOLD_BYTES
 
     @property
-    def fits(self) -> bool:
-        """Whether continue-as-new can carry it, beside a state and an outbox."""
-        return self._bytes <= BATCH_BYTES
+    def too_much(self) -> bool:
+        """Whether events should be folded ahead, so that what an instance carries stays small."""
+        return not self.fits and not self.fold_failed
 
     def open(self, now: datetime) -> Window:
         """The window, opened now where none is."""
@@ -74,17 +77,22 @@ class Gathered(BaseModel):
         if event.id is not None:
             if event.id in self.ids:
                 return False
-            self.ids[event.id] = None
-            while len(self.ids) > REMEMBERED_IDS:
-                del self.ids[next(iter(self.ids))]
+            self._remember(event.id)
         window = self.open(now)
-        length = size(event.data)
         window.last_at = now
         window.received += 1
-        window.bytes += length
-        self._bytes += length
+        window.bytes += size(event.data)
+        self._bytes += size(event)
         self.events.append(event)
         return True
+
+    def _remember(self, event_id: str) -> None:
+        self.ids[event_id] = None
+        self._id_bytes += _id_size(event_id)
+        while self._id_bytes > REMEMBERED_BYTES:
+            oldest = next(iter(self.ids))
+            del self.ids[oldest]
+            self._id_bytes -= _id_size(oldest)
 
     def flush_at(self, rules: Rules) -> datetime | None:
         """When time alone flushes the window."""
@@ -102,7 +110,7 @@ class Gathered(BaseModel):
         """How many of the oldest events fit into one command; at least one."""
         room = BATCH_BYTES
         for index, event in enumerate(self.events[:FOLD_EVENTS]):
-            room -= size(event.data)
+            room -= size(event)
             if room < 0:
                 return max(index, 1)
         return min(len(self.events), FOLD_EVENTS)
@@ -111,10 +119,12 @@ class Gathered(BaseModel):
         """What one flush takes, and what has to wait for the next one."""
         count = self._oldest()
         rest = self.events[count:]
-        taken = self.model_copy(update={"events": self.events[:count]})
         if not rest:
-            return taken, Gathered()
-        left = Gathered(window=self.window, events=rest, announced=self.announced)
+            return self, Gathered()
+        later = {event.id: None for event in rest if event.id is not None}
+        ids = {event_id: None for event_id in self.ids if event_id not in later}
+        taken = self.model_copy(update={"events": self.events[:count], "ids": ids})
+        left = Gathered(window=self.window, events=rest, ids=later, announced=self.announced)
         return taken, left
 
     def fold_request(self, ref: JobRef) -> FoldRequest:
@@ -133,7 +143,7 @@ class Gathered(BaseModel):
         self.base_version = folded.state_version
         self.folded += count - len(folded.rejected)
         self.events = self.events[count:]
-        self._bytes = sum(size(event.data) for event in self.events)
+        self._bytes = sum(size(event) for event in self.events)
 
     def before(self, newer: "Gathered", *, keep_window: bool) -> "Gathered":
         """These events, whose flush failed, ahead of those that came meanwhile.
@@ -166,3 +176,7 @@ class Gathered(BaseModel):
             "state_version": self.base_version,
             "events": [event.model_dump() for event in self.events],
         }
+
+
+def _id_size(event_id: str) -> int:
+    return len(event_id.encode()) + _ID_OVERHEAD
