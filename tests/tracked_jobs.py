@@ -143,7 +143,7 @@ class Unlucky(Rest):
     """Fails for ever, but for no longer than `max_duration`."""
 
     name = "unlucky"
-    retry = Retry(initial=SOON, max_duration=timedelta(milliseconds=50), jitter=False)
+    retry = Retry(initial=SOON, max_duration=timedelta(milliseconds=600), jitter=False)
 
     async def execute(self, run: ContinuousRun[Basket]) -> None:
         raise KeyError("never")

@@ -109,7 +109,9 @@ async def test_health_knows_what_is_open_and_failing(
     await jobs.debounce(RepoDigest, repository).flush()
     await eventually(lambda: store.checks(repository) and store.open_threads(repository))
     await jobs.continuous(RepoHealth, repository).trigger()
-    [health] = await eventually(lambda: [h for h in store.health().values() if h.failing])
+    [health] = await eventually(
+        lambda: [h for h in store.health().values() if h.failing and h.open]
+    )
     assert (health.status, health.open, health.stale) == ("failing", 1, ())
     assert [check.name for check in health.failing] == ["lint"]
 
