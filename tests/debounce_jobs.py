@@ -53,18 +53,19 @@ class Held(Gather):
     flush_after = timedelta(hours=1)
 
 
+class Prompt(Held):
+    """Hears soon that it is cancelled: with a heartbeat, three in this time."""
+
+    name = "prompt"
+    heartbeat_timeout = timedelta(seconds=1.5)
+
+
 class Quiet(Gather):
+    """For a server that skips time."""
+
     name = "quiet"
-    flush_after = timedelta(hours=1)
-    quiet_for = ms(150)
-
-
-class Pressed(Gather):
-    """Its first rule wins although it never becomes quiet."""
-
-    name = "pressed"
-    flush_after = ms(200)
-    quiet_for = ms(190)
+    flush_after = timedelta(seconds=25)
+    quiet_for = timedelta(seconds=10)
 
 
 class Counted(Gather):
@@ -117,10 +118,10 @@ class SlowToRetry(Gather):
 
 
 class Latest(DebounceJob[Push]):
-    """No `reduce` of its own, and a plain handler."""
+    """No `reduce` of its own, a plain handler, and no flush but when told to."""
 
     name = "latest"
-    flush_after = ms(120)
+    flush_after = timedelta(hours=1)
 
     def __init__(self, book: Book) -> None:
         self.book = book
@@ -132,8 +133,8 @@ class Latest(DebounceJob[Push]):
 JOBS = (
     Gather,
     Held,
+    Prompt,
     Quiet,
-    Pressed,
     Counted,
     Sized,
     Pausing,
@@ -160,6 +161,18 @@ class Bench:
     ) -> DebounceHandle[Event, State]:
         """A handle for a key that no other test uses."""
         return self.jobs.debounce(job, key or new_key())
+
+    async def paused(self, job: type[DebounceJob[Event, State]]) -> DebounceHandle[Event, State]:
+        """An instance that was paused before its first event."""
+        handle = self.new(job)
+        await self.client.start_workflow(
+            "DebounceJob",
+            {"job": job.name, "key": handle.key},
+            id=handle.instance_id,
+            task_queue=self.queue,
+            start_signal="pause",
+        )
+        return handle
 
     def calls(self, handle: DebounceHandle[Any, Any]) -> list[Call]:
         """The attempts made for an instance."""

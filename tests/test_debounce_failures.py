@@ -32,11 +32,13 @@ async def bench(client: Client) -> AsyncIterator[Bench]:
         yield bench
 
 
-def failing(*errors: BaseException) -> Script:
-    """Raises these, one an attempt, then succeeds."""
+def failing(*errors: BaseException, after: asyncio.Event | None = None) -> Script:
+    """Raises these, one an attempt, then succeeds; the first one not before `after`."""
     left = list(errors)
 
     async def script(_: object) -> None:
+        if after is not None:
+            await after.wait()
         if left:
             raise left.pop(0)
 
@@ -44,12 +46,13 @@ def failing(*errors: BaseException) -> Script:
 
 
 async def test_a_failed_flush_is_tried_again_with_the_same_events_and_key(bench: Bench) -> None:
-    gather = bench.new(Gather)
-    bench.book.script(gather.key, failing(OSError("a"), OSError("b")))
-    await gather.add(Push(n=1))
-    await gather.add(Push(n=2))
-    result = await bench.result(gather)
-    calls = bench.calls(gather)
+    held = bench.new(Held)
+    bench.book.script(held.key, failing(OSError("a"), OSError("b")))
+    await held.add(Push(n=1))
+    await held.add(Push(n=2))
+    await held.flush()
+    result = await bench.result(held)
+    calls = bench.calls(held)
     assert [call.attempt for call in calls] == [1, 2, 3]
     assert [call.is_retry for call in calls] == [False, True, True]
     assert [call.state.ns for call in calls] == [[1, 2]] * 3
@@ -173,10 +176,9 @@ async def test_an_exhausted_flush_goes_on_after_a_flush(bench: Bench) -> None:
 
 
 async def test_a_pause_of_the_users_outlasts_a_flush_that_fails_for_good(bench: Bench) -> None:
-    pausing = bench.new(Pausing)
+    pausing = await bench.paused(Pausing)
     bench.book.script(pausing.key, failing(*[OSError("full")] * 2))
     await pausing.add(Push(n=1))
-    await pausing.pause()
     await pausing.flush()
     await eventually(lambda: bench.events(pausing, "job.retryExhausted"))
     await pausing.flush()
@@ -188,10 +190,12 @@ async def test_a_pause_of_the_users_outlasts_a_flush_that_fails_for_good(bench: 
 
 async def test_with_continue_the_events_join_the_next_window(bench: Bench) -> None:
     going_on = bench.new(GoingOn)
-    bench.book.script(going_on.key, failing(*[OSError("full")] * 2))
+    joined = asyncio.Event()
+    bench.book.script(going_on.key, failing(*[OSError("full")] * 2, after=joined))
     await going_on.add(Push(n=1))
     await eventually(lambda: len(bench.calls(going_on)) == 1)
     await going_on.add(Push(n=2))
+    joined.set()
     assert (await bench.result(going_on))["status"] == "completed"
     assert bench.calls(going_on)[0].state.ns == [1]
     assert bench.calls(going_on)[-1].state.ns == [1, 2]
@@ -215,10 +219,12 @@ async def test_an_id_of_a_failed_flush_is_still_known_when_its_events_wait_again
     bench: Bench,
 ) -> None:
     pausing = bench.new(Pausing)
-    bench.book.script(pausing.key, failing(*[OSError("full")] * 2))
+    joined = asyncio.Event()
+    bench.book.script(pausing.key, failing(*[OSError("full")] * 2, after=joined))
     await pausing.add(Push(n=1), id="a")
     await eventually(lambda: len(bench.calls(pausing)) == 1)
     await pausing.add(Push(n=2), id="a")
+    joined.set()
     await eventually(lambda: _word(bench, pausing, "paused"))
     await pausing.add(Push(n=3), id="a")
     await pausing.resume()
@@ -268,27 +274,29 @@ async def test_an_event_that_comes_while_a_flush_fails_for_good_is_not_lost(benc
 
 
 async def test_an_event_for_which_reduce_raises_is_rejected_alone(bench: Bench) -> None:
-    gather = bench.new(Gather)
+    held = bench.new(Held)
     for n, note in enumerate(("", "raise", "", "raise late", "")):
-        await gather.add(Push(n=n, note=note))
-    await bench.result(gather)
-    [call] = bench.calls(gather)
+        await held.add(Push(n=n, note=note))
+    await held.flush()
+    await bench.result(held)
+    [call] = bench.calls(held)
     # "raise late" had changed the state already.
     assert call.state.ns == [0, 2, 4]
     assert call.event_count == 3
-    status = await bench.status(gather)
+    status = await bench.status(held)
     assert status.rejected_events == 2
     assert [rejection.reason for rejection in status.rejections] == ["reduce raised ValueError"] * 2
-    [flushed] = await eventually(lambda: bench.events(gather, "debounce.flushed"))
+    [flushed] = await eventually(lambda: bench.events(held, "debounce.flushed"))
     assert flushed["eventCount"] == 3
 
 
 async def test_a_rejected_first_event_leaves_the_state_empty_for_the_next(bench: Bench) -> None:
-    gather = bench.new(Gather)
-    await gather.add(Push(n=1, note="raise late"))
-    await gather.add(Push(n=2))
-    await bench.result(gather)
-    assert bench.executed(gather) == [2]
+    held = bench.new(Held)
+    await held.add(Push(n=1, note="raise late"))
+    await held.add(Push(n=2))
+    await held.flush()
+    await bench.result(held)
+    assert bench.executed(held) == [2]
 
 
 async def test_a_window_of_nothing_but_rejected_events_ends_without_a_run(bench: Bench) -> None:
