@@ -22,8 +22,8 @@ help: ## list these commands
 demo: $(VENV)/.demo ## run the example on an embedded Temporal server (ARGS=--serve leaves it running)
 	@$(BIN)/python -m examples.github.demo $(ARGS)
 
-test: $(VENV)/.test ## run the tests, which mostly wait, three files at a time (ARGS go to pytest)
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+test: $(VENV)/.test ## run the tests, which mostly wait, two files at a time (ARGS go to pytest)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: style types imports compose ## run every check that needs no server
 
