@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +10,12 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Worker
 
 from durable_jobs import JobClient, JobsPlugin
-from durable_jobs.tracking import MemorySink, Sink, Tracking
+from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import instance
 from tests.commotion import Commotion
 from tests.histories.jobs import changed_jobs, jobs
 from tests.histories.record import Recorder, load
-from tests.lives import Tracked, assert_replays, histories_of, tracked_worker
+from tests.lives import assert_replays, histories_of, tracked_worker
 from tests.support import eventually
 from tests.tracked_jobs import Gather, Item, all_jobs
 
@@ -82,36 +81,6 @@ async def test_whatever_callers_do_at_once_no_instance_gets_stuck_and_all_replay
         "UnhandledUpdate",
     }
     check_sequences(worker.sink.events)
-
-
-async def test_whatever_callers_do_while_workers_come_and_go_all_replay(
-    client: Client, queue: str
-) -> None:
-    sink = MemorySink()
-    plugin = JobsPlugin(all_jobs(), Tracking(sink))
-    calls = Commotion(Tracked(client, queue, JobClient(client, queue), sink, plugin), queue)
-    done = asyncio.Event()
-    shifts = asyncio.create_task(work_in_shifts(client, queue, sink, done))
-    await calls.last(2, callers=8)
-    done.set()
-    await shifts
-    histories = await histories_of(client, queue)
-    await assert_replays(histories, plugin)
-    assert refused_tasks(histories) <= {"UnhandledCommand"}
-    check_sequences(sink.events)
-
-
-async def work_in_shifts(client: Client, queue: str, sink: Sink, done: asyncio.Event) -> None:
-    """One worker after the other."""
-    while not done.is_set():
-        async with Worker(
-            client,
-            task_queue=queue,
-            plugins=[JobsPlugin(all_jobs(), Tracking(sink))],
-            sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=200),
-        ):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), 0.4)
 
 
 class GatherSlowly(Gather):
