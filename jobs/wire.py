@@ -4,6 +4,7 @@ The user's payload converter is not used, so that any SDK can drive a job; paylo
 `RawValue`, which every converter passes through, and the payload codec applies to them.
 """
 
+import re
 from typing import Any, TypeVar
 
 import pydantic_core
@@ -14,10 +15,13 @@ from temporalio.common import RawValue
 MAX_EVENT_BYTES = 256 * 1024
 MAX_STATE_BYTES = 512 * 1024
 MAX_EVENT_ID = 300
+MAX_DEPTH = 100
+"""Of lists and objects inside each other. Readers take 200, and we wrap values in some of ours."""
 
 JSON = Any
 """A JSON value as Python has it: dict, list, str, int, float, bool or None."""
 
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 _METADATA = {"encoding": b"json/plain"}
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -30,6 +34,21 @@ def dumps(value: JSON) -> bytes:
 def size(value: JSON) -> int:
     """Bytes that a value takes as JSON."""
     return len(dumps(value))
+
+
+def too_deep(data: bytes, most: int = MAX_DEPTH) -> bool:
+    """Whether JSON text has more than so many lists and objects inside each other."""
+    if data.count(b"[") + data.count(b"{") <= most:
+        return False
+    depth = 0
+    for found in _BRACKETS.finditer(data):
+        if found[0] in b"[{":
+            depth += 1
+            if depth > most:
+                return True
+        elif found[0] in b"]}":
+            depth -= 1
+    return False
 
 
 def to_raw(value: JSON) -> RawValue:

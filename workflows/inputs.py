@@ -11,11 +11,21 @@ from typing import Any, TypeVar, cast
 from temporalio.common import RawValue
 
 from durable_jobs.protocol import EventIn, JobRef, JobType
-from durable_jobs.wire import JSON, MAX_EVENT_BYTES, MAX_EVENT_ID, MAX_STATE_BYTES, from_raw, size
+from durable_jobs.wire import (
+    JSON,
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    MAX_EVENT_ID,
+    MAX_STATE_BYTES,
+    dumps,
+    from_raw,
+    too_deep,
+)
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 
 
+_TOO_DEEP = f"more than {MAX_DEPTH} lists and objects inside each other"
 _BATCH = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -63,8 +73,11 @@ def read_start(
         raise BadInput("the field 'carry' is the library's own")
     if not isinstance(start.get("stateVersion", 1), int):
         raise BadInput("stateVersion must be a whole number")
-    if size(start.get("state")) > MAX_STATE_BYTES:
+    state = dumps(start.get("state"))
+    if len(state) > MAX_STATE_BYTES:
         raise BadInput(f"the state has more than {MAX_STATE_BYTES:,} bytes as JSON")
+    if too_deep(state):
+        raise BadInput(f"the state has {_TOO_DEEP}")
     return start
 
 
@@ -84,7 +97,10 @@ def read_one_event(args: Sequence[RawValue]) -> EventIn:
     """The event that `add` and `send` take as their one argument; raises `BadInput`."""
     if len(args) != 1:
         raise BadInput(f"takes the event as its one argument, got {len(args)} arguments")
-    return EventIn(data=_read(args[0], MAX_EVENT_BYTES))
+    data = _read(args[0], MAX_EVENT_BYTES)
+    if too_deep(args[0].payload.data):
+        raise BadInput(f"the event has {_TOO_DEEP}")
+    return EventIn(data=data)
 
 
 def read_nothing(args: Sequence[RawValue]) -> None:
@@ -139,8 +155,11 @@ def _event(item: JSON) -> EventIn | BadInput:
         return BadInput(f"{_BATCH}; the id must be a string")
     if event_id is not None and len(event_id) > MAX_EVENT_ID:
         return BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
-    if size(event["data"]) > MAX_EVENT_BYTES:
+    data = dumps(event["data"])
+    if len(data) > MAX_EVENT_BYTES:
         return BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
+    if too_deep(data):
+        return BadInput(f"an event has {_TOO_DEEP}")
     return EventIn(data=event["data"], id=event_id)
 
 

@@ -7,12 +7,27 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError
 
-from ..errors import DefinitionError, InvalidEvent, InvalidState, PayloadTooLarge, StateMismatch
-from ..wire import JSON, MAX_EVENT_BYTES, MAX_STATE_BYTES, dumps, size
+from ..errors import (
+    DefinitionError,
+    InvalidEvent,
+    InvalidState,
+    JobsError,
+    PayloadTooLarge,
+    StateMismatch,
+)
+from ..wire import JSON, MAX_DEPTH, MAX_EVENT_BYTES, MAX_STATE_BYTES, dumps, too_deep
 from .warn import warn_once
 
 if TYPE_CHECKING:
     from .base import Job
+
+
+_LIMITS: dict[str, tuple[int, type[JobsError]]] = {
+    "an event": (MAX_EVENT_BYTES, InvalidEvent),
+    "a state": (MAX_STATE_BYTES, InvalidState),
+    "a reply": (MAX_EVENT_BYTES, InvalidState),
+}
+"""How many bytes each may have, and the error where one has another fault."""
 
 
 class Codec:
@@ -36,7 +51,7 @@ class Codec:
             data = _dump(self.event, self.event.validate_python(event))
         except (ValidationError, PydanticSerializationError) as error:
             raise InvalidEvent(f"{self._job}, key {key!r}: {describe(error)}") from None
-        return self._limited(data, "an event", MAX_EVENT_BYTES, key)
+        return self._limited(data, "an event", key)
 
     def event_json(self, event: Any, key: str) -> bytes:
         """An event as JSON text; raises as `dump_event`."""
@@ -62,7 +77,7 @@ class Codec:
 
     def limit_state(self, data: JSON, key: str) -> JSON:
         """The JSON of a state itself; raises `PayloadTooLarge` over 512 KB."""
-        return self._limited(data, "a state", MAX_STATE_BYTES, key)
+        return self._limited(data, "a state", key)
 
     def dump_reply(self, reply: Any, key: str) -> JSON:
         """A reply as JSON; raises `InvalidState` or, over 256 KB, `PayloadTooLarge`.
@@ -75,7 +90,7 @@ class Codec:
             data = _dump(self.reply, reply)
         except PydanticSerializationError as error:
             raise InvalidState(f"{self._job}, key {key!r}: the reply: {describe(error)}") from None
-        return self._limited(data, "a reply", MAX_EVENT_BYTES, key)
+        return self._limited(data, "a reply", key)
 
     def load_reply(self, data: JSON) -> Any:
         """A reply out of JSON."""
@@ -113,8 +128,10 @@ class Codec:
                 f"{self._job}: the instance's state does not fit: {describe(error)}"
             ) from None
 
-    def _limited(self, data: JSON, what: str, limit: int, key: str) -> JSON:
-        length = size(data)
+    def _limited(self, data: JSON, what: str, key: str) -> JSON:
+        limit, invalid = _LIMITS[what]
+        encoded = dumps(data)
+        length = len(encoded)
         if length > limit:
             raise PayloadTooLarge(
                 f"{self._job}, key {key!r}: {what} has {length:,} bytes as JSON, "
@@ -122,6 +139,11 @@ class Codec:
             )
         if length > limit // 2:
             warn_once(f"{self._job}: {what} has {length:,} bytes of at most {limit:,}")
+        if too_deep(encoded):
+            raise invalid(
+                f"{self._job}, key {key!r}: {what} has more than {MAX_DEPTH} lists and objects "
+                "inside each other"
+            )
         return data
 
 
