@@ -5,10 +5,10 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from temporalio.client import Client
 
 from durable_jobs import (
@@ -74,20 +74,48 @@ class Square(BaseModel):
     kind: Literal["square"]
 
 
-class Shapes(DebounceJob[Circle | Square, Circle | Square]):
-    """An event type whose errors tempt pydantic to quote what came."""
+def talkative(text: str) -> str:
+    """A validator that quotes what it was given."""
+    if text != "right":
+        raise ValueError(f"I do not like {text!r}, it must be right")
+    return text
 
-    name = "shapes"
+
+class Shapes(BaseModel):
+    """An event type whose errors quote what came."""
+
+    shape: Annotated[Circle | Square, Field(discriminator="kind")] = Square(kind="square")
+    word: Annotated[str, AfterValidator(talkative)] = "right"
+    even: Annotated[int, AfterValidator(lambda n: (n % 2 and _fail("must be even")) or n)] = 0
+
+
+def _fail(text: str) -> None:
+    raise ValueError(text)
+
+
+class Draw(DebounceJob[Shapes]):
+    name = "draw"
     flush_after = timedelta(hours=1)
 
-    async def execute(self, run: DebounceRun[Circle | Square]) -> None:
+    async def execute(self, run: DebounceRun[Shapes]) -> None:
         """Nothing."""
 
 
-async def test_a_refusal_never_quotes_the_event(raw: Raw) -> None:
-    shapes = raw.jobs.debounce(Shapes, new_key())
+@pytest.mark.parametrize(
+    ("event", "place"),
+    [
+        ({"shape": {"kind": "secret"}}, "shape: union tag invalid"),
+        ({"word": "secret"}, "word: value error"),
+        ({"even": 3}, "even: Value error, must be even"),
+    ],
+)
+async def test_a_refusal_tells_the_place_but_never_quotes_the_event(
+    raw: Raw, event: dict[str, Any], place: str
+) -> None:
+    draw = raw.jobs.debounce(Draw, new_key())
     with pytest.raises(InvalidEvent) as refused:
-        await shapes.add({"kind": "secret"})  # type: ignore[arg-type]
+        await draw.add(event)  # type: ignore[arg-type]
+    assert place in str(refused.value)
     assert "secret" not in str(refused.value)
 
 

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Literal
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs.errors import (
@@ -17,6 +16,7 @@ from durable_jobs.errors import (
     RetryAfter,
     StateMismatch,
 )
+from durable_jobs.faults import faults_of
 from durable_jobs.protocol import NOT_REGISTERED, RunRequest
 
 MAX_MESSAGE = 2_000
@@ -93,19 +93,14 @@ def type_of(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     """The error's text, which never quotes event data: pydantic's inputs are left out."""
     if isinstance(error, ValidationError):
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        parts = [": ".join(filter(None, (_place(item), item["msg"]))) for item in found[:10]]
+        found = faults_of(error)
         count = f"{len(found)} validation error{'s' if len(found) > 1 else ''}"
-        text = f"{count} for {error.title}: {'; '.join(parts)}"
+        text = f"{count} for {error.title}: {'; '.join(found[:10])}"
     elif isinstance(error, ApplicationError):
         text = error.message
     else:
         text = str(error)
     return (text or type(error).__name__)[:MAX_MESSAGE]
-
-
-def _place(found: ErrorDetails) -> str:
-    return ".".join(map(str, found["loc"]))
 
 
 def _users_part(frames: TracebackType | None) -> TracebackType | None:

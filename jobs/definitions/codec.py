@@ -15,6 +15,7 @@ from ..errors import (
     PayloadTooLarge,
     StateMismatch,
 )
+from ..faults import faults_of
 from ..wire import JSON, MAX_DEPTH, MAX_EVENT_BYTES, MAX_STATE_BYTES, dumps, too_deep
 from .warn import warn_once
 
@@ -157,14 +158,9 @@ def describe(error: Exception) -> str:
     """What is wrong with a value and where, without the value itself."""
     if not isinstance(error, ValidationError):
         return f"not serialisable: {type(error).__name__}"
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    parts = (_where(item["loc"]) + item["msg"] for item in found[:5])
+    found = faults_of(error)
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
-    return "; ".join(parts) + more
-
-
-def _where(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) + ": " if location else ""
+    return "; ".join(found[:5]) + more
 
 
 def _dump(adapter: TypeAdapter[Any], value: Any) -> JSON:
