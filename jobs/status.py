@@ -63,6 +63,17 @@ class JobStatus(Answer):
     will_flush_at: datetime | None
     started_at: datetime
     last_error: str | None
+    paused_at: datetime | None = None
+    """Since when it is paused."""
+
+    paused_by: Literal["user", "exhausted"] | None = None
+    """A caller, or a run that failed for good under `on_exhausted = "pause"`."""
+
+    pause_note: str | None = None
+    resumed_at: datetime | None = None
+    """When the last pause ended."""
+
+    resume_note: str | None = None
     rejected_events: int
     rejections: tuple[Rejection, ...] = ()
     """The last 20, with the reason for each."""

@@ -26,7 +26,7 @@ from durable_jobs.protocol import (
 from durable_jobs.wire import JSON, model_from_raw, to_raw
 
 from .flush import Flusher
-from .inputs import BadInput, read_batch, read_nothing, read_reason
+from .inputs import BadInput, read_batch, read_note, read_nothing, read_reason
 from .instance import Carry, Life
 from .library import call, call_anywhere, call_local
 from .runner import Runner
@@ -41,7 +41,7 @@ Args = Sequence[RawValue]
 class JobWorkflow(Runner):
     """Base of the three workflows. It runs no user code and reads no setting."""
 
-    bare: ClassVar[frozenset[str]] = frozenset({"pause", "resume"})
+    bare: ClassVar[frozenset[str]] = frozenset()
     """Verbs that take no argument."""
 
     def __init__(self, *args: Any) -> None:
@@ -275,21 +275,21 @@ class JobWorkflow(Runner):
         """Drop the events that wait; returns how many."""
         return 0
 
-    def pause(self) -> None:
-        """Start nothing new until resumed."""
-        self.life.paused = self.life.paused or "user"
+    def pause(self, note: str | None = None) -> None:
+        """Start nothing new until resumed. The note says who and why."""
+        self.life.pause("user", self.now, note)
 
-    def resume(self) -> None:
+    def resume(self, note: str | None = None) -> None:
         """Go on."""
-        self.life.paused = None
+        self.life.resume(self.now, note)
 
     def handle_signal(self, name: str, args: Args) -> None:
         """Take any signal; raises nothing but `BadInput`."""
         match name:
             case "pause":
-                self.pause()
+                self.pause(read_note(args))
             case "resume":
-                self.resume()
+                self.resume(read_note(args))
             case "terminate":
                 self.request_terminate(read_reason(args))
             case _:
@@ -306,6 +306,8 @@ class JobWorkflow(Runner):
             read_nothing(args)
         elif name == "terminate":
             read_reason(args)
+        elif name in ("pause", "resume"):
+            read_note(args)
         else:
             raise BadInput(f"{self.job_type} jobs take no update {name!r}")
 

@@ -53,10 +53,10 @@ class ContinuousWorkflow(JobWorkflow):
         else:
             super().handle_signal(name, args)
 
-    def resume(self) -> None:
+    def resume(self, note: str | None = None) -> None:
         """Go on with the next tick; those missed while paused are not made up for."""
         if self.life.paused:
-            super().resume()
+            super().resume(note)
             self._due = None
 
     # -- ticks
@@ -182,7 +182,7 @@ class ContinuousWorkflow(JobWorkflow):
             case "terminate":
                 self.fail(failed)
             case "pause":
-                self.life.paused = self.life.paused or "exhausted"
+                self.life.pause("exhausted", self.now)
             case "continue":
                 pass
 

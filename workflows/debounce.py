@@ -179,9 +179,9 @@ class DebounceWorkflow(JobWorkflow):
         self._waiting = Gathered()
         return count
 
-    def resume(self) -> None:
+    def resume(self, note: str | None = None) -> None:
         """Go on; a window that was due meanwhile flushes at once."""
-        super().resume()
+        super().resume(note)
         self._touched = True
 
     # -- the windows
@@ -341,7 +341,7 @@ class DebounceWorkflow(JobWorkflow):
             durationMs=duration,
         )
         if self.life.paused == "exhausted":
-            self.life.paused = None
+            self.life.resume(self.now)
         self.end_by_run(result)
 
     def _exhausted(self, batch: Gathered, failed: runs.Failed) -> None:
@@ -351,7 +351,7 @@ class DebounceWorkflow(JobWorkflow):
                 self.fail(failed)
             case "pause":
                 self._waiting = batch.before(self._waiting, keep_window=True)
-                self.life.paused = self.life.paused or "exhausted"
+                self.life.pause("exhausted", self.now)
             case "continue":
                 self._waiting = batch.before(self._waiting, keep_window=False)
                 self._open()

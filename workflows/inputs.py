@@ -23,7 +23,8 @@ from durable_jobs.wire import (
 )
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-
+_MAX_TEXT = 1_000
+"""Characters that are kept of a reason or a note."""
 
 _TOO_DEEP = f"more than {MAX_DEPTH} lists and objects inside each other"
 _BATCH = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
@@ -173,6 +174,20 @@ def _read(raw: RawValue, limit: int) -> JSON:
         raise BadInput(str(error)) from error
 
 
+def read_note(args: Sequence[RawValue]) -> str | None:
+    """The optional note of `pause` and `resume`, a string.
+
+    Raises:
+        BadInput: it is something else, or there are more arguments.
+    """
+    if len(args) > 1:
+        raise BadInput(f"takes at most one argument, the note, got {len(args)}")
+    note = _read(args[0], MAX_EVENT_BYTES) if args else None
+    if note is not None and not isinstance(note, str):
+        raise BadInput("takes no argument but a string, a note on who and why")
+    return None if note is None else note[:_MAX_TEXT]
+
+
 def read_reason(args: Sequence[RawValue]) -> str | None:
     """The optional reason of `terminate`; anything but a string is shown as JSON would be.
 
@@ -189,7 +204,7 @@ def read_reason(args: Sequence[RawValue]) -> str | None:
         return None
     given = as_object(reason)
     reason = reason if given is None else given.get("reason")
-    return None if reason is None else str(reason)[:1000]
+    return None if reason is None else str(reason)[:_MAX_TEXT]
 
 
 def job_ref(start: dict[str, JSON], job_type: JobType) -> JobRef:

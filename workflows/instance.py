@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 from temporalio import workflow
@@ -23,15 +23,44 @@ class Life(BaseModel):
 
     started_at: datetime
     run_count: int = 0
-    paused: str | None = None
-    """Why: `user` or `exhausted`."""
+    paused: Literal["user", "exhausted"] | None = None
+    """Who paused it: a caller, or a run that failed for good."""
 
+    paused_at: datetime | None = None
+    pause_note: str | None = None
+    resumed_at: datetime | None = None
+    resume_note: str | None = None
     rejected: int = 0
     rejections: list[Detail] = Field(default_factory=list[Detail])
     last_error: str | None = None
     state: JSON = None
     has_state: bool = False
     state_version: int = 1
+
+    def pause(
+        self, by: Literal["user", "exhausted"], at: datetime, note: str | None = None
+    ) -> None:
+        """Note a pause. Of a paused one, only a new note is kept."""
+        if self.paused is None:
+            self.paused, self.paused_at, self.pause_note = by, at, note
+        elif note is not None:
+            self.pause_note = note
+
+    def resume(self, at: datetime, note: str | None = None) -> None:
+        """Note the end of a pause."""
+        if self.paused is not None:
+            self.resumed_at, self.resume_note = at, note
+        self.paused = self.paused_at = self.pause_note = None
+
+    def pause_status(self) -> Detail:
+        """Since when, by whom and why it is paused, and how the last pause ended."""
+        return {
+            "pausedAt": self.paused_at.isoformat() if self.paused_at else None,
+            "pausedBy": self.paused,
+            "pauseNote": self.pause_note,
+            "resumedAt": self.resumed_at.isoformat() if self.resumed_at else None,
+            "resumeNote": self.resume_note,
+        }
 
 
 class Carry(BaseModel):
@@ -265,6 +294,7 @@ class Instance:
             "willFlushAt": None,
             "startedAt": self.life.started_at.isoformat(),
             "lastError": self.life.last_error,
+            **self.life.pause_status(),
             "rejectedEvents": self.life.rejected,
             "rejections": self.life.rejections,
             "tracking": self.outbox.status(),

@@ -308,7 +308,7 @@ class TaskWorkflow(JobWorkflow):
                 self._dropped(event, failed)
                 self.fail(failed)
             case "pause":
-                self.life.paused = self.life.paused or "exhausted"
+                self.life.pause("exhausted", self.now)
                 self._put_back(step, event, scheduled_at)
             case "continue":
                 if event is not None:

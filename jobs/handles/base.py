@@ -86,17 +86,20 @@ class Handle(Generic[State]):
 
     # -- control ------------------------------------------------------------------------------
 
-    async def pause(self) -> bool:
-        """Start nothing new until `resume`. False where no instance is alive."""
-        return await self._control("pause")
+    async def pause(self, note: str | None = None) -> bool:
+        """Start nothing new until `resume`. False where no instance is alive.
 
-    async def resume(self) -> bool:
-        """Go on after `pause`. False where no instance is alive."""
-        return await self._control("resume")
+        The status shows the note (who and why), at most 1,000 characters of it.
+        """
+        return await self._control("pause", *_given(note))
+
+    async def resume(self, note: str | None = None) -> bool:
+        """Go on after `pause`. False where no instance is alive. The status shows the note."""
+        return await self._control("resume", *_given(note))
 
     async def terminate(self, reason: str | None = None) -> bool:
         """End the instance; what waits is dropped and counted. False where none is alive."""
-        return await self._control("terminate", *([] if reason is None else [reason]))
+        return await self._control("terminate", *_given(reason))
 
     async def _control(self, verb: str, *args: JSON) -> bool:
         try:
@@ -278,3 +281,7 @@ class Handle(Generic[State]):
             f"{self.instance_id} takes no more at the moment ({error.message}); "
             "nothing accepted is lost, try again later"
         )
+
+
+def _given(text: str | None) -> list[JSON]:
+    return [] if text is None else [text]
