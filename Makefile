@@ -17,7 +17,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help demo test lint style types imports compose format links bench ci clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo ## run the example on an embedded Temporal server (ARGS=--serve leaves it running)
 	@$(BIN)/python -m examples.github.demo $(ARGS)
@@ -47,8 +47,10 @@ compose: $(VENV)/.lint ## check docker-compose.yml against the compose specifica
 format: $(VENV)/.lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## measure debounce against Temporal by hand and DBOS (ARGS="--seconds 10")
-	@$(BIN)/python -m benchmarks.debounce $(ARGS)
+bench: bench-debounce ## measure debounce against Temporal by hand and DBOS (ARGS="--seconds 10")
+
+bench-%: $(VENV)/.bench ## measure debounce, continuous, task, tracking or memory
+	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 ci: ## do what CI does: tests, checks, wheel
 	@bash .ci/run

@@ -1,6 +1,7 @@
 """DBOS's `Debouncer` on SQLite. Each event puts its flush off; it is given the last one alone."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,52 +9,53 @@ from typing import Any
 
 from dbos import DBOS, Debouncer
 
-from .measure import WAIT, Board
+from .load import Board
+
+DBOS_NAME = "DBOS Debouncer"
+AT_ONCE = 32
 
 
 class Dbos:
     """See `System`."""
 
-    name = "DBOS Debouncer (SQLite)"
+    name = DBOS_NAME
     keeps_all = False
 
-    def __init__(self, debouncer: Any, board: Board, at_once: int) -> None:
-        self._debouncer = debouncer
-        self._slots = asyncio.Semaphore(at_once)
+    def __init__(self, debouncer: Any, board: Board, wait: float) -> None:
+        self._debouncer, self._wait = debouncer, wait
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self.board = board
 
     async def add(self, key: str, number: int) -> None:
         """See `System`."""
         async with self._slots:
-            await self._debouncer.debounce_async(key, WAIT, key, number)
+            await self._debouncer.debounce_async(key, self._wait, key, number)
 
-    async def history_of(self, key: str) -> int | None:
-        """There is none."""
-        return None
+    def instance(self, key: str) -> None:
+        """It leaves no history in Temporal."""
 
 
 @asynccontextmanager
-async def dbos(folder: Path, at_once: int) -> AsyncIterator[Dbos]:
-    """A DBOS of its own; at most `at_once` calls in flight."""
+async def dbos(wait: float) -> AsyncIterator[Dbos]:
+    """A DBOS of its own on a new database; at most `AT_ONCE` calls in flight."""
     board = Board()
-    url = f"sqlite:///{folder / 'dbos.sqlite'}"
-    DBOS(
-        config={
-            "name": "bench",
-            "system_database_url": url,
-            "run_admin_server": False,
-            "log_level": "ERROR",
-        }
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        DBOS(
+            config={
+                "name": "bench",
+                "system_database_url": f"sqlite:///{Path(folder) / 'dbos.sqlite'}",
+                "run_admin_server": False,
+                "log_level": "ERROR",
+            }
+        )
 
-    @DBOS.workflow()
-    async def flush(key: str, number: int) -> None:
-        board.note(key, 1)
+        @DBOS.workflow()
+        async def flush(key: str, number: int) -> None:
+            board.note(key)
 
-    DBOS.launch()
-    try:
-        # As `flush_after` does: whatever comes, it flushes this long after the first event.
-        debouncer = Debouncer.create_async(flush, debounce_timeout_sec=WAIT)
-        yield Dbos(debouncer, board, at_once)
-    finally:
-        DBOS.destroy()
+        DBOS.launch()
+        try:
+            # As `flush_after` does: whatever comes, it flushes this long after the first event.
+            yield Dbos(Debouncer.create_async(flush, debounce_timeout_sec=wait), board, wait)
+        finally:
+            DBOS.destroy(destroy_registry=True)

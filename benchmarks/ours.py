@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -10,48 +11,56 @@ from temporalio.worker import Worker
 from durable_jobs import DebounceJob, DebounceRun, JobClient, JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
 
-from .measure import WAIT, Board
+from .load import Board
+
+OURS = "durable-jobs"
 
 
 class Numbers(DebounceJob[int]):
     """Keeps the latest number."""
 
     name = "numbers"
-    flush_after = timedelta(seconds=WAIT)
+    flush_after = timedelta(seconds=1)
 
     def __init__(self, board: Board) -> None:
         self.board = board
 
     async def execute(self, run: DebounceRun[int]) -> None:
         """Note the window."""
-        self.board.note(run.key, run.event_count)
+        due = run.window_opened_at + self.flush_after
+        self.board.note(run.key, run.event_count, due)
+
+
+def numbers(wait: float) -> type[Numbers]:
+    """The job with a wait of its own."""
+    return type("Numbers", (Numbers,), {"flush_after": timedelta(seconds=wait)})
 
 
 class Ours:
-    """See `System`."""
+    """A debounce by this library."""
 
-    name = "durable-jobs"
+    name = OURS
     keeps_all = True
 
-    def __init__(self, client: Client, jobs: JobClient, board: Board) -> None:
-        self._client = client
-        self._jobs = jobs
+    def __init__(self, jobs: JobClient, kind: type[Numbers], board: Board) -> None:
+        self._jobs, self._kind = jobs, kind
         self.board = board
 
     async def add(self, key: str, number: int) -> None:
         """See `System`."""
-        await self._jobs.debounce(Numbers, key).add(number)
+        await self._jobs.debounce(self._kind, key).add(number)
 
-    async def history_of(self, key: str) -> int | None:
+    def instance(self, key: str) -> str:
         """See `System`."""
-        handle = self._client.get_workflow_handle(f"debounce:numbers:{key}")
-        return (await handle.describe()).history_length
+        return f"debounce:numbers:{key}"
 
 
 @asynccontextmanager
-async def ours(client: Client) -> AsyncIterator[Ours]:
+async def ours(
+    client: Client, wait: float, tracking: Tracking | None = None
+) -> AsyncIterator[Ours]:
     """With a worker of its own."""
-    board = Board()
-    plugin = JobsPlugin([Numbers(board)], Tracking(MemorySink()))
-    async with Worker(client, task_queue="ours", plugins=[plugin]):
-        yield Ours(client, JobClient(client, task_queue="ours"), board)
+    board, queue, kind = Board(), f"ours-{uuid4().hex[:8]}", numbers(wait)
+    plugin = JobsPlugin([kind(board)], tracking or Tracking(MemorySink()))
+    async with Worker(client, task_queue=queue, plugins=[plugin]):
+        yield Ours(JobClient(client, task_queue=queue), kind, board)
