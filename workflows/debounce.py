@@ -318,7 +318,7 @@ class DebounceWorkflow(JobWorkflow):
 
     def _run_of(self, batch: Gathered, reason: str, opened_at: datetime) -> runs.Run:
         detail: Detail = {
-            "events": [event.model_dump() for event in batch.events],
+            "events": [{"data": event.data, "id": event.id} for event in batch.events],
             "folded": batch.folded,
             "flush_reason": reason,
             "opened_at": opened_at.isoformat(),

@@ -18,6 +18,7 @@ REMEMBERED_BYTES = 128 * 1024
 """Of ids known of one window; more would make it too large for continue-as-new."""
 
 _ID_OVERHEAD = len('"":null,')
+_FRAME = len('{"data":,"id":}')
 
 
 class Gathered(BaseModel):
@@ -81,8 +82,9 @@ class Gathered(BaseModel):
         window = self.open(now)
         window.last_at = now
         window.received += 1
-        window.bytes += size(event.data)
-        self._bytes += size(event)
+        data = size(event.data)
+        window.bytes += data
+        self._bytes += data + _frame_size(event.id)
         self.events.append(event)
         return True
 
@@ -108,6 +110,8 @@ class Gathered(BaseModel):
 
     def _oldest(self) -> int:
         """How many of the oldest events fit into one command; at least one."""
+        if len(self.events) <= FOLD_EVENTS and self._bytes <= BATCH_BYTES:
+            return len(self.events)
         room = BATCH_BYTES
         for index, event in enumerate(self.events[:FOLD_EVENTS]):
             room -= size(event)
@@ -176,6 +180,11 @@ class Gathered(BaseModel):
             "state_version": self.base_version,
             "events": [event.model_dump() for event in self.events],
         }
+
+
+def _frame_size(event_id: str | None) -> int:
+    """Bytes of an event as JSON beside its data."""
+    return _FRAME + (len("null") if event_id is None else size(event_id))
 
 
 def _id_size(event_id: str) -> int:

@@ -41,8 +41,8 @@ class Codec:
         self.state: TypeAdapter[Any] = _adapter(job, job.state_type)
         self.reply: TypeAdapter[Any] = _adapter(job, job.reply_type)
 
-    def dump_event(self, event: Any, key: str) -> JSON:
-        """An event as JSON.
+    def event_json(self, event: Any, key: str) -> bytes:
+        """An event as JSON text.
 
         Raises:
             InvalidEvent: it does not fit the event type.
@@ -52,11 +52,9 @@ class Codec:
             data = _dump(self.event, self.event.validate_python(event))
         except (ValidationError, PydanticSerializationError) as error:
             raise InvalidEvent(f"{self._job}, key {key!r}: {describe(error)}") from None
-        return self._limited(data, "an event", key)
-
-    def event_json(self, event: Any, key: str) -> bytes:
-        """An event as JSON text; raises as `dump_event`."""
-        return dumps(self.dump_event(event, key))
+        encoded = dumps(data)
+        self._check(encoded, "an event", key)
+        return encoded
 
     def load_event(self, data: JSON) -> Any:
         """An event out of JSON; raises `InvalidEvent`."""
@@ -130,8 +128,11 @@ class Codec:
             ) from None
 
     def _limited(self, data: JSON, what: str, key: str) -> JSON:
+        self._check(dumps(data), what, key)
+        return data
+
+    def _check(self, encoded: bytes, what: str, key: str) -> None:
         limit, invalid = _LIMITS[what]
-        encoded = dumps(data)
         length = len(encoded)
         if length > limit:
             raise PayloadTooLarge(
@@ -145,7 +146,6 @@ class Codec:
                 f"{self._job}, key {key!r}: {what} has more than {MAX_DEPTH} lists and objects "
                 "inside each other"
             )
-        return data
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,6 @@ def instance_id_of(job: type[Job], key: str) -> str:
             f"{job.name}: the key makes the instance ID {len(instance_id)} characters long; "
             f"at most {MAX_INSTANCE_ID}. Use a shorter key, or a hash of it."
         )
-    if any("\ud800" <= character <= "\udfff" for character in key):
+    if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
         raise InvalidKey(f"{job.name}: the key {key!r} is no Unicode text, it holds a surrogate")
     return instance_id

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..errors import Busy
 from ..wire import dumps
 
-MAX_EVENTS = 500
+MAX_EVENTS = 1_000
 MAX_BYTES = 512 * 1024
 """Of one request, which may have 2 MB; a codec may make it larger."""
 
@@ -79,12 +79,10 @@ class Batcher:
         return not self._lanes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     item: Item
-    answer: asyncio.Future[Any] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    answer: asyncio.Future[Any]
 
     def settle(self, answer: Any) -> None:
         # A caller that was cancelled has cancelled its future.
@@ -103,12 +101,13 @@ class _Requests:
         self._call = call
         self._over = over
         self._waiting: deque[_Waiting] = deque()
+        self._loop = asyncio.get_running_loop()
         # Begins once the callers that are ready to run have put their events here too.
-        self._task = asyncio.create_task(self._send_all())
+        self._task = self._loop.create_task(self._send_all())
         self._task.add_done_callback(self._ended)
 
     def put(self, item: Item) -> asyncio.Future[Any]:
-        waiting = _Waiting(item)
+        waiting = _Waiting(item, self._loop.create_future())
         self._waiting.append(waiting)
         return waiting.answer
 
@@ -127,14 +126,15 @@ class _Requests:
     def _next(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         room = MAX_BYTES
-        while self._waiting and len(batch) < MAX_EVENTS:
+        waiting = self._waiting
+        while waiting and len(batch) < MAX_EVENTS:
             # An event whose caller was cancelled before it left is not sent.
-            if not self._waiting[0].answer.done():
-                room -= len(self._waiting[0].item.data)
+            if not waiting[0].answer.done():
+                room -= len(waiting[0].item.data)
                 if batch and room < 0:
                     break
-                batch.append(self._waiting[0])
-            self._waiting.popleft()
+                batch.append(waiting[0])
+            waiting.popleft()
         return batch
 
     async def _send(self, batch: list[_Waiting]) -> None:

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from ..definitions import TaskJob
 from ..errors import JobFailed
 from ..protocol import ASK_AGAIN, ASK_AGAIN_MARK
-from ..wire import JSON
+from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
 from .batch import Item, update_slot
 
@@ -64,7 +64,7 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
             TimeoutError: no reply in time; the event stays queued, and asking again with the
                 same `id` joins it.
         """
-        data = self._codec.dump_event(event, self.key)
+        data = json_to_raw(self._codec.event_json(event, self.key))
         event_id = self._event_id(id, "ask") or str(uuid.uuid4())
         slot = update_slot(self.instance_id)
         try:
