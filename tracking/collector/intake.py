@@ -41,6 +41,8 @@ _OPTIONAL = {
     "attempt": 1,
 }
 _SPACE = re.compile(r"[ \t\n\r]*")
+_HEAD = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"events"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*')
+_TAIL = re.compile(r"\}[ \t\n\r]*")
 
 Name: TypeAlias = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1000)]
 Text: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=1000)]
@@ -158,14 +160,29 @@ def _reason(error: ValueError) -> str:
     return "; ".join(found)[:500]
 
 
-def _elements(body: bytes) -> Generator[tuple[object, str]]:
+def _elements(body: bytes) -> list[tuple[object, str]]:
     """Each element of the array `events` with the very text it was written in."""
     text = _text(body)
     try:
-        start = _array_start(text)
-        yield from list(_walk(text, start))
+        return _lone_array(text) or list(_walk(text, _array_start(text)))
     except (ValueError, IndexError, RecursionError) as error:
         raise Malformed("the body is not JSON") from error
+
+
+def _lone_array(text: str) -> list[tuple[object, str]] | None:
+    """The elements where the body has no other member, as almost all have: parsed once."""
+    head = _HEAD.match(text)
+    if head is None or text[head.end()] == "]":
+        return None
+    found: list[tuple[object, str]] = []
+    position, mark = head.end(), ","
+    while mark == ",":
+        value, end = _DECODER.raw_decode(text, position)
+        found.append((value, text[position:end]))
+        position = _skip(text, end)
+        mark = text[position]
+        position = _skip(text, position + 1)
+    return found if mark == "]" and _TAIL.fullmatch(text, position) else None
 
 
 def _text(body: bytes) -> str:

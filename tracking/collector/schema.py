@@ -19,10 +19,10 @@ CREATE TABLE IF NOT EXISTS events (
   sequence INTEGER,
   raw TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS events_at ON events (at);
+-- One index in the order of time for every filter: a rare type is looked for in it, at some ten
+-- million entries a second, which costs intake less than an index a filter.
+CREATE INDEX IF NOT EXISTS events_time ON events (at, type, job);
 CREATE INDEX IF NOT EXISTS events_instance ON events (instance, at);
-CREATE INDEX IF NOT EXISTS events_type ON events (type, at);
-CREATE INDEX IF NOT EXISTS events_job ON events (job, at, type);
 CREATE INDEX IF NOT EXISTS events_execution ON events (execution, sequence)
   WHERE execution IS NOT NULL;
 
@@ -46,10 +46,8 @@ CREATE TABLE IF NOT EXISTS instances (
   execution TEXT,
   sequence INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS instances_last ON instances (last_at);
-CREATE INDEX IF NOT EXISTS instances_state ON instances (state, last_at);
-CREATE INDEX IF NOT EXISTS instances_job ON instances (job, last_at);
-CREATE INDEX IF NOT EXISTS instances_type ON instances (job_type, last_at);
+-- Filters are looked for in it, as with events; each event moves an instance in every index.
+CREATE INDEX IF NOT EXISTS instances_shown ON instances (last_at, instance, state, job_type, job);
 
 CREATE TABLE IF NOT EXISTS executions (
   execution TEXT PRIMARY KEY,

@@ -21,29 +21,30 @@ from .books import (
 )
 from .intake import Accepted
 
-_CHUNK = 500  # SQLite takes 999 parameters at least
+_PARAMETERS = 900  # of one statement; SQLite takes 999 at least
 
-_INSERT = """
-INSERT INTO events
-(event_id, received, at, instance, job, type, execution, sequence, raw)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_COUNT = """
-INSERT INTO counts (step, start, job, type, n) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET n = n + excluded.n
-"""
+_EVENT_COLUMNS = (
+    "event_id",
+    "received",
+    "at",
+    "instance",
+    "job",
+    "type",
+    "execution",
+    "sequence",
+    "raw",
+)
+_COUNT_COLUMNS = ("step", "start", "job", "type", "n")
+_ADD = "ON CONFLICT DO UPDATE SET n = n + excluded.n"
 
 
-def _upsert(table: str, columns: Sequence[str]) -> str:
+def _replace(columns: Sequence[str]) -> str:
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT DO UPDATE SET {changes}"
-    )
+    return f"ON CONFLICT DO UPDATE SET {changes}"
 
 
-_UPSERT_INSTANCE = _upsert("instances", INSTANCE_COLUMNS)
-_UPSERT_EXECUTION = _upsert("executions", EXECUTION_COLUMNS)
+_REPLACE_INSTANCE = _replace(INSTANCE_COLUMNS)
+_REPLACE_EXECUTION = _replace(EXECUTION_COLUMNS)
 
 
 def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Accepted]:
@@ -58,9 +59,10 @@ def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Ac
     # Before the events, whose table says which places in a sequence were taken before.
     _write_executions(connection, new)
     received = time.time_ns() // 1_000_000
-    connection.executemany(_INSERT, [_event_row(event, received) for event in new])
+    rows = [_event_row(event, received) for event in new]
+    _insert(connection, "events", _EVENT_COLUMNS, rows)
     _write_instances(connection, new)
-    connection.executemany(_COUNT, _counts(new))
+    _insert(connection, "counts", _COUNT_COLUMNS, _counts(new), _ADD)
     return new
 
 
@@ -87,7 +89,8 @@ def _write_instances(connection: sqlite3.Connection, events: Sequence[Accepted])
         if book is None:
             book = books[event.instance] = new_instance(event)
         book.note(event)
-    connection.executemany(_UPSERT_INSTANCE, map(instance_row, books.values()))
+    rows = [instance_row(book) for book in books.values()]
+    _insert(connection, "instances", INSTANCE_COLUMNS, rows, _REPLACE_INSTANCE)
 
 
 def _write_executions(connection: sqlite3.Connection, events: Sequence[Accepted]) -> None:
@@ -111,7 +114,8 @@ def _write_executions(connection: sqlite3.Connection, events: Sequence[Accepted]
             books[event.execution] = book
         book.note(event, taken)
         here.add((event.execution, event.sequence))
-    connection.executemany(_UPSERT_EXECUTION, map(execution_row, books.values()))
+    rows = [execution_row(book) for book in books.values()]
+    _insert(connection, "executions", EXECUTION_COLUMNS, rows, _REPLACE_EXECUTION)
 
 
 def _counts(events: Iterable[Accepted]) -> list[tuple[Any, ...]]:
@@ -125,12 +129,34 @@ def _counts(events: Iterable[Accepted]) -> list[tuple[Any, ...]]:
     return [(*place, n) for place, n in counts.items()]
 
 
+def _insert(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    conflict: str = "",
+) -> None:
+    """Insert many rows a statement.
+
+    With a statement a row, the thread would give the interpreter away at each, and wait for it.
+    """
+    most = _PARAMETERS // len(columns)
+    one = f"({', '.join('?' * len(columns))})"
+    for start in range(0, len(rows), most):
+        part = rows[start : start + most]
+        values = ", ".join([one] * len(part))
+        connection.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values} {conflict}",
+            [value for row in part for value in row],
+        )
+
+
 def _rows(
     connection: sqlite3.Connection, what: str, column: str, values: Iterable[str]
 ) -> list[tuple[Any, ...]]:
     wanted, found = list(values), list[tuple[Any, ...]]()
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
+    for start in range(0, len(wanted), _PARAMETERS):
+        chunk = wanted[start : start + _PARAMETERS]
         query = f"SELECT {what} WHERE {column} IN ({', '.join('?' * len(chunk))})"
         found += connection.execute(query, chunk).fetchall()
     return found
