@@ -33,6 +33,7 @@ NOT_REGISTERED = "NotFoundError"
 
 SHUTDOWN_ERROR = "durable_jobs.WorkerShutdown"
 FAILED_ERROR = "durable_jobs.Failed"
+YIELD_ERROR = "durable_jobs.Yield"
 
 Detail = dict[str, JSON]
 
@@ -106,7 +107,24 @@ class Report(Record):
     """Of a last failure: the worker's options, where they are not those of the request."""
 
     synthetic: bool = False
-    """Made by the workflow, for a last attempt that could not make its own."""
+    """Made by the workflow, for an attempt that could not make its own."""
+
+    first_started_at: datetime | None = None
+    """When the run's first attempt began."""
+
+
+class Reached(Record):
+    """How far a run got with an activity that ended before the run did.
+
+    The details of an activity's error, after the word that says why it ended.
+    """
+
+    attempts_before: int
+    """Attempts that count."""
+
+    first_started_at: datetime | None = None
+    report: Report | None = None
+    """Of the last attempt, where it failed."""
 
 
 class RunRequest(Record):
@@ -190,6 +208,14 @@ class RunResult(Record):
     """The worker's options, where they are not those the request was made with."""
 
     verdicts: Verdicts | None = None
+    after: "list[RunResult]" = Field(default_factory=list["RunResult"])
+    """Of a burst: the events handled after the first, in order. The last that ran has the state."""
+
+    failed: Report | None = None
+    """Of a burst: what ended it, a failed attempt of the event after those."""
+
+    cut_off: bool = False
+    """Of a burst: what ended it, an attempt of the event after those that does not count."""
 
 
 class Described(Record):

@@ -60,7 +60,8 @@ async def live_two_ticks(worker: Tracked, key: str) -> str:
 
 async def live_two_events(worker: Tracked, key: str) -> str:
     task = worker.jobs.task(Handle, key)
-    await task.send(Item())
+    # An event that waited for the one before it could come with it.
+    await task.ask(Item())
     await task.send(Item(word="end"))
     await worker.handle(task.instance_id).result()
     return task.instance_id

@@ -14,9 +14,11 @@ from durable_jobs.protocol import (
     FAILED_ERROR,
     REPORT_SIGNAL,
     SHUTDOWN_ERROR,
+    YIELD_ERROR,
     Detail,
     Executed,
     Options,
+    Reached,
     Report,
     RunRequest,
 )
@@ -29,6 +31,9 @@ from .ids import uuid7_at
 logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_STATE_IN_EVENT = 64 * 1024
+MAX_ATTEMPTS = 300
+"""Of one activity. Each failed attempt costs history, so the workflow goes on with another one."""
+
 _SIGNAL_TIMEOUT = timedelta(seconds=5)
 _LOST = "the attempt was lost with its worker or timed out"
 
@@ -59,12 +64,16 @@ class Attempt:
             self.begins_with(request.state)
         self._started_at = info.started_time
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._opened = self._began = self._loop.time()
         before = _mark_of(info.heartbeat_details)
         self._before = before
+        self._lost: int = before.get("lost", 0)
+        self.first_started_at: datetime = self._first_start(before)
+        """When the run's first attempt began."""
+
         self._mark: Detail = {
             "attempt": self.number,
-            "first_started_at": self._first_start(before).isoformat(),
+            "first_started_at": self.first_started_at.isoformat(),
         }
 
     def _first_start(self, before: Detail) -> datetime:
@@ -74,14 +83,9 @@ class Attempt:
             return self.request.first_started_at
         return self._started_at if self._info.attempt == 1 else self._info.scheduled_time
 
-    @property
-    def first_started_at(self) -> datetime:
-        """When the run's first attempt began."""
-        return datetime.fromisoformat(self._mark["first_started_at"])
-
     def now(self) -> datetime:
         """The time by the server's clock, as the workflow has it, whatever the worker's shows."""
-        return self._started_at + timedelta(seconds=self._loop.time() - self._began)
+        return self._started_at + timedelta(seconds=self._loop.time() - self._opened)
 
     async def open(self) -> None:
         """Report a predecessor that could not report itself; refuse to begin too late."""
@@ -94,6 +98,8 @@ class Attempt:
                 type="AttemptLost",
                 non_retryable=True,
             )
+        if lost is not None and self._info.attempt > MAX_ATTEMPTS:
+            raise self._yielded(lost)
         _current.set(self)
         self._beat()
         if lost is not None:
@@ -109,8 +115,22 @@ class Attempt:
         unreported = self._before.get("report")
         if unreported is not None and unreported["attempt"] == self.number - 1:
             return Report.model_validate(unreported)
+        self._lost += 1
+        self._mark["lost"] = self._lost
         error = TimeoutError(_LOST)
         return self._report(error, decision, attempt=self.number - 1, stack=False)
+
+    def begin(self, request: RunRequest) -> None:
+        """Begin the next run that the activity makes, in a burst of events."""
+        self.request = request
+        # A lost activity may have come this far.
+        self.number = 1 + self._lost
+        self._began = self._loop.time()
+        self.first_started_at = self.now()
+        self._mark.pop("progress", None)
+        self._state_before = {}
+        if request.include_state and request.has_state:
+            self.begins_with(request.state)
 
     async def keep_alive(self) -> None:
         """Heartbeat until cancelled, so that a killed worker is noticed."""
@@ -145,9 +165,10 @@ class Attempt:
 
     async def failed(self, error: BaseException) -> ApplicationError:
         """Report the failure; returns the error by which Temporal retries or gives up."""
-        now = self.now()
-        decision = decide(error, self.request, self.number, self.first_started_at, now)
+        decision = self._decide(error)
         report = self._report(error, decision, attempt=self.number)
+        if decision.retry_in is not None and self._info.attempt >= MAX_ATTEMPTS:
+            return self._yielded(report)
         if decision.retry_in is None:
             details = (FAILED_ERROR, report.model_dump(mode="json"))
         else:
@@ -163,19 +184,37 @@ class Attempt:
         raised.__cause__ = error.__cause__
         return raised.with_traceback(error.__traceback__)
 
+    def judge(self, error: BaseException) -> Report:
+        """The report of a failed attempt that the workflow goes on from."""
+        return self._report(error, self._decide(error), attempt=self.number)
+
+    def _decide(self, error: BaseException) -> Decision:
+        return decide(error, self.request, self.number, self.first_started_at, self.now())
+
     def cut_off(self) -> ApplicationError:
         """The error of an attempt that its worker's shutdown ended: it does not count."""
-        detail: Detail = {
-            "attempts_before": self.number - 1,
-            "first_started_at": self._mark["first_started_at"],
-        }
-        return ApplicationError(
-            "the worker shut down; the attempt is made again elsewhere and does not count",
+        return self._stopped(
             SHUTDOWN_ERROR,
-            detail,
-            type="WorkerShutdown",
-            non_retryable=True,
+            "the worker shut down; the attempt is made again elsewhere and does not count",
+            Reached(attempts_before=self.number - 1, first_started_at=self.first_started_at),
         )
+
+    def _yielded(self, report: Report) -> ApplicationError:
+        """The error of a failed attempt after which another activity goes on with the run."""
+        return self._stopped(
+            YIELD_ERROR,
+            report.message,
+            Reached(
+                attempts_before=report.attempt,
+                first_started_at=self.first_started_at,
+                report=report,
+            ),
+        )
+
+    def _stopped(self, why: str, message: str, reached: Reached) -> ApplicationError:
+        kind = why.rsplit(".", 1)[-1]
+        details = (why, reached.model_dump(mode="json"))
+        return ApplicationError(message, *details, type=kind, non_retryable=True)
 
     async def _announce(self, report: Report) -> None:
         """Tell the workflow now, or else the next attempt does."""
@@ -226,6 +265,7 @@ class Attempt:
             exhausted=decision.exhausted,
             options=self.newer_options if wait is None else None,
             retry_in=wait.total_seconds() if wait is not None else None,
+            first_started_at=self.first_started_at,
             pre_state=shown.get("preExecutionState"),
             has_pre_state="preExecutionState" in shown,
         )

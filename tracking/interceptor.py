@@ -11,6 +11,7 @@ from durable_jobs.protocol import Detail, RunRequest, RunResult, Verdicts
 from durable_jobs.wire import model_from_raw, to_raw
 
 from .attempt import Attempt
+from .burst import Burst, was_stopped
 from .config import Tracking
 from .courier import Courier
 from .delivery import submit, verdicts_of
@@ -49,32 +50,38 @@ class _AroundHandlers(ActivityInboundInterceptor):
         attempt = Attempt(request, self._tracking)
         await attempt.open()
         self._send(request.outbox)
-        result = await self._run(attempt, input)
-        done = result.model_copy(
-            update={"executed": attempt.executed(), "verdicts": self._known(request.outbox)}
-        )
-        return to_raw(done)
-
-    async def _run(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
         alive = asyncio.create_task(attempt.keep_alive())
+        try:
+            result = await self._handle(attempt, input)
+        finally:
+            alive.cancel()
+        return to_raw(result.model_copy(update={"verdicts": self._known(request.outbox)}))
+
+    async def _handle(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
+        first = await self._run(attempt, input)
+        if not isinstance(first, RunResult):
+            if was_stopped(first):
+                raise attempt.cut_off() if activity.is_worker_shutdown() else first
+            raise await attempt.failed(first) from first.__cause__
+        first = first.model_copy(update={"executed": attempt.executed()})
+        return await Burst(attempt, first, lambda: self._run(attempt, input)).result()
+
+    async def _run(
+        self,
+        attempt: Attempt,
+        input: ExecuteActivityInput,  # noqa: A002
+    ) -> RunResult | BaseException:
         limit = timedelta(seconds=attempt.request.timeout)
         scope = asyncio.timeout(limit.total_seconds())
         try:
             async with scope:
                 return await super().execute_activity(input)
         except asyncio.CancelledError as error:
-            if activity.is_worker_shutdown():
-                raise attempt.cut_off() from None
-            if activity.is_cancelled():
-                raise
-            # Nobody cancelled the attempt: the handler's own code did.
-            raise await attempt.failed(error) from error.__cause__
+            return error
         except Exception as error:
             if isinstance(error, TimeoutError) and scope.expired():
-                error = TimeoutError(f"the attempt took longer than its timeout of {limit}")
-            raise await attempt.failed(error) from error.__cause__
-        finally:
-            alive.cancel()
+                return TimeoutError(f"the attempt took longer than its timeout of {limit}")
+            return error
 
     def _send(self, events: list[Detail]) -> None:
         if self._courier is not None and self._tracking is not None:

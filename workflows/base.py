@@ -23,13 +23,14 @@ from durable_jobs.protocol import (
     Report,
     RunResult,
 )
-from durable_jobs.wire import JSON, model_from_raw, to_raw
+from durable_jobs.wire import JSON, model_from_raw, size, to_raw
 
 from .flush import Flusher
 from .inputs import BadInput, read_batch, read_note, read_nothing, read_reason
-from .instance import Carry, Life
+from .instance import CARRIED_BYTES, Carry, Life
 from .library import call, call_anywhere, call_local
 from .runner import Runner
+from .runs import Run
 
 MAX_SIGNALS = 5_000
 PROMPT = timedelta(seconds=2)
@@ -51,6 +52,8 @@ class JobWorkflow(Runner):
         """Held while a local activity is under way."""
 
         self._signals = 0
+        self._weighed: tuple[object, bool] = (None, True)
+        self.run_kept = self.carried.run if self.carried else None
         self._callers_reason: str | None = None
         extra = self.carried.extra if self.carried else {}
         if "condemned" in extra:
@@ -197,11 +200,14 @@ class JobWorkflow(Runner):
             self.adopt(found.options)
 
     async def find_worker(self) -> Described | None:
-        """Wait until a worker of the queue knows the job; None where the life ends first."""
+        """Wait until a worker of the queue knows the job; None where something else comes first."""
         asking = asyncio.create_task(
             call_anywhere(FIND_JOB, self.ref, Described, "find a worker with the job")
         )
-        await workflow.wait_condition(lambda: asking.done() or self.terminating)
+        run = self.run_now
+        await workflow.wait_condition(
+            lambda: asking.done() or self.terminating or (run is not None and self.carries(run))
+        )
         self.touch()
         if not asking.done():
             asking.cancel()
@@ -245,9 +251,24 @@ class JobWorkflow(Runner):
         self.ending.asked, self.ending.reason = True, reason
 
     def _continue_as_new(self, life: Life | None, extra: Detail) -> None:
-        carry = Carry(options=self.options, outbox=self.outbox.carry(), life=life, extra=extra)
-        again = {"job": self.ref.job, "key": self.ref.key, "carry": carry.model_dump(mode="json")}
-        workflow.continue_as_new(to_raw(again))
+        carry = self._carry_of(life, extra, self.run_kept if life is not None else None)
+        workflow.continue_as_new(to_raw(self._start_with(carry)))
+
+    def _carry_of(self, life: Life | None, extra: Detail, run: Run | None) -> Carry:
+        outbox = self.outbox.carry()
+        return Carry(options=self.options, outbox=outbox, life=life, run=run, extra=extra)
+
+    def _start_with(self, carry: Carry) -> Detail:
+        return {**self.ref.model_dump(exclude={"job_type"}), "carry": carry.model_dump(mode="json")}
+
+    def run_fits(self, run: Run) -> bool:
+        """Whether continue-as-new can carry the instance with the run that is under way."""
+        # Weighing takes its time: not at each of many signals.
+        known = (run.key, run.attempt, self._signals // 100)
+        if self._weighed[0] != known:
+            carry = self._carry_of(self.life, self.carry_extra(), run)
+            self._weighed = known, size(self._start_with(carry)) <= CARRIED_BYTES
+        return self._weighed[1]
 
     # -- what callers ask for
 

@@ -33,6 +33,9 @@ class ContinuousWorkflow(JobWorkflow):
         self._due: datetime | None = datetime.fromisoformat(due) if due else None
         self._delay = timedelta(seconds=extra.get("delay", 0))
         self._triggered = bool(extra.get("triggered", False))
+        self._running: Detail = extra.get("running", {})
+        """The run under way: the time it is `due_at`, and whether it is a `tick`."""
+
         self._begun = bool(extra)
         if not self._begun and "state" in self.start and self.start["state"] is not None:
             self.life.state, self.life.has_state = self.start["state"], True
@@ -65,7 +68,18 @@ class ContinuousWorkflow(JobWorkflow):
         """Run tick after tick."""
         if not self._begun:
             await self._begin()
-        while not self._over():
+        if (kept := self.take_up({"due_at": self._running.get("due_at")})) is not None:
+            await self._execute(kept)
+        if await self._tick_on():
+            return True
+        if self.ended is None:
+            self.ending.status = "terminated"
+            self.emit_terminated()
+        return False
+
+    async def _tick_on(self) -> bool:
+        """Returns True to continue as new."""
+        while not self._over() and self.run_kept is None:
             match await self._next():
                 case None if not self._over():
                     return True
@@ -75,10 +89,7 @@ class ContinuousWorkflow(JobWorkflow):
                     await self._trigger()
                 case "tick":
                     await self._tick()
-        if self.ended is None:
-            self.ending.status = "terminated"
-            self.emit_terminated()
-        return False
+        return not self._over()
 
     def _over(self) -> bool:
         return self.terminating or self.ended is not None
@@ -141,35 +152,35 @@ class ContinuousWorkflow(JobWorkflow):
                 self._due = missed
         else:
             following = self._due
-        await self._run(self.now, deadline=following)
+        await self._run(self.now, following, tick=False)
 
     async def _tick(self) -> None:
         due = self._due or self.now
         following = await self._plan(max(due, self.now))
-        succeeded = await self._run(due, deadline=following)
-        overdue = self._due is not None and self._due + self._delay <= self.now
-        if succeeded and overdue:
-            # The run took longer than the interval: what it missed is skipped. After a failed one
-            # the next tick follows, however late its last attempt ended.
-            self._due = None
+        await self._run(due, following, tick=True)
 
-    async def _run(self, due: datetime, deadline: datetime | None) -> bool:
-        run = self.new_run(
-            "execute", {"due_at": due.isoformat()}, deadline=self._deadline(deadline)
-        )
+    async def _run(self, due: datetime, following: datetime, *, tick: bool) -> None:
+        self._running = {"due_at": due.isoformat(), "tick": tick}
+        detail: Detail = {"due_at": due.isoformat()}
+        await self._execute(self.new_run("execute", detail, deadline=self._deadline(following)))
+
+    async def _execute(self, run: runs.Run) -> None:
+        due = datetime.fromisoformat(run.detail["due_at"])
         outcome = await self.execute(run, f"due {due:%Y-%m-%d %H:%M:%S} UTC")
         match outcome:
             case runs.Succeeded(result):
                 self.keep_state(result)
-                if result.options is not None:
-                    # The schedule may be another one now.
+                overdue = self._due is not None and self._due + self._delay <= self.now
+                if result.options is not None or (self._running["tick"] and overdue):
+                    # The schedule may be another one now; or the run took longer than the
+                    # interval: what it missed is skipped. After a failed one the next tick
+                    # follows, however late its last attempt ended.
                     self._due = None
                 self.end_by_run(result)
             case runs.Failed():
                 self._exhausted(outcome)
-            case runs.Interrupted():
+            case runs.Interrupted() | runs.Carried():
                 pass
-        return isinstance(outcome, runs.Succeeded)
 
     def _deadline(self, following: datetime | None) -> datetime | None:
         """By default a run is tried again until the next tick is due."""
@@ -195,6 +206,7 @@ class ContinuousWorkflow(JobWorkflow):
             "due": self._due.isoformat() if self._due else None,
             "delay": self._delay.total_seconds(),
             "triggered": self._triggered,
+            "running": self._running,
         }
 
     def waiting_word(self) -> str:

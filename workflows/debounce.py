@@ -44,7 +44,10 @@ class DebounceWorkflow(JobWorkflow):
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
         self._waiting = Gathered.model_validate(extra.get("waiting", {}))
-        self._in_flight = Gathered()
+        self._in_flight = Gathered.model_validate(extra.get("in_flight", {}))
+        self._flight: Detail = extra.get("flight", {})
+        """Of the flush under way: its `reason`, when the window `opened_at`, its `duration`."""
+
         self._touched = bool(extra)
         """Whether anyone asked anything yet; an instance started bare waits for that."""
 
@@ -196,12 +199,16 @@ class DebounceWorkflow(JobWorkflow):
 
     async def live(self) -> bool:
         """Flush window after window until nothing waits."""
-        while not self._over():
+        if (kept := self.take_up(self._detail())) is not None:
+            await self._fly(self._made_of_batch(kept))
+        while not self._over() and self.run_kept is None:
             reason = await self._gather()
             if reason is not None and not self.terminating:
                 await self._flush(reason)
             elif not self._over():
                 return True
+        if not self._over():
+            return True
         self._finish()
         return False
 
@@ -211,6 +218,7 @@ class DebounceWorkflow(JobWorkflow):
     def _nothing_left(self) -> bool:
         return (
             self._touched
+            and self.run_kept is None
             and self._waiting.window is None
             and self.life.paused is None
             and not self._remembers()
@@ -304,26 +312,38 @@ class DebounceWorkflow(JobWorkflow):
         batch, self._waiting = self._waiting.split()
         self._in_flight = batch
         opened_at = batch.window.opened_at if batch.window else self.now
-        took = self.now - opened_at
-        summary = f"{batch.count} events, {reason}"
-        outcome = await self.execute(self._run_of(batch, reason, opened_at), summary)
+        self._flight = {
+            "reason": reason,
+            "opened_at": opened_at.isoformat(),
+            "duration": round((self.now - opened_at).total_seconds() * 1000),
+        }
+        await self._fly(self._made_of_batch(self.new_run("execute", self._detail())))
+
+    async def _fly(self, run: runs.Run) -> None:
+        batch, reason = self._in_flight, self._flight["reason"]
+        outcome = await self.execute(run, f"{batch.count} events, {reason}")
+        if isinstance(outcome, runs.Carried):
+            return
         self._in_flight = Gathered()
         match outcome:
             case runs.Succeeded(result):
-                self._flushed(batch, reason, round(took.total_seconds() * 1000), result)
+                self._flushed(batch, reason, self._flight["duration"], result)
             case runs.Failed():
                 self._exhausted(batch, outcome)
             case runs.Interrupted():
                 self.ending.discarded += batch.count
 
-    def _run_of(self, batch: Gathered, reason: str, opened_at: datetime) -> runs.Run:
-        detail: Detail = {
-            "events": [{"data": event.data, "id": event.id} for event in batch.events],
-            "folded": batch.folded,
-            "flush_reason": reason,
-            "opened_at": opened_at.isoformat(),
+    def _detail(self) -> Detail:
+        events = self._in_flight.events
+        return {
+            "events": [{"data": event.data, "id": event.id} for event in events],
+            "folded": self._in_flight.folded,
+            "flush_reason": self._flight.get("reason"),
+            "opened_at": self._flight.get("opened_at"),
         }
-        run = self.new_run("execute", detail)
+
+    def _made_of_batch(self, run: runs.Run) -> runs.Run:
+        batch = self._in_flight
         run.state, run.has_state = batch.base, batch.has_base
         run.state_version = batch.base_version
         return run
@@ -360,7 +380,12 @@ class DebounceWorkflow(JobWorkflow):
 
     def carry_extra(self) -> Detail:
         """What waits, and what was cleared."""
-        return {**self._carried_events(), "cleared": self._cleared}
+        return {
+            **self._carried_events(),
+            "cleared": self._cleared,
+            "in_flight": self._in_flight.model_dump(mode="json"),
+            "flight": self._flight,
+        }
 
     def _carried_events(self) -> Detail:
         seen = self._seen.model_dump(mode="json")

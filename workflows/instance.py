@@ -13,9 +13,12 @@ from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.wire import JSON
 
 from .inputs import BadInput, job_ref, read_start
+from .runs import Run
 
 MAX_HISTORY_EVENTS = 4_000
 KEPT_REJECTIONS = 20
+CARRIED_BYTES = 1536 * 1024
+"""The most that continue-as-new carries together with a run; 2 MB wedge it."""
 
 
 class Life(BaseModel):
@@ -70,6 +73,9 @@ class Carry(BaseModel):
     outbox: OutboxCarry
     life: Life | None = None
     """None: the last life ended, a fresh one begins."""
+
+    run: Run | None = None
+    """The run that is under way."""
 
     extra: Detail = Field(default_factory=dict)
 

@@ -7,6 +7,10 @@ from pydantic import BaseModel, Field, PrivateAttr
 from durable_jobs.protocol import Detail, EventIn
 from durable_jobs.wire import JSON, size
 
+BURST_EVENTS = 100
+BURST_BYTES = 256 * 1024
+"""The most that one activity is given at a time, the first event aside."""
+
 REMEMBERED_IDS = 500
 KEPT_REPLIES = 50
 KEPT_FAILED = 100
@@ -59,16 +63,23 @@ class Queue(BaseModel):
         self._bytes += size(event)
         return True
 
-    def take(self) -> EventIn:
-        """Take out the first event."""
-        event = self.events.pop(0)
-        self._bytes -= size(event)
-        return event
+    def take(self) -> list[EventIn]:
+        """Take out the first event, and those behind it that one activity can handle with it."""
+        count, room = 1, BURST_BYTES
+        for event in self.events[1:BURST_EVENTS]:
+            room -= size(event)
+            if room < 0:
+                break
+            count += 1
+        taken = self.events[:count]
+        del self.events[:count]
+        self._bytes -= sum(map(size, taken))
+        return taken
 
-    def put_back(self, event: EventIn) -> None:
-        """Make an event that was taken the first one again."""
-        self.events.insert(0, event)
-        self._bytes += size(event)
+    def put_back(self, events: list[EventIn]) -> None:
+        """Make events that were taken the first ones again."""
+        self.events[:0] = events
+        self._bytes += sum(map(size, events))
 
     def clear(self) -> int:
         """Drop the events that wait; returns how many."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from temporalio import workflow
 
+from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Described, Detail, Executed, Report, RunResult
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
@@ -15,6 +16,9 @@ from .instance import Instance
 CANCEL_GRACE = timedelta(seconds=10)
 """How long a cancelled attempt has to end; it hears of the cancellation with a heartbeat."""
 
+LONG_BACKOFF = timedelta(seconds=0.5)
+"""With so much of it left, an activity may be cancelled before its next attempt begins."""
+
 
 class Runner(Instance):
     """An instance that runs the user's handlers, in activities."""
@@ -24,11 +28,16 @@ class Runner(Instance):
         self.run_now: runs.Run | None = None
         """The run that is under way."""
 
+        self.run_kept: runs.Run | None = None
+        """The run that continue-as-new carries, or has carried here."""
+
         self.done_at: datetime | None = None
         """When the last run ended, as history has it."""
 
         self.failure: runs.Failed | None = None
         """What made the life fail."""
+
+        self._waits_for_worker = 0
 
     def new_run(
         self, handler: str, detail: Detail, *, deadline: datetime | None = None
@@ -52,60 +61,115 @@ class Runner(Instance):
         self.failure = None
         self.done_at = None
 
-    async def execute(
-        self, run: runs.Run, summary: str
-    ) -> runs.Succeeded | runs.Failed | runs.Interrupted:
-        """Make a run's attempts until one succeeds or the run has failed for good."""
+    def take_up(self, detail: Detail) -> runs.Run | None:
+        """The run that came with continue-as-new, made of what came with it; None without one."""
+        run, self.run_kept = self.run_kept, None
+        if run is None:
+            return None
+        run.state, run.has_state = self.life.state, self.life.has_state
+        run.state_version = self.life.state_version
+        run.detail = detail
+        return run
+
+    async def execute(self, run: runs.Run, summary: str) -> runs.Ended:
+        """Make a run's attempts until one succeeds or the run has failed for good.
+
+        Where it is `Carried`, continue-as-new is due, and `take_up` gives the run afterwards.
+        """
         self.run_now = run
-        waits = 0
+        self._waits_for_worker = 0
         try:
             while True:
-                match await self._attempts(run, summary):
-                    case runs.CutOff(attempts_before, first_started_at):
-                        run.attempts_before = attempts_before
-                        run.first_started_at = first_started_at
-                    case runs.Unknown(message):
-                        self.life.last_error = message
-                        run.attempts_before = max(run.reported, default=run.attempts_before)
-                        run.first_started_at = run.first_started_at or run.began_at
-                        # An activity that costs no history while no worker knows the job; then a
-                        # pause, as another that does not may still take the next attempt.
-                        await self.find_worker()
-                        waits += 1
-                        pause = timedelta(seconds=min(0.1 * 2 ** min(waits, 8), 5))
-                        await self.wait(lambda: self.terminating, self.now + pause)
-                    case outcome:
-                        self._record(run, outcome)
-                        return outcome
-                # Only where no attempt is under way: its outcome comes first.
-                if self.terminating:
-                    return runs.Interrupted()
+                ended = await self._rest(run) or await self._attempt(run, summary)
+                if ended is not None:
+                    return ended
         finally:
             self.run_now = None
+
+    async def _rest(self, run: runs.Run) -> runs.Ended | None:
+        """Between two activities of a run: wait for the rest of a backoff, then end or go on."""
+        if run.began_at is None:
+            return None
+        if run.retry_at is not None and run.retry_at > self.now:
+            what = f"next attempt {self.ref.key}"
+            await self.wait(lambda: self.terminating or self.carries(run), run.retry_at, what)
+        if self.terminating:
+            return runs.Interrupted()
+        if self.carries(run):
+            self.run_kept = run
+            return runs.Carried()
+        return None
+
+    def carries(self, run: runs.Run, backoff: timedelta = timedelta()) -> bool:
+        """Whether continue-as-new is due, and can take the run along."""
+        resting = not backoff or (run.retry_at is not None and run.retry_at - self.now > backoff)
+        return resting and self.should_continue_as_new() and self.run_fits(run)
+
+    def should_continue_as_new(self) -> bool:
+        """Whether this run's history is long enough."""
+        raise NotImplementedError
+
+    def run_fits(self, run: runs.Run) -> bool:
+        """Whether continue-as-new can carry the instance with the run that is under way."""
+        raise NotImplementedError
+
+    async def _attempt(self, run: runs.Run, summary: str) -> runs.Ended | None:
+        """Make attempts in one activity; None where another one is to go on."""
+        match await self._activity(run, summary):
+            case runs.Stopped(reached):
+                if reached.report is not None:
+                    self.report(reached.report)
+                run.reach(reached)
+            case runs.Cancelled():
+                run.reach_last_report()
+            case runs.Unknown(message):
+                self.life.last_error = message
+                run.reach_last_report()
+                await self._until_known(run)
+            case outcome:
+                self._record(run, outcome)
+                return outcome
+        return None
+
+    async def _until_known(self, run: runs.Run) -> None:
+        # An activity that costs no history while no worker knows the job; then a
+        # pause, as another that does not may still take the next attempt.
+        await self.find_worker()
+        self._waits_for_worker += 1
+        pause = timedelta(seconds=min(0.1 * 2 ** min(self._waits_for_worker, 8), 5))
+        await self.wait(lambda: self.terminating or self.carries(run), self.now + pause)
 
     async def find_worker(self) -> Described | None:
         """Wait until a worker of the queue knows the job; None where the life ends first."""
         raise NotImplementedError
 
-    async def _attempts(self, run: runs.Run, summary: str) -> runs.Outcome:
-        run.attempt = run.attempts_before + 1
+    async def _activity(self, run: runs.Run, summary: str) -> runs.Outcome:
+        run.attempt, run.retry_at = run.attempts_before + 1, None
         run.began_at = run.began_at or self.now
         run.outbox = self.outbox.take()
         handle = runs.start(run, self.ref, self.rules, summary)
         self.show()
-        await workflow.wait_condition(lambda: handle.done() or self.terminating)
+        await workflow.wait_condition(
+            lambda: handle.done() or self.terminating or self.carries(run, LONG_BACKOFF)
+        )
         if not handle.done():
             await self._cancel(handle)
         self.touch()
         self.outbox.release(run.outbox)
         if not handle.done():
-            return runs.Interrupted()
-        return await runs.outcome_of(run, handle, self.now)
+            return runs.Cancelled()
+        return await runs.outcome_of(run, handle, self.rules, self.now)
 
     async def _cancel(self, handle: workflow.ActivityHandle[Any]) -> None:
-        """Let the attempt end by itself: what it reports stands in history and counts."""
+        """Let the attempt end by itself: what it reports stands in history and counts.
+
+        Where continue-as-new is due and the attempt has begun meanwhile, it may take its time.
+        """
         handle.cancel()
         self.show()
+        await workflow.wait_condition(lambda: handle.done() or self.terminating)
+        if handle.done():
+            return
         try:
             await workflow.wait_condition(
                 handle.done, timeout=CANCEL_GRACE, timeout_summary="grace time of the last attempt"
@@ -133,6 +197,35 @@ class Runner(Instance):
             case _:
                 pass
 
+    def next_in_burst(self, first: runs.Run, index: int) -> runs.Run:
+        """Count the run of a further event that the first one's activity handled."""
+        self.life.run_count += 1
+        return runs.Run(
+            handler=first.handler,
+            count=self.life.run_count,
+            key=key_in_burst(first.key, index),
+            state=self.life.state,
+            has_state=self.life.has_state,
+            state_version=self.life.state_version,
+            began_at=self.now,
+        )
+
+    def record_burst(self, first: runs.Run, index: int, result: RunResult) -> None:
+        """Note a further event that the first one's activity handled."""
+        self._record(self.next_in_burst(first, index), runs.Succeeded(result))
+
+    def record_failure(self, run: runs.Run, report: Report) -> runs.Failed | None:
+        """Note a failed attempt that ended a burst; None where the run goes on."""
+        self.run_now = run
+        self.report(report)
+        if report.will_retry:
+            run.reach_last_report()
+            return None
+        failed = runs.Failed(report, runs.cause_of(report))
+        self._record(run, failed)
+        self.run_now = None
+        return failed
+
     def _emit_executed(self, run: runs.Run, done: Executed) -> None:
         fields: Detail = {
             "runCount": run.count,
@@ -147,12 +240,13 @@ class Runner(Instance):
     def report(self, report: Report) -> None:
         """Note a failed attempt; the first report of each attempt wins."""
         run = self.run_now
-        if run is None or report.run_key != run.key or report.attempt in run.reported:
+        if run is None or report.run_key != run.key or run.knows(report.attempt):
             return
         run.reported[report.attempt] = report
         run.attempt = report.attempt + 1 if report.will_retry else report.attempt
         wait = report.retry_in
         run.retry_at = report.at + timedelta(seconds=wait) if wait is not None else None
+        run.first_started_at = report.first_started_at or run.first_started_at
         self.life.last_error = report.message
         fields: Detail = {
             "error": {"message": report.message, "stack": report.stack},

@@ -1,13 +1,14 @@
 """Runs a handler of the user's: one activity, its attempts, and what came of it."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, RetryState
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
 
@@ -15,9 +16,11 @@ from durable_jobs.protocol import (
     FAILED_ERROR,
     NOT_REGISTERED,
     SHUTDOWN_ERROR,
+    YIELD_ERROR,
     Detail,
     JobRef,
     Options,
+    Reached,
     Report,
     RunRequest,
     RunResult,
@@ -28,28 +31,48 @@ from durable_jobs.wire import JSON, model_from_raw, to_raw
 # Room for an attempt that was timed out in its worker to say so itself.
 _REPORTING_TIME = timedelta(seconds=10)
 
+_STOPPED = (SHUTDOWN_ERROR, YIELD_ERROR)
 
-@dataclass
-class Run:
-    """One run while it is under way."""
+
+class Run(BaseModel):
+    """One run while it is under way, as it travels with continue-as-new.
+
+    What it is made of travels with the rest of the instance: see `Runner.take_up`.
+    """
 
     handler: str
     count: int
     key: str
     """The idempotency key."""
 
-    state: JSON
-    has_state: bool
-    state_version: int
-    detail: Detail
+    state: JSON = Field(default=None, exclude=True)
+    has_state: bool = Field(default=False, exclude=True)
+    state_version: int = Field(default=1, exclude=True)
+    detail: Detail = Field(default_factory=dict, exclude=True)
     deadline: datetime | None = None
     attempts_before: int = 0
+    """Attempts that earlier activities made."""
+
     first_started_at: datetime | None = None
     began_at: datetime | None = None
     attempt: int = 1
-    reported: dict[int, Report] = field(default_factory=dict[int, Report])
     retry_at: datetime | None = None
-    outbox: list[Detail] = field(default_factory=list[Detail])
+    reported: dict[int, Report] = Field(default_factory=dict[int, Report], exclude=True)
+    outbox: list[Detail] = Field(default_factory=list[Detail], exclude=True)
+
+    def knows(self, attempt: int) -> bool:
+        """Whether it is known that an attempt failed."""
+        return attempt <= self.attempts_before or attempt in self.reported
+
+    def reach(self, reached: Reached) -> None:
+        """Go on from there with the next activity."""
+        self.attempts_before = reached.attempts_before
+        self.first_started_at = reached.first_started_at or self.first_started_at
+
+    def reach_last_report(self) -> None:
+        """Go on after the last attempt that is known to have failed."""
+        self.attempts_before = max(self.reported, default=self.attempts_before)
+        self.first_started_at = self.first_started_at or self.began_at
 
     def request(self, ref: JobRef, options: Options) -> RunRequest:
         """The activity's input."""
@@ -96,11 +119,20 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
-class CutOff:
-    """An attempt that does not count: its worker shut down."""
+class Carried:
+    """The run goes on after continue-as-new."""
 
-    attempts_before: int
-    first_started_at: datetime | None
+
+@dataclass(frozen=True)
+class Stopped:
+    """The activity ended before the run did; another one goes on from what was reached."""
+
+    reached: Reached
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The activity was cancelled; the attempt under way, if one was, does not count."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +142,11 @@ class Unknown:
     message: str
 
 
-Outcome = Succeeded | Failed | Interrupted | CutOff | Unknown
+Ended = Succeeded | Failed | Interrupted | Carried
+"""What a run comes to."""
+
+Outcome = Succeeded | Failed | Stopped | Cancelled | Unknown
+"""What came of one activity."""
 
 
 def start(run: Run, ref: JobRef, options: Options, summary: str) -> workflow.ActivityHandle[Any]:
@@ -137,38 +173,64 @@ def start(run: Run, ref: JobRef, options: Options, summary: str) -> workflow.Act
     )
 
 
-async def outcome_of(run: Run, handle: workflow.ActivityHandle[Any], now: datetime) -> Outcome:
+async def outcome_of(
+    run: Run, handle: workflow.ActivityHandle[Any], options: Options, now: datetime
+) -> Outcome:
     """What came of a finished activity."""
     try:
         raw: Any = await handle
     except asyncio.CancelledError:
-        return Interrupted()
+        return Cancelled()
     except ActivityError as error:
         if isinstance(error.cause, CancelledError):
-            return Interrupted()
-        return _failure(run, error, now)
+            return Cancelled()
+        return _failure(run, error, options, now)
     return Succeeded(model_from_raw(RunResult, raw))
 
 
-def _failure(run: Run, error: ActivityError, now: datetime) -> Outcome:
+def _failure(run: Run, error: ActivityError, options: Options, now: datetime) -> Outcome:
     cause = error.cause
     match cause:
         case ApplicationError() if cause.type == NOT_REGISTERED:
             return Unknown(cause.message)
-        case ApplicationError() if cause.details and cause.details[0] == SHUTDOWN_ERROR:
-            detail: Detail = cause.details[1]
-            started = detail.get("first_started_at")
-            return CutOff(
-                detail["attempts_before"], datetime.fromisoformat(started) if started else None
-            )
+        case ApplicationError() if cause.details and cause.details[0] in _STOPPED:
+            return Stopped(Reached.model_validate(cause.details[1]))
         case ApplicationError() if cause.details and cause.details[0] == FAILED_ERROR:
             return Failed(Report.model_validate(cause.details[1]), cause)
+        case _ if _may_go_on(run, error, options):
+            return _failed_while_cancelled(run, error, now)
         case _:
             return Failed(_lost(run, error, now), cause or error)
 
 
-def _lost(run: Run, error: ActivityError, now: datetime) -> Report:
-    """The report of a last attempt that could not make one itself."""
+def _may_go_on(run: Run, error: ActivityError, options: Options) -> bool:
+    most = options.retry.max_attempts
+    left = most is None or run.attempt < most
+    return error.retry_state == RetryState.CANCEL_REQUESTED and left
+
+
+def _failed_while_cancelled(run: Run, error: ActivityError, now: datetime) -> Outcome:
+    """The attempt would have been tried again, had nobody cancelled the activity."""
+    cause = error.cause
+    last = run.reported.get(max(run.reported, default=0))
+    if last and isinstance(cause, ApplicationError) and last.message == cause.message:
+        return Cancelled()
+    return Stopped(
+        Reached(
+            attempts_before=run.attempt,
+            first_started_at=run.first_started_at or run.began_at,
+            report=_lost(run, error, now, will_retry=True),
+        )
+    )
+
+
+def cause_of(report: Report) -> ApplicationError:
+    """The error that a report tells of."""
+    return ApplicationError(report.message, type=report.type or None, non_retryable=True)
+
+
+def _lost(run: Run, error: ActivityError, now: datetime, *, will_retry: bool = False) -> Report:
+    """The report of an attempt that could not make one itself."""
     cause = error.cause
     timed_out = isinstance(cause, TemporalTimeoutError)
     message = "the attempt was lost with its worker or timed out" if timed_out else str(cause)
@@ -176,11 +238,11 @@ def _lost(run: Run, error: ActivityError, now: datetime) -> Report:
         run_key=run.key,
         handler=run.handler,
         attempt=run.attempt,
-        will_retry=False,
+        will_retry=will_retry,
         event_id=uuid7_at(now, f"{run.key}:{run.attempt}:lost"),
         at=now,
         message=message,
         type=type(cause).__name__,
-        exhausted="max_attempts" if timed_out else None,
+        exhausted="max_attempts" if timed_out and not will_retry else None,
         synthetic=True,
     )

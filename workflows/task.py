@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.protocol import ASK_AGAIN, ASK_AGAIN_MARK, Detail, EventIn, JobType, RunResult
+from durable_jobs.protocol import (
+    ASK_AGAIN,
+    ASK_AGAIN_MARK,
+    Detail,
+    EventIn,
+    JobType,
+    Report,
+    RunResult,
+)
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
 
@@ -16,8 +24,9 @@ from . import runs
 from .base import JobWorkflow
 from .inputs import raw_start, read_events, read_one_event
 from .queue import Queue
+from .step import Handler, Step
 
-Next = Literal["on_event", "execute", "on_idle"]
+_TRIGGERS = {"on_event": "event", "execute": "execute", "on_idle": "idle", "on_error": "error"}
 
 
 @workflow.defn(name="TaskJob", sandboxed=False)
@@ -34,7 +43,12 @@ class TaskWorkflow(JobWorkflow):
         extra = self.carried.extra if self.carried else {}
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._begun = bool(extra.get("begun", False))
-        self._current: EventIn | None = None
+        self._doing = Step.model_validate(extra["doing"]) if extra.get("doing") else None
+        """What is under way."""
+
+        self._cause: BaseException | None = None
+        """Of the last run that failed for good, unless continue-as-new came since."""
+
         self._rang = False
         self._carrying = False
 
@@ -97,8 +111,8 @@ class TaskWorkflow(JobWorkflow):
         return self._answer(event_id)
 
     def _has(self, event_id: str) -> bool:
-        current = self._current is not None and self._current.id == event_id
-        return current or self._queue.waits_for(event_id)
+        under_way = self._doing is not None and self._doing.has(event_id)
+        return under_way or self._queue.waits_for(event_id)
 
     async def _take(self, event: EventIn) -> None:
         await self.judge([event])
@@ -135,19 +149,23 @@ class TaskWorkflow(JobWorkflow):
         """Handle events, alarms and idleness, one at a time."""
         if not self._begun:
             self._begin()
-        while not self._over():
-            step = self._step()
-            if step is not None:
-                await self._run(step)
-            elif not self._wants_carry():
-                await self._wait_for_step()
-            if self._wants_carry():
-                self._carrying = True
-                return True
-        if self.ended is None:
+        if self._doing is not None:
+            await self._go_on(self._doing)
+        self._carrying = await self._step_on()
+        if not self._carrying and self.ended is None:
             self.ending.status = "terminated"
             self.emit_terminated()
-        return False
+        return self._carrying
+
+    async def _step_on(self) -> bool:
+        """Returns True to continue as new."""
+        while not self._over() and self.run_kept is None and not self._wants_carry():
+            handler = self._next()
+            if handler is not None:
+                await self._begin_step(handler)
+            else:
+                await self._wait_for_step()
+        return not self._over()
 
     def _begin(self) -> None:
         self._begun = True
@@ -167,7 +185,7 @@ class TaskWorkflow(JobWorkflow):
         # A backlog too large to carry is drained first.
         return self.should_continue_as_new() and not self._over() and self._queue.fits()
 
-    def _step(self) -> Next | None:
+    def _next(self) -> Handler | None:
         queue = self._queue
         if queue.triggered:
             return "execute"
@@ -187,7 +205,7 @@ class TaskWorkflow(JobWorkflow):
         await self.wait(
             lambda: (
                 self._over()
-                or self._step() is not None
+                or self._next() is not None
                 or self._wants_carry()
                 or self.life.paused != paused
             ),
@@ -195,58 +213,112 @@ class TaskWorkflow(JobWorkflow):
             f"alarm {self.ref.key}",
         )
 
-    async def _run(self, step: Next) -> None:
+    # -- a step
+
+    async def _begin_step(self, handler: Handler) -> None:
         queue = self._queue
-        event = None
-        scheduled_at, idle_was_due = queue.scheduled_at, queue.idle_due
-        self._rang = step == "execute"
-        if step == "on_event":
-            event = self._current = queue.take()
+        step = Step(handler=handler, scheduled_at=queue.scheduled_at, idle_was_due=queue.idle_due)
+        self._rang = handler == "execute"
+        queue.idle_due = handler != "on_idle"
+        if handler == "on_event":
+            step.events = queue.take()
             queue.event_count += 1
-        elif step == "execute":
+        elif handler == "execute":
             queue.execute_count += 1
             if queue.alarm_due(self.now) and not queue.triggered:
                 queue.scheduled_at = None
             queue.triggered = False
-        queue.idle_due = step != "on_idle"
-        outcome = await self._call(step, event)
-        self._current = None
-        match outcome:
-            case runs.Succeeded(result):
-                self._succeeded(step, event, result)
-                if not result.ran:
-                    queue.idle_due = idle_was_due
-            case runs.Failed():
-                await self._failed(step, event, scheduled_at, outcome)
-            case runs.Interrupted():
-                self.ending.discarded += event is not None
+        await self._do(step)
 
-    async def _call(
-        self, handler: str, event: EventIn | None, failure: Detail | None = None
-    ) -> runs.Succeeded | runs.Failed | runs.Interrupted:
+    async def _go_on(self, step: Step) -> None:
+        """Go on with the step that came with continue-as-new."""
+        run = self.take_up(self._detail(step))
+        if run is not None:
+            await self._do(step, run)
+
+    def _detail(self, step: Step) -> Detail:
         queue = self._queue
-        detail: Detail = {
+        return {
             "event_count": queue.event_count,
             "execute_count": queue.execute_count,
             "created_at": (queue.created_at or self.life.started_at).isoformat(),
             "scheduled_at": queue.scheduled_at.isoformat() if queue.scheduled_at else None,
-            "first": queue.event_count == 1 and event is not None,
+            "first": queue.event_count == 1 and bool(step.events),
+            **step.detail(),
         }
-        if event is not None:
-            detail["event"] = event.data
-        if failure is not None:
-            detail["failure"] = failure
-        run = self.new_run(handler, detail)
-        summary = event.id if event is not None and event.id is not None else self.ref.key
-        return await self.execute(run, summary)
 
-    def _succeeded(self, step: str, event: EventIn | None, result: RunResult) -> None:
+    async def _do(self, step: Step, run: runs.Run | None = None) -> None:
+        self._doing = step
+        run = run or self.new_run(step.handler, self._detail(step))
+        event = step.event
+        summary = event.id if event is not None and event.id is not None else self.ref.key
+        outcome = await self.execute(run, summary)
+        if isinstance(outcome, runs.Carried):
+            return
+        self._doing = None
+        if step.failed is not None and step.report is not None:
+            self._told(step.failed, step.report, outcome)
+            return
+        match outcome:
+            case runs.Succeeded(result):
+                await self._succeeded(step, run, result)
+            case runs.Failed(report, cause):
+                self._cause = cause
+                self._leave(step.events[1:], dropped=self.terminating)
+                await self._failed(step, report)
+            case runs.Interrupted():
+                self.ending.discarded += len(step.events)
+
+    async def _succeeded(self, step: Step, run: runs.Run, result: RunResult) -> None:
+        dropped = self.terminating
+        results = [result, *result.after]
+        for index, part in enumerate(results):
+            if index:
+                self._queue.event_count += 1
+                self.record_burst(run, index, part)
+            event = step.events[index] if step.events else None
+            self._handled(step.handler, event, part, has_state=part is _newest(results))
+        if not any(part.ran for part in results):
+            self._queue.idle_due = step.idle_was_due
+        rest = step.events[len(results) :]
+        if not rest or self._over() or not (result.failed or result.cut_off):
+            self._leave(rest, dropped=dropped)
+            if dropped and rest and result.failed is not None:
+                self.record_failure(self.next_in_burst(run, len(results)), result.failed)
+            return
+        left = step.model_copy(update={"events": rest, "scheduled_at": self._queue.scheduled_at})
+        await self._fall_out(left, self.next_in_burst(run, len(results)), result.failed)
+
+    def _leave(self, events: list[EventIn], *, dropped: bool) -> None:
+        """Leave events that an activity did not get to, to the queue or to who dropped them."""
+        if dropped:
+            self.ending.condemned += len(events)
+        else:
+            self._queue.put_back(events)
+
+    async def _fall_out(self, step: Step, run: runs.Run, report: Report | None) -> None:
+        """Go on with the event that ended a burst, which has become a run of its own."""
+        self._queue.event_count += 1
+        self._queue.idle_due = True
+        failed = None if report is None else self.record_failure(run, report)
+        if failed is None:
+            run.detail = self._detail(step)
+            await self._do(step, run)
+        else:
+            self._cause = failed.cause
+            self._leave(step.events[1:], dropped=False)
+            await self._failed(step, failed.report)
+
+    def _handled(
+        self, handler: Handler, event: EventIn | None, result: RunResult, *, has_state: bool
+    ) -> None:
         if not result.ran:
             self._rejected(event, result.detail["rejected"])
             return
-        self.keep_state(result)
+        if has_state:
+            self.keep_state(result)
         if "scheduled_at" in result.detail:
-            self._set_alarm(result.detail["scheduled_at"], step)
+            self._set_alarm(result.detail["scheduled_at"], handler)
         if event is not None:
             self._queue.reply(event, {"reply": result.detail["reply"]})
         self.end_by_run(result)
@@ -258,85 +330,68 @@ class TaskWorkflow(JobWorkflow):
             self.reject(reason, event.id)
             self._queue.reply(event, {"error": reason})
 
-    def _set_alarm(self, at: str | None, step: str) -> None:
+    def _set_alarm(self, at: str | None, handler: Handler) -> None:
         self._queue.scheduled_at = datetime.fromisoformat(at) if at else None
         if at is not None:
-            trigger = {"on_event": "event", "on_idle": "idle", "on_error": "error"}
             self.emit_outcome(
                 "task.scheduled",
                 scheduledAt=iso_ms(datetime.fromisoformat(at)),
-                trigger=trigger.get(step, "execute"),
+                trigger=_TRIGGERS[handler],
             )
 
-    async def _failed(
-        self,
-        step: Next,
-        event: EventIn | None,
-        scheduled_at: datetime | None,
-        failed: runs.Failed,
-    ) -> None:
+    async def _failed(self, step: Step, report: Report) -> None:
         if "on_error" in self.rules.handlers and not self.terminating:
-            await self._on_error(step, event, failed)
-        if self.ending.at is not None:
-            self._dropped(event, failed)
+            await self._do(step.on_error(report))
         else:
-            self._exhausted(step, event, scheduled_at, failed)
+            self._exhausted(step, report)
 
-    async def _on_error(self, step: str, event: EventIn | None, failed: runs.Failed) -> None:
-        failure: Detail = {
-            "handler": step,
-            "message": failed.report.message,
-            "type": failed.report.type,
-            "attempts": failed.report.attempt,
-            "event": event.data if event else None,
-        }
-        outcome = await self._call("on_error", None, failure)
+    def _told(self, failed: Step, report: Report, outcome: runs.Ended) -> None:
+        """`on_error` was called, whatever came of it."""
         if isinstance(outcome, runs.Succeeded):
-            self._succeeded("on_error", None, outcome.result)
-            self.life.last_error = failed.report.message
+            self._handled("on_error", None, outcome.result, has_state=True)
+            self.life.last_error = report.message
+        self._exhausted(failed, report)
 
-    def _exhausted(
-        self,
-        step: Next,
-        event: EventIn | None,
-        scheduled_at: datetime | None,
-        failed: runs.Failed,
-    ) -> None:
-        report = failed.report
+    def _exhausted(self, step: Step, report: Report) -> None:
+        event = step.event
+        if self.ending.at is not None:
+            self._dropped(event, report)
+            return
         match self.rules.on_exhausted:
             case "terminate":
-                self._dropped(event, failed)
-                self.fail(failed)
+                self._dropped(event, report)
+                self.fail(runs.Failed(report, self._cause or runs.cause_of(report)))
             case "pause":
                 self.life.pause("exhausted", self.now)
-                self._put_back(step, event, scheduled_at)
+                self._put_back(step)
             case "continue":
                 if event is not None:
                     self._queue.set_aside(event, report.message, report.attempt, self.now)
                     self._queue.reply(event, {"error": report.message})
 
-    def _dropped(self, event: EventIn | None, failed: runs.Failed) -> None:
+    def _dropped(self, event: EventIn | None, report: Report) -> None:
         if event is not None:
             self.ending.discarded += 1
-            self._queue.reply(event, {"error": failed.report.message})
+            self._queue.reply(event, {"error": report.message})
 
-    def _put_back(self, step: Next, event: EventIn | None, scheduled_at: datetime | None) -> None:
+    def _put_back(self, step: Step) -> None:
         """Let `resume` make the failed run anew."""
         queue = self._queue
-        if event is not None:
+        if step.event is not None:
             queue.event_count -= 1
-            queue.put_back(event)
-        elif step == "on_idle":
+            queue.put_back(step.events[:1])
+        elif step.handler == "on_idle":
             queue.idle_due = True
         elif queue.scheduled_at is None:
             queue.execute_count -= 1
-            queue.scheduled_at = scheduled_at or self.now
+            queue.scheduled_at = step.scheduled_at or self.now
 
     # -- continue-as-new and answers
 
     def carry_extra(self) -> Detail:
         """The queue, with the alarm and what else the entity is."""
-        return {"queue": self._queue.model_dump(mode="json"), "begun": True}
+        doing = self._doing.model_dump(mode="json") if self._doing else None
+        return {"queue": self._queue.model_dump(mode="json"), "begun": True, "doing": doing}
 
     def fresh_extra(self) -> Detail | None:
         """Events that came while the life ended."""
@@ -365,7 +420,7 @@ class TaskWorkflow(JobWorkflow):
         shown = run.retry_at if run is not None and run.retry_at is not None else at
         return {
             **super().status(),
-            "eventCount": len(self._queue.events) + (self._current is not None),
+            "eventCount": len(self._queue.events) + (self._doing.count if self._doing else 0),
             "nextRunAt": shown.isoformat() if shown and self.ended is None else None,
             "handledEvents": self._queue.event_count,
             "failedEvents": self._queue.failed,
@@ -377,3 +432,8 @@ class TaskWorkflow(JobWorkflow):
         if self.run_now is not None or at is None or self.ended is not None:
             return super().story()
         return f"next alarm at {at:%Y-%m-%d %H:%M:%S} UTC, {len(self._queue.events)} events wait"
+
+
+def _newest(results: list[RunResult]) -> RunResult | None:
+    """The result that has the state."""
+    return next((result for result in reversed(results) if result.ran), None)

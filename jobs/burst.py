@@ -1,0 +1,35 @@
+"""A burst of events to a task: what the activity that handles them and its workflow both know."""
+
+from uuid import UUID, uuid5
+
+from .protocol import RunRequest, RunResult
+
+
+def key_in_burst(first_key: str, index: int) -> str:
+    """The idempotency key of the run for the event at `index`; the first one has 0."""
+    return str(uuid5(UUID(first_key), str(index))) if index else first_key
+
+
+def following(first: RunRequest, last: RunRequest, result: RunResult, index: int) -> RunRequest:
+    """What the handler of the event at `index` is called with, after the last one's result."""
+    count = last.detail["event_count"] + result.ran
+    detail = {
+        **last.detail,
+        "event_count": count,
+        "first": count == 1,
+        "event": first.detail["more"][index - 1],
+        "scheduled_at": result.detail.get("scheduled_at", last.detail["scheduled_at"]),
+    }
+    state = result if result.ran else last
+    return last.model_copy(
+        update={
+            "run_count": last.run_count + result.ran,
+            "idempotency_key": key_in_burst(first.idempotency_key, index),
+            "attempts_before": 0,
+            "first_started_at": None,
+            "state": state.state,
+            "has_state": result.ran or last.has_state,
+            "state_version": state.state_version,
+            "detail": detail,
+        }
+    )
