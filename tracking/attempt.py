@@ -35,6 +35,7 @@ MAX_ATTEMPTS = 300
 """Of one activity. Each failed attempt costs history, so the workflow goes on with another one."""
 
 _SIGNAL_TIMEOUT = timedelta(seconds=5)
+_FIRST_HEARTBEAT = timedelta(seconds=1)
 _LOST = "the attempt was lost with its worker or timed out"
 
 
@@ -81,7 +82,15 @@ class Attempt:
             return datetime.fromisoformat(before["first_started_at"])
         if self.request.first_started_at is not None:
             return self.request.first_started_at
-        return self._started_at if self._info.attempt == 1 else self._info.scheduled_time
+        if self._info.attempt == 1:
+            return self._started_at
+        # The first one was lost before its first heartbeat, and noticed by the lack of it.
+        lost_at = self._info.current_attempt_scheduled_time - self._heartbeat_timeout
+        return max(self._info.scheduled_time, lost_at)
+
+    @property
+    def _heartbeat_timeout(self) -> timedelta:
+        return self._info.heartbeat_timeout or timedelta(seconds=15)
 
     def now(self) -> datetime:
         """The time by the server's clock, as the workflow has it, whatever the worker's shows."""
@@ -101,7 +110,8 @@ class Attempt:
         if lost is not None and self._info.attempt > MAX_ATTEMPTS:
             raise self._yielded(lost)
         _current.set(self)
-        self._beat()
+        if self._info.attempt > 1:
+            self._beat()
         if lost is not None:
             await self._announce(lost)
 
@@ -134,10 +144,13 @@ class Attempt:
 
     async def keep_alive(self) -> None:
         """Heartbeat until cancelled, so that a killed worker is noticed."""
-        timeout = self._info.heartbeat_timeout or timedelta(seconds=15)
+        every = self._heartbeat_timeout / 3
+        # A first attempt that is short makes none: each is a write of the server, and is billed.
+        pause = every if self._info.attempt > 1 else min(every, _FIRST_HEARTBEAT)
         while True:
-            await asyncio.sleep(timeout.total_seconds() / 3)
+            await asyncio.sleep(pause.total_seconds())
             self._beat()
+            pause = every
 
     def progress(self, shown: Detail) -> None:
         """Show progress with the pending activity; also from the thread of a plain handler."""
