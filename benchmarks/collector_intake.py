@@ -38,7 +38,7 @@ from durable_jobs.tracking.collector.writing import write
 from tests.collector.browser import Browser
 
 from .collector_events import Event, recent
-from .measure import part
+from .load import part
 
 VIEWS = {
     "the newest instances": "/api/instances?limit=50",

@@ -97,9 +97,12 @@ async def at_a_rate(call: Call, a_second: float, seconds: float) -> Calls:
     return calls
 
 
+def part(values: list[float], share: float) -> float:
+    """A percentile."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
 def ms(values: list[float], share: float) -> float | None:
     """A percentile of seconds, in milliseconds."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 2)
+    return round(part(values, share) * 1000, 2) if values else None
