@@ -1,18 +1,19 @@
 """The collector: how many events it takes, with its page closed and open, and how it shows many.
 
-    python -m benchmarks.collector_intake [--seconds 8] [--many 1000000] [--output FILE]
+    make bench-collector_intake ARGS="--seconds 8"
+    python -m benchmarks.collector_intake --scene intake --seconds 8
 
-Starts the real `durable-jobs collector` on a temporary file. A process of its own posts batches of
-100 events of all types over four connections, as fast as they are taken. With the page open,
-headless Chromium shows it and one more reader holds its stream of server-sent events. Then it
-fills a file with `--many` events (0 leaves this out) and measures the first view of the page,
-from navigation to everything drawn, and each call of the API. All of it shares the machine's
-cores. The processor time per event is the collector's alone (Linux; else 0).
+Scene `intake` starts the real `durable-jobs collector` on a temporary file, twice. A process of its
+own posts batches of 100 events of all types over four connections, as fast as they are taken. With
+the page open, headless Chromium shows it and one more reader holds its stream of server-sent
+events. Scene `many` fills a file with a million events (two minutes) and measures the first view of
+the page, from navigation to everything drawn, and each call of the API. All of it shares the
+machine's cores. Needs Chromium.
 
-`intake(seconds)` and `many(count)` are the same from Python. Needs Chromium.
+From another benchmark: `await intake(findings, seconds)` and `await many(findings, count)`, which
+add their rows and promises.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -24,13 +25,10 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
-from rich.table import Table
 
 from durable_jobs.tracking.collector.intake import read_batch
 from durable_jobs.tracking.collector.schema import open_writer
@@ -38,7 +36,11 @@ from durable_jobs.tracking.collector.writing import write
 from tests.collector.browser import Browser
 
 from .collector_events import Event, recent
-from .load import part
+from .frame import Asked, Findings, Row, command
+from .load import ms
+
+INTAKE, MANY = "intake", "many"
+FRONT = "page: the front"
 
 VIEWS = {
     "the newest instances": "/api/instances?limit=50",
@@ -64,32 +66,6 @@ addEventListener("DOMContentLoaded", () => {
   look();
 });
 """
-
-
-@dataclass(frozen=True)
-class Intake:
-    """What the collector took."""
-
-    page: str
-    seconds: float
-    events: int
-    events_per_second: float
-    request_p50_ms: float
-    request_p99_ms: float
-    cpu_us_per_event: float
-    """The collector's own processor time."""
-
-    messages: int
-    """Server-sent events that the further reader got."""
-
-
-@dataclass(frozen=True)
-class View:
-    """How long a view took, the first time and after."""
-
-    view: str
-    first_ms: float
-    again_ms: float
 
 
 @asynccontextmanager
@@ -138,38 +114,42 @@ async def _send(address: str, seconds: float, most: int) -> dict[str, Any]:
     return json.loads(answer)
 
 
-async def _scene(folder: Path, seconds: float, *, opened: bool) -> Intake:
+async def _taken(folder: Path, seconds: float, *, opened: bool) -> Row:
     seen = [0]
     async with AsyncExitStack() as stack:
-        database = folder / f"{opened}.db"
-        address, pid = await stack.enter_async_context(collector(database))
+        address, pid = await stack.enter_async_context(collector(folder / f"{opened}.db"))
         if opened:
-            browser = await stack.enter_async_context(Browser())
-            await browser.go(address)
-            await _until(browser, "document.getElementById('live')?.classList.contains('on')")
-            reading = asyncio.create_task(_read_stream(address, seen))
-            stack.callback(reading.cancel)
+            await _open(stack, address, seen)
         before = _cpu_seconds(pid)
         said = await _send(address, seconds, most=int(seconds * 250))
         used = _cpu_seconds(pid) - before
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-            kept = (await http.get(f"{address}/api/summary")).json()["events"]
-            missing = (await http.get(f"{address}/api/gaps")).json()["total"]
-        if said["others"] or kept != said["accepted"] or missing:
-            raise RuntimeError(
-                f"{said['others']} refused, {kept} kept, {missing} with gaps: {said}"
-            )
-    took = said["took"]
-    return Intake(
-        page="open" if opened else "closed",
-        seconds=round(said["seconds"], 2),
-        events=kept,
-        events_per_second=round(kept / said["seconds"], 1),
-        request_p50_ms=round(part(took, 0.5) * 1000, 1),
-        request_p99_ms=round(part(took, 0.99) * 1000, 1),
-        cpu_us_per_event=round(used / kept * 1e6, 1),
-        messages=seen[0],
-    )
+        await _check(address, said)
+    return {
+        "scene": INTAKE,
+        "system": "page open" if opened else "page closed",
+        "events": said["accepted"],
+        "events/s": round(said["accepted"] / said["seconds"], 1),
+        "request p50 ms": ms(said["took"], 0.5),
+        "request p99 ms": ms(said["took"], 0.99),
+        "processor µs/event, the collector's": round(used / said["accepted"] * 1e6, 1),
+        "server-sent events read": seen[0] if opened else None,
+    }
+
+
+async def _open(stack: AsyncExitStack, address: str, seen: list[int]) -> None:
+    browser = await stack.enter_async_context(Browser())
+    await browser.go(address)
+    await _until(browser, "document.getElementById('live')?.classList.contains('on')")
+    reading = asyncio.create_task(_read_stream(address, seen))
+    stack.callback(reading.cancel)
+
+
+async def _check(address: str, said: dict[str, Any]) -> None:
+    """Raise unless everything was taken, is kept and is whole."""
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        kept = (await http.get(f"{address}/api/summary")).json()["events"]
+    if said["others"] or kept != said["accepted"]:
+        raise RuntimeError(f"{said['others']} requests refused, {kept} of {said['accepted']} kept")
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -188,10 +168,13 @@ async def _until(browser: Browser, expression: str, within: float = 60) -> None:
         await asyncio.sleep(0.02)
 
 
-async def intake(seconds: float) -> list[Intake]:
+async def intake(findings: Findings, seconds: float) -> None:
     """Events taken with the page closed, then open, each on a fresh file."""
     with tempfile.TemporaryDirectory() as folder:
-        return [await _scene(Path(folder), seconds, opened=opened) for opened in (False, True)]
+        for opened in (False, True):
+            findings.rows.append(await _taken(Path(folder), seconds, opened=opened))
+    rate = float(findings.find(INTAKE, "page open")["events/s"] or 0)
+    findings.promise("events/s taken with the page open", rate, 5_000)
 
 
 def fill(database: Path, events: Iterable[Event]) -> None:
@@ -207,10 +190,10 @@ def fill(database: Path, events: Iterable[Event]) -> None:
     writer.close()
 
 
-async def many(count: int, file: Path | None = None) -> list[View]:
+async def many(findings: Findings, count: int = 1_000_000, file: Path | None = None) -> None:
     """The first view of the page and each call of the API, over a file of `count` events.
 
-    The file is made where it is not there yet.
+    `file` is used as it is where it exists, and else made and kept.
     """
     with tempfile.TemporaryDirectory() as folder:
         database = file or Path(folder) / "many.db"
@@ -218,12 +201,18 @@ async def many(count: int, file: Path | None = None) -> list[View]:
             fill(database, recent(count, days=30))
         async with collector(database) as (address, _):
             calls = await _calls(address)
-        pages = await _pages(database)
-    return [*pages, *calls]
+        took = {**await _pages(database), **calls}
+    first = {name: round(all_of_it[0], 1) for name, all_of_it in took.items()}
+    then = {name: round(statistics.median(rest), 1) for name, (_, *rest) in took.items()}
+    findings.rows += [
+        {"scene": MANY, "system": "first, ms", **first},
+        {"scene": MANY, "system": "then, ms", **then},
+    ]
+    findings.promise(f"ms to the first view of {count:,} events", first[FRONT], 1_000, at_most=True)
 
 
-async def _pages(database: Path) -> list[View]:
-    """Each with a collector and a browser that have just started: the first view is cold."""
+async def _pages(database: Path) -> dict[str, list[float]]:
+    """With a collector and a browser that have just started: the first view is cold."""
     async with collector(database) as (address, _), Browser() as browser:
         await browser.call("Page.addScriptToEvaluateOnNewDocument", source=_DRAWN)
         front = [await _drawn(browser, address) for _ in range(4)]
@@ -231,10 +220,7 @@ async def _pages(database: Path) -> list[View]:
             found = (await http.get(f"{address}/api/instances?limit=1")).json()["instances"]
         chosen = f"{address}/?instance={found[0]['instanceId']}"
         timeline = [await _drawn(browser, chosen) for _ in range(4)]
-    return [
-        View("page: the front", round(front[0]), round(statistics.median(front[1:]))),
-        View("page: an instance", round(timeline[0]), round(statistics.median(timeline[1:]))),
-    ]
+    return {FRONT: front, "page: an instance": timeline}
 
 
 async def _drawn(browser: Browser, address: str) -> float:
@@ -244,57 +230,30 @@ async def _drawn(browser: Browser, address: str) -> float:
     return await browser.evaluate("window.drawnAfter")
 
 
-async def _calls(address: str) -> list[View]:
+async def _calls(address: str) -> dict[str, list[float]]:
     month = int((time.time() - 30 * 86_400) * 1000)
     async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=60) as http:
-        return [
-            View(name, *await _timed(http, path.format(month=month)))
-            for name, path in VIEWS.items()
-        ]
+        return {name: await _timed(http, path.format(month=month)) for name, path in VIEWS.items()}
 
 
-async def _timed(http: httpx.AsyncClient, path: str) -> tuple[float, float]:
+async def _timed(http: httpx.AsyncClient, path: str) -> list[float]:
     took: list[float] = []
     for _ in range(6):
         began = time.perf_counter()
         (await http.get(path)).raise_for_status()
         took.append((time.perf_counter() - began) * 1000)
-    return round(took[0], 1), round(statistics.median(took[1:]), 1)
+    return took
 
 
-def _show(taken: list[Intake], views: list[View], count: int) -> None:
-    table = Table(title="Intake, batches of 100, four connections")
-    for title in ("page", "events/s", "events", "request p50 ms", "p99", "CPU µs/event"):
-        table.add_column(title, justify="left" if title == "page" else "right")
-    for each in taken:
-        row = (
-            each.events_per_second,
-            each.events,
-            each.request_p50_ms,
-            each.request_p99_ms,
-            each.cpu_us_per_event,
-        )
-        table.add_row(each.page, *(f"{value:,}" for value in row))
-    Console().print(table)
-    if views:
-        table = Table("view", title=f"{count:,} events in the file")
-        table.add_column("first ms", justify="right")
-        table.add_column("then ms", justify="right")
-        for view in views:
-            table.add_row(view.view, str(view.first_ms), str(view.again_ms))
-        Console().print(table)
+async def measured(asked: Asked) -> Findings:
+    """Run the scenes that are asked for."""
+    findings = Findings()
+    if asked.wants(INTAKE):
+        await intake(findings, asked.seconds)
+    if asked.wants(MANY):
+        await many(findings)
+    return findings
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="per scene; 0 leaves intake out")
-    parser.add_argument("--many", type=int, default=1_000_000, help="events; 0 leaves this out")
-    parser.add_argument("--file", type=Path, help="keep the large file here, for the next run")
-    parser.add_argument("--output", type=Path, default=Path("build/bench/collector.json"))
-    given = parser.parse_args()
-    taken = asyncio.run(intake(given.seconds)) if given.seconds else []
-    views = asyncio.run(many(given.many, given.file)) if given.many else []
-    _show(taken, views, given.many)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    figures = {"intake": [asdict(each) for each in taken], "views": [asdict(v) for v in views]}
-    given.output.write_text(json.dumps(figures, indent=2) + "\n")
+    command("collector_intake", "collector", measured)
