@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from durable_jobs.embedded import EmbeddedServer
 
@@ -85,6 +86,9 @@ def command(name: str, title: str, measure: Measure, draw: Draw | None = None) -
     parser.add_argument("--scene", action="append", default=[], help="only those named so")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     given = parser.parse_args()
+    # Ending instances under way is part of some scenes, and the core warns of each.
+    quiet = TelemetryConfig(logging=LoggingConfig(TelemetryFilter("ERROR", "ERROR")))
+    Runtime.set_default(Runtime(telemetry=quiet))
     began = time.monotonic()
     findings = asyncio.run(measure(Asked(given.seconds, given.scene)))
     show(title, findings)
