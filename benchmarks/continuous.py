@@ -208,8 +208,8 @@ class Turns:
         }
 
 
-async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) -> None:
-    """Let instances tick for a time, then end them: each must have counted what it ran."""
+async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) -> int:
+    """Let instances tick for a time, then end them; gives how many ticks they counted, each all."""
     board = ticker.board
     keys = [f"{uuid4().hex[:8]}-{number}" for number in range(INSTANCES[scene])]
     for number, key in enumerate(keys):
@@ -223,12 +223,15 @@ async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) ->
     turns.ticks += board.runs - before
     turns.late += board.late[late_before:]
     turns.span += seconds
+    ticks = 0
     for key in keys:
         counted = await ticker.end(key)
+        ticks += counted
         # A tick that ran while its instance was ended may be uncounted, never the reverse.
         assert board.done[key] - 1 <= counted <= board.done[key], (key, counted, board.done[key])
     turns.sampled += [ticker.instance(key) for key in keys[:SAMPLE]]
     turns.sampled_ticks += sum(board.done[key] for key in keys[:SAMPLE])
+    return ticks
 
 
 async def main(asked: Asked) -> Findings:

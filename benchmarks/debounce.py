@@ -91,6 +91,14 @@ class Turns:
             row |= {"longest history": cost.longest, **_costs(cost, self.sampled_events)}
         return row
 
+    def windows_row(self, system: str, cost: Cost) -> Row:
+        """The line of the table, for whole windows."""
+        span = sum(calls.span for calls in self.calls)
+        row = self.row(WINDOWS, system, cost)
+        for name in [name for name in row if name.startswith("add") or name.endswith("/event")]:
+            del row[name]
+        return {**row, "windows/s": round(self.windows / span, 1)}
+
 
 def _costs(cost: Cost, events: int) -> Row:
     a_window = {f"{name}/window": value for name, value in cost.each(cost.runs).items()}
@@ -190,17 +198,15 @@ async def _windows(client: Client, seconds: float) -> list[Row]:
     for name in in_turns(OURS, BY_HAND):
         stand = ours(client, WAIT) if name == OURS else by_hand(client, WAIT)
         async with stand as system:
-            await _complete(system, turns[name], seconds)
+            await complete(system, turns[name], seconds)
             await ended(client, turns[name].sampled)
-    rows: list[Row] = []
-    for name, each in turns.items():
-        row = each.row(WINDOWS, name, await cost_of(client, each.sampled))
-        span = sum(calls.span for calls in each.calls)
-        rows.append({**row, "windows/s": round(each.windows / span, 1)})
-    return rows
+    return [
+        each.windows_row(name, await cost_of(client, each.sampled)) for name, each in turns.items()
+    ]
 
 
-async def _complete(system: Ours | ByHand, turns: Turns, seconds: float) -> None:
+async def complete(system: Ours | ByHand, turns: Turns, seconds: float) -> None:
+    """Let 64 callers open a window and wait for its flush, again and again."""
     mark, keys = uuid4().hex[:6], list[str]()
 
     async def one_window(number: int) -> None:

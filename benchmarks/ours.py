@@ -57,10 +57,10 @@ class Ours:
 
 @asynccontextmanager
 async def ours(
-    client: Client, wait: float, tracking: Tracking | None = None
+    client: Client, wait: float, tracking: Tracking | None = None, *, tracked: bool = True
 ) -> AsyncIterator[Ours]:
     """With a worker of its own."""
     board, queue, kind = Board(), f"ours-{uuid4().hex[:8]}", numbers(wait)
-    plugin = JobsPlugin([kind(board)], tracking or Tracking(MemorySink()))
-    async with Worker(client, task_queue=queue, plugins=[plugin]):
+    sent = (tracking or Tracking(MemorySink())) if tracked else None
+    async with Worker(client, task_queue=queue, plugins=[JobsPlugin([kind(board)], sent)]):
         yield Ours(JobClient(client, task_queue=queue), kind, board)

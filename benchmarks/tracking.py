@@ -1,0 +1,182 @@
+"""Tracking: tracked against untracked, side by side, with the real collector as a process.
+
+    make bench-tracking ARGS="--seconds 5"
+
+Tracked workers send over HTTP to `durable-jobs collector`, which shares the machine's cores. At the
+end the collector's file must hold the event of every run, and no gap. How many events the
+collector itself takes is measured by `benchmarks.collector_intake`.
+"""
+
+import asyncio
+import sqlite3
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from durable_jobs.embedded.ports import free_port, listens
+from durable_jobs.tracking import HttpSink, Tracking
+
+from . import continuous, debounce
+from .frame import Asked, Findings, Row, command, in_turns, stage
+from .history import cost_of, ended
+from .load import Lost
+from .ours import ours
+
+TRACKED, UNTRACKED = "tracked", "untracked"
+TICKS, WINDOWS = continuous.FAST, debounce.WINDOWS
+
+
+class CountingSink(HttpSink):
+    """Counts requests and the events in them."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.requests = self.events = 0
+
+    async def send(self, events: Sequence[dict[str, Any]]) -> Any:
+        """Count, then POST."""
+        self.requests += 1
+        self.events += len(events)
+        return await super().send(events)
+
+
+@dataclass
+class CollectorProcess:
+    """A running `durable-jobs collector`."""
+
+    url: str
+    file: Path
+    sinks: list[CountingSink] = field(default_factory=list[CountingSink])
+
+    def tracking(self) -> Tracking:
+        """Events go here, counted."""
+        self.sinks.append(CountingSink(f"{self.url}/events"))
+        return Tracking(self.sinks[-1])
+
+    def count(self, kind: str, job: str) -> int:
+        """Events of a type that it has."""
+        query = "SELECT count(*) FROM events WHERE type = ? AND job = ?"
+        with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as reader:
+            return int(reader.execute(query, (kind, job)).fetchone()[0])
+
+    def gaps(self) -> int:
+        """Executions of which an event is missing."""
+        query = "SELECT count(*) FROM executions WHERE max_sequence > count"
+        with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as reader:
+            return int(reader.execute(query).fetchone()[0])
+
+
+@asynccontextmanager
+async def collector() -> AsyncGenerator[CollectorProcess]:
+    """Start the command on a temporary file; end it at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, port = Path(folder) / "events.db", free_port()
+        arguments = ("collector", "--db", str(file), "--port", str(port))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "durable_jobs.cli", *arguments),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            while not listens(port):  # noqa: ASYNC110 - another process, which tells nobody
+                await asyncio.sleep(0.02)
+            yield CollectorProcess(f"http://127.0.0.1:{port}", file)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def main(asked: Asked) -> Findings:
+    """Run both through both scenes."""
+    findings = Findings()
+    async with stage() as client, collector() as collecting:
+        if asked.wants(TICKS):
+            findings.rows += await _ticks(client, collecting, asked.seconds)
+        if asked.wants(WINDOWS):
+            findings.rows += await _windows(client, collecting, asked.seconds)
+    _promise(findings, asked)
+    return findings
+
+
+def _promise(findings: Findings, asked: Asked) -> None:
+    for scene, figure, a_run in ((TICKS, "ticks/s", "tick"), (WINDOWS, "windows/s", "window")):
+        if not asked.wants(scene):
+            continue
+        ratio = findings.ratio(scene, figure, TRACKED, UNTRACKED)
+        findings.promise(f"{figure}, times untracked", ratio, 0.95)
+        each = [float(findings.find(scene, name)[f"history events/{a_run}"] or 0) for name in BOTH]
+        findings.promise(f"more history events/{a_run}", each[0] - each[1], 1, at_most=True)
+        shared = float(findings.find(scene, TRACKED)["events/request"] or 0)
+        findings.promise(f"{scene}: events/request", shared, 20)
+
+
+BOTH = (TRACKED, UNTRACKED)
+
+
+def _shared(collecting: CollectorProcess) -> Row:
+    requests = sum(sink.requests for sink in collecting.sinks)
+    events = sum(sink.events for sink in collecting.sinks)
+    collecting.sinks.clear()
+    return {"requests": requests, "events/request": round(events / requests, 1)}
+
+
+async def _arrived(collecting: CollectorProcess, job: str, runs: int) -> None:
+    """Wait until every run's event has arrived, exactly once."""
+    for _ in range(1_000):
+        if collecting.count("job.executed", job) >= runs:
+            break
+        await asyncio.sleep(0.02)
+    there, gaps = collecting.count("job.executed", job), collecting.gaps()
+    if there != runs or gaps:
+        raise Lost(f"{there} of {runs} runs are with the collector; {gaps} gaps")
+
+
+# -- ticks
+
+
+async def _ticks(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
+    turns = {name: continuous.Turns() for name in BOTH}
+    counted = 0
+    for name in in_turns(*BOTH):
+        tracked = name == TRACKED
+        tracking = collecting.tracking() if tracked else None
+        every = timedelta(milliseconds=1)
+        async with continuous.ours(client, every, tracking, tracked=tracked) as ticker:
+            counted += await continuous.run_ticks(ticker, turns[name], TICKS, seconds) * tracked
+    await _arrived(collecting, "count", counted)
+    rows = [
+        each.row(TICKS, name, await cost_of(client, each.sampled)) for name, each in turns.items()
+    ]
+    rows[0] |= _shared(collecting)
+    return rows
+
+
+# -- windows
+
+
+async def _windows(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
+    turns = {name: debounce.Turns() for name in BOTH}
+    for name in in_turns(*BOTH):
+        tracked = name == TRACKED
+        tracking = collecting.tracking() if tracked else None
+        async with ours(client, debounce.WAIT, tracking, tracked=tracked) as system:
+            await debounce.complete(system, turns[name], seconds)
+            await ended(client, turns[name].sampled)
+            # Its worker closes with all sent.
+    await _arrived(collecting, "numbers", turns[TRACKED].windows)
+    rows = [
+        each.windows_row(name, await cost_of(client, each.sampled)) for name, each in turns.items()
+    ]
+    rows[0] |= _shared(collecting)
+    return rows
+
+
+if __name__ == "__main__":
+    command("tracking", "Tracking", main)
