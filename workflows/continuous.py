@@ -216,14 +216,14 @@ class ContinuousWorkflow(JobWorkflow):
     def status(self) -> Detail:
         """The answer to the query `status`."""
         due = self._due + self._delay if self._due and not self.life.paused else None
-        if self.run_now is not None and self.run_now.retry_at is not None:
-            due = self.run_now.retry_at
+        if self.run_shown is not None and self.run_shown.retry_at is not None:
+            due = self.run_shown.retry_at
         shown = due.isoformat() if due and self.ended is None else None
         return {**super().status(), "nextRunAt": shown}
 
     def story(self) -> str:
         """What the instance does, in a few words."""
-        if self.run_now is not None or self._due is None or self.life.paused:
+        if self.run_shown is not None or self._due is None or self.life.paused:
             return super().story()
         return f"next run at {self._due:%Y-%m-%d %H:%M:%S} UTC"
 

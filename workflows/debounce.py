@@ -415,7 +415,7 @@ class DebounceWorkflow(JobWorkflow):
         """The answer to the query `status`."""
         at = self._flush_at()
         shown = iso_ms(at) if at else None
-        again = self.run_now.retry_at if self.run_now is not None else None
+        again = self.run_shown.retry_at if self.run_shown is not None else None
         return {
             **super().status(),
             "eventCount": self._waiting.count + self._in_flight.count,
@@ -431,6 +431,6 @@ class DebounceWorkflow(JobWorkflow):
     def story(self) -> str:
         """What the instance does, in a few words."""
         at = self._flush_at()
-        if self.run_now is not None or at is None:
+        if self.run_shown is not None or at is None:
             return super().story()
         return f"{self._waiting.count} events wait, flushes at {at:%Y-%m-%d %H:%M:%S} UTC"

@@ -39,6 +39,11 @@ class Runner(Instance):
 
         self._waits_for_worker = 0
 
+    @property
+    def run_shown(self) -> runs.Run | None:
+        """The run that is under way, or carried."""
+        return self.run_now or self.run_kept
+
     def new_run(
         self, handler: str, detail: Detail, *, deadline: datetime | None = None
     ) -> runs.Run:
@@ -288,19 +293,19 @@ class Runner(Instance):
 
     def status_word(self) -> str:
         """The one word that says what the instance does."""
-        run = self.run_now
+        run = self.run_shown
         if run is None or self.terminating or self.ended is not None:
             return super().status_word()
         return "retrying" if run.retry_at is not None else "running"
 
     def status(self) -> Detail:
         """The answer to the query `status`."""
-        run = self.run_now
+        run = self.run_shown
         return {**super().status(), "attempt": run.attempt if run else 0}
 
     def story(self) -> str:
         """What the instance does, in a few words."""
-        run = self.run_now
+        run = self.run_shown
         if run is None or self.ended is not None:
             return super().story()
         again = f", again at {iso_ms(run.retry_at)}" if run.retry_at else ""

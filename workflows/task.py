@@ -416,7 +416,7 @@ class TaskWorkflow(JobWorkflow):
     def status(self) -> Detail:
         """The answer to the query `status`."""
         at = self._queue.scheduled_at
-        run = self.run_now
+        run = self.run_shown
         shown = run.retry_at if run is not None and run.retry_at is not None else at
         return {
             **super().status(),
@@ -429,7 +429,7 @@ class TaskWorkflow(JobWorkflow):
     def story(self) -> str:
         """What the instance does, in a few words."""
         at = self._queue.scheduled_at
-        if self.run_now is not None or at is None or self.ended is not None:
+        if self.run_shown is not None or at is None or self.ended is not None:
             return super().story()
         return f"next alarm at {at:%Y-%m-%d %H:%M:%S} UTC, {len(self._queue.events)} events wait"
 
