@@ -130,7 +130,9 @@ async def _start_key(client: JobClient, job: type[ContinuousJob[Any]], key: str)
     wait = 0.5
     while True:
         try:
-            await client.continuous(job, key).start()
+            handle = client.continuous(job, key)
+            if not await handle.came_to_its_end():
+                await handle.start()
         except (RPCError, JobsError) as error:
             logger.warning("Could not start %s for %r, trying again: %s", job.name, key, error)
             await asyncio.sleep(wait)

@@ -254,12 +254,24 @@ class NextDueRequest(Record):
 
     rule: Detail
     after: datetime
+    missed_since: datetime | None = None
+    """Asks as well for the first and last due time after it,"""
+
+    missed_until: datetime | None = None
+    """and not after this."""
+
+    judge: bool = False
+    """Whether the rule may be wrong: it came from a caller."""
 
 
 class NextDue(Record):
     """The first due time of a cron rule."""
 
     at: datetime
+    first_missed: datetime | None = None
+    last_missed: datetime | None = None
+    problem: str | None = None
+    """Why a rule that was to be judged cannot be used; the rest says nothing then."""
 
 
 class FlushRequest(Record):

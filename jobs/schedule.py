@@ -1,14 +1,23 @@
 """When a continuous job runs: a fixed interval, or a cron line in a time zone."""
 
+import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import ClassVar
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
+from typing import ClassVar, cast
 
-from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict
 
 from .errors import DefinitionError
+from .wire import JSON
+
+SHORTEST = timedelta(milliseconds=1)
+LONGEST = timedelta(days=36_500)
+"""Of an interval and of a jitter."""
+
+_RULE = (
+    'takes one argument {"every": seconds} or {"cron": line, "timezone": "optional"}, either with '
+    '"jitter": seconds if wanted; without an argument, or with null, the job\'s own schedule again'
+)
 
 
 class ScheduleRule(BaseModel):
@@ -20,6 +29,10 @@ class ScheduleRule(BaseModel):
     cron: str | None = None
     timezone: str = "UTC"
     jitter: float = 0.0
+
+    def same_times(self, other: "ScheduleRule") -> bool:
+        """Whether another rule is due at the same times; jitter only delays."""
+        return self.model_copy(update={"jitter": other.jitter}) == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +50,16 @@ class Every:
     def check(self, job: str) -> None:
         """Raise `DefinitionError` where a value makes no sense."""
         _check_spans(job, interval=self.interval, jitter=self.jitter)
-        if self.interval < timedelta(milliseconds=1):
-            raise DefinitionError(f"{job}: Every needs an interval of at least 1 ms")
+        if not SHORTEST <= self.interval <= LONGEST:
+            raise DefinitionError(
+                f"{job}: Every needs an interval between 1 ms and {LONGEST.days:,} days, "
+                f"it is {self.interval}"
+            )
         if not timedelta() <= self.jitter <= self.interval:
-            raise DefinitionError(f"{job}: jitter lies between 0 and the interval")
+            raise DefinitionError(
+                f"{job}: jitter lies between 0 and the interval of {self.interval}, "
+                f"it is {self.jitter}"
+            )
 
     def rule(self) -> ScheduleRule:
         """The same as data."""
@@ -51,8 +70,11 @@ class Every:
 class Cron:
     """Due when a cron line says so: five or six fields (seconds first), names, `@daily`.
 
-    Daylight saving follows Debian's cron (through cronsim): a time that does not exist runs right
-    after the gap, one that comes twice runs once.
+    Daylight saving is as in Debian's cron: a time that does not exist runs once, right after the
+    gap; one that comes twice runs once, at the first. A line with a `*` in the hour or the minute
+    follows the real clock instead: `0 * * * *` runs each hour that passes.
+
+    `jitter` delays each tick by a random time up to it.
     """
 
     line: str
@@ -62,20 +84,21 @@ class Cron:
     starts_immediately = False
 
     def check(self, job: str) -> None:
-        """Raise `DefinitionError` for a bad line, an unknown zone or a negative jitter."""
+        """Raise `DefinitionError` for a bad line, an unknown zone or a wrong jitter."""
+        # Not for workflows, which import this module: it reads time zone data.
+        from .cron import fault_of
+
         _check_spans(job, jitter=self.jitter)
-        if self.jitter < timedelta():
-            raise DefinitionError(f"{job}: jitter must not be negative")
+        if not timedelta() <= self.jitter <= LONGEST:
+            raise DefinitionError(
+                f"{job}: jitter must not be negative, nor over {LONGEST.days:,} days; "
+                f"it is {self.jitter}"
+            )
         if not isinstance(self.line, str) or not isinstance(self.timezone, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(f"{job}: a Cron has its line and its timezone as strings")
-        try:
-            next_cron_time(self.rule(), datetime.now(UTC))
-        except CronSimError as error:
-            raise DefinitionError(f"{job}: bad cron line {self.line!r}: {error}") from error
-        except (KeyError, ValueError, OSError) as error:
-            raise DefinitionError(f"{job}: unknown time zone {self.timezone!r}") from error
-        except StopIteration:
-            raise DefinitionError(f"{job}: cron line {self.line!r} is never due") from None
+        fault = fault_of(self.rule())
+        if fault is not None:
+            raise DefinitionError(f"{job}: {fault}")
 
     def rule(self) -> ScheduleRule:
         """The same as data."""
@@ -93,21 +116,45 @@ def _check_spans(job: str, **values: object) -> None:
             raise DefinitionError(f"{job}: schedule: {name} is a timedelta, it is {value!r}")
 
 
-_ALIASES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
+def read_rule(value: JSON) -> ScheduleRule:
+    """A rule that any client may have sent. Whether its cron line is one, it does not tell.
 
-
-def next_cron_time(rule: ScheduleRule, after: datetime) -> datetime:
-    """The first due time of a cron rule after `after`, in UTC.
-
-    Not for workflows: it reads the machine's time zone data, which may change under a replay.
+    Raises:
+        ValueError: it has another shape; says what is expected.
     """
-    line = _ALIASES.get((rule.cron or "").strip(), rule.cron or "")
-    return next(CronSim(line, after.astimezone(ZoneInfo(rule.timezone)))).astimezone(UTC)
+    if not isinstance(value, dict):
+        raise ValueError(_RULE)
+    given = cast("dict[str, JSON]", value)
+    every, line, zone = given.get("every"), given.get("cron"), given.get("timezone", "UTC")
+    jitter = given.get("jitter", 0)
+    strange = given.keys() - {"every", "cron", "timezone", "jitter"}
+    if strange or (every is None) == (line is None) or not _is_span(jitter):
+        raise ValueError(_RULE)
+    if every is not None:
+        return _every(every, jitter, has_zone="timezone" in given)
+    if not isinstance(line, str) or not isinstance(zone, str) or len(line) + len(zone) > 1_000:
+        raise ValueError(_RULE)
+    return ScheduleRule(cron=line, timezone=zone, jitter=float(jitter))
+
+
+def _every(every: JSON, jitter: float, *, has_zone: bool) -> ScheduleRule:
+    if has_zone or not _is_span(every):
+        raise ValueError(_RULE)
+    if not SHORTEST.total_seconds() <= every:
+        raise ValueError("an interval has at least 0.001 seconds")
+    if jitter > every:
+        raise ValueError("jitter lies between 0 and the interval")
+    return ScheduleRule(every=float(every), jitter=float(jitter))
+
+
+def _is_span(value: JSON) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and 0 <= value <= LONGEST.total_seconds()
+
+
+def next_multiple(anchor: datetime, every: float, after: datetime) -> datetime:
+    """The first `anchor + n * every` after a moment: free of drift."""
+    step = timedelta(seconds=every)
+    # In whole microseconds: with floats, one in a hundred steps would come twice or be missed.
+    return anchor + step * ((after - anchor) // step + 1)

@@ -78,6 +78,12 @@ class JobStatus(Answer):
     rejections: tuple[Rejection, ...] = ()
     """The last 20, with the reason for each."""
 
+    schedule: dict[str, Any] | None = None
+    """Of a continuous job: the schedule in force, as `reschedule` takes it on the wire."""
+
+    rescheduled: bool = False
+    """Whether that is one set by `reschedule`, not the job's own."""
+
     tracking: TrackingStatus = Field(default_factory=TrackingStatus)
     failed_events: tuple[dict[str, Any], ...] = ()
     """Of a task: the last 100 events set aside after their last attempt, with their error."""

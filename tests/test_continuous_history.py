@@ -165,7 +165,7 @@ async def test_terminate_is_heard_while_an_instance_continues_as_new(
     assert {(end["status"], end["reason"]) for end in ends} == {("terminated", "end")}
 
 
-async def test_an_instance_without_a_worker_makes_up_for_one_tick(
+async def test_an_instance_that_had_no_worker_for_long_goes_on_with_the_next_tick(
     client: Client, queue: str
 ) -> None:
     class Rare(Counter):
@@ -182,6 +182,6 @@ async def test_an_instance_without_a_worker_makes_up_for_one_tick(
         await eventually(lambda: len(second.runs) >= 3)
         await counter.terminate()
     numbers = [(run.due_at - started_at) / (SOON * 3) for run in second.runs]
-    assert numbers[0] == 1
-    assert numbers[1] >= 3
+    assert numbers[0] >= 3
+    assert all(later - earlier > 0.5 for earlier, later in pairwise(numbers))
     assert all(abs(number - round(number)) < 1e-3 for number in numbers)

@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs import ContinuousJob, ContinuousRun, Cron, DefinitionError, Every, JobsPlugin
-from durable_jobs.schedule import next_cron_time
+from durable_jobs.cron import next_cron_time
 from tests.jobs import new_key, running_worker, status_of, until_status
 from tests.support import eventually
 
@@ -77,7 +77,14 @@ def test_a_time_that_comes_twice_runs_once() -> None:
         (Cron("0 9 * * *", timezone="Europe/Atlantis"), "unknown time zone 'Europe/Atlantis'"),
         (Cron("0 9 * * *", timezone=""), "unknown time zone"),
         (Cron("0 9 * * *", timezone="../../etc/passwd"), "unknown time zone"),
+        (Cron("@reboot"), "set start_immediately = True"),
+        (Cron("@every 5m"), "use Every"),
+        (Cron("@fortnightly"), "the names are @yearly"),
+        (Cron("0 9 * * *", timezone="MEZ"), "give an IANA name such as 'Europe/Berlin'"),
+        (Cron("0 0 * * 5L/2"), "bad cron line"),
         (Cron("0 9 * * *", jitter=timedelta(seconds=-1)), "jitter"),
+        (Cron("0 9 * * *", jitter=timedelta.max), "jitter"),
+        (Every(timedelta.max), "interval"),
         (Every(timedelta()), "interval"),
         (Every(timedelta(seconds=-5)), "interval"),
         (Every(timedelta(seconds=1), jitter=timedelta(seconds=2)), "jitter"),

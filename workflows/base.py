@@ -135,7 +135,8 @@ class JobWorkflow(Runner):
                 self._continue_as_new(self.life, self.carry_extra())
             await self._wind_up()
             fresh = self._fresh()
-            if self.ended == "completed" and (fresh is not None or self.terminating):
+            reopened = fresh is not None or self.terminating
+            if self.ended == "completed" and reopened and not self.ending.planned:
                 # Nothing was cut short: the same life goes on with what came while it ended.
                 self.ending.status = None
             elif fresh is None:

@@ -1,19 +1,22 @@
 """The workflow of continuous jobs: tick after tick, with state, for ever."""
 
+import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
-from durable_jobs.protocol import NEXT_DUE, Detail, JobType, NextDue, NextDueRequest
-from durable_jobs.schedule import ScheduleRule
+from durable_jobs.protocol import Detail, JobType, RunResult
+from durable_jobs.schedule import LONGEST, ScheduleRule
+from durable_jobs.wire import JSON
 
 from . import runs
 from .base import JobWorkflow
-from .inputs import raw_start
-from .library import call
+from .inputs import BadInput, raw_start, read_schedule
+from .timetable import Ahead, Timetable, fault_in, shown
 
 
 @workflow.defn(name="ContinuousJob", sandboxed=False)
@@ -28,15 +31,14 @@ class ContinuousWorkflow(JobWorkflow):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
-        self._anchor = datetime.fromisoformat(extra.get("anchor", self.now.isoformat()))
-        due = extra.get("due")
-        self._due: datetime | None = datetime.fromisoformat(due) if due else None
-        self._delay = timedelta(seconds=extra.get("delay", 0))
+        self._times: Timetable = Timetable.model_validate({"anchor": self.now, **extra})
         self._triggered = bool(extra.get("triggered", False))
         self._running: Detail = extra.get("running", {})
         """The run under way: the time it is `due_at`, and whether it is a `tick`."""
 
         self._begun = bool(extra)
+        self._judged: set[asyncio.Task[None]] = set()
+        self._schedules_asked = self._schedules_taken = 0
         if not self._begun and "state" in self.start and self.start["state"] is not None:
             self.life.state, self.life.has_state = self.start["state"], True
             self.life.state_version = int(self.start.get("stateVersion", 1))
@@ -44,23 +46,63 @@ class ContinuousWorkflow(JobWorkflow):
     @workflow.run
     @raw_start
     async def run(self, *args: Any) -> RawValue:
-        """Live until terminated."""
+        """Live until terminated, or until the planned end."""
         return await self.main()
 
     # -- receiving
 
     def handle_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Take a signal."""
-        if name == "trigger":
-            self._triggered = True
+        match name:
+            case "trigger":
+                self._triggered = True
+            case "reschedule":
+                asked = asyncio.create_task(self._rescheduled(read_schedule(args)))
+                self._judged.add(asked)
+                asked.add_done_callback(self._judged.discard)
+            case _:
+                super().handle_signal(name, args)
+
+    def check_update(self, name: str, args: Sequence[RawValue]) -> None:
+        """Refuse what has the wrong shape."""
+        if name == "reschedule":
+            read_schedule(args)
         else:
-            super().handle_signal(name, args)
+            super().check_update(name, args)
+
+    async def handle_update(self, name: str, args: Sequence[RawValue]) -> JSON:
+        """Answer an update."""
+        if name != "reschedule":
+            return await super().handle_update(name, args)
+        fault = await self._reschedule(read_schedule(args))
+        if fault is not None:
+            raise ApplicationError(fault, type="DefinitionError", non_retryable=True)
+        return {"status": self.status_word(), "schedule": self._shown_schedule()}
+
+    async def _rescheduled(self, rule: ScheduleRule | None) -> None:
+        fault = await self._reschedule(rule)
+        if fault is not None:
+            self.on_bad_signal("reschedule", BadInput(fault))
+        self.show()
+
+    async def _reschedule(self, rule: ScheduleRule | None) -> str | None:
+        """Take over a schedule, unless it is wrong or a later one was taken meanwhile."""
+        self._schedules_asked += 1
+        number = self._schedules_asked
+        fault = await fault_in(rule, self.now) if rule is not None else None
+        if fault is None and number > self._schedules_taken:
+            self._schedules_taken = number
+            self._times.override = rule
+            self._times.forget()
+        return fault
 
     def resume(self, note: str | None = None) -> None:
         """Go on with the next tick; those missed while paused are not made up for."""
         if self.life.paused:
             super().resume(note)
-            self._due = None
+            times = self._times
+            if times.due is None or times.due <= self.now or not times.chosen:
+                times.forget()
 
     # -- ticks
 
@@ -98,66 +140,98 @@ class ContinuousWorkflow(JobWorkflow):
         self._begun = True
         given = self.life.state if self.rules.include_state else None
         self.emit("job.started", self.life.started_at, settled=True, input=given)
-        if self.rules.spec["start_immediately"]:
-            self._due = self._anchor
+        if self.rules.spec["start_immediately"] and self._times.override is None:
+            self._times.due = self._times.anchor
 
     async def _next(self) -> Literal["tick", "trigger"] | None:
         """Wait for a tick or a trigger; None where the instance ends or continues as new."""
+        times = self._times
         while not (self._over() or self._carry_now()):
-            if self._triggered:
+            end = self._planned_end()
+            if end is not None:
+                self._complete(end)
+            elif self._triggered:
                 self._triggered = False
                 return "trigger"
-            fire_at = (self._due or await self._plan(self.now)) + self._delay
-            if not self.life.paused and self.now >= fire_at:
+            elif times.fire_at is None:
+                await self._plan()
+            elif not self.life.paused and self.now >= times.fire_at and not self._past_end():
                 return "tick"
-            await self._wait_for_tick(fire_at)
+            else:
+                await self._wait_for_tick(times.fire_at)
         return None
 
-    async def _plan(self, after: datetime) -> datetime:
-        """Set when the next tick is due, and how long jitter delays it."""
-        rule = ScheduleRule.model_validate(self.rules.spec["schedule"])
-        if rule.every is not None:
-            self._due = _next_multiple(self._anchor, rule.every, after)
-        else:
-            request = NextDueRequest(rule=rule.model_dump(), after=after)
-            self._due = (await call(NEXT_DUE, request, NextDue, "when the next tick is due")).at
-        self._delay = timedelta(seconds=workflow.random().uniform(0, rule.jitter))
-        return self._due
+    async def _plan(self) -> None:
+        rule = self._rule
+        due = await self._times.next_after(rule, self.now)
+        if rule == self._rule:
+            self._times.set(due, rule, must_run=self._times.must_run)
 
-    async def _wait_for_tick(self, due: datetime) -> None:
-        paused = self.life.paused
+    async def _wait_for_tick(self, fire_at: datetime) -> None:
+        paused, due = self.life.paused, self._times.due
+        end = self._until
+        until = end if paused or self._past_end() else fire_at
+        if until is not None:
+            # A server counts the nanoseconds of a timer, which are soon too many.
+            until = min(until, self.now + LONGEST)
         await self.wait(
             lambda: (
                 self._over()
                 or self._triggered
                 or self.life.paused != paused
+                or self._times.due is not due
                 or (self._carry_now() and not self._over())
             ),
-            None if paused else due,
+            until,
             f"tick {self.ref.key}",
         )
+
+    def should_continue_as_new(self) -> bool:
+        """Whether this run's history is long enough, and no schedule is being judged."""
+        return not self._judged and super().should_continue_as_new()
 
     def _carry_now(self) -> bool:
         return self.should_continue_as_new() and workflow.all_handlers_finished()
 
     async def _trigger(self) -> None:
-        if self._due is None or self._due <= self.now:
-            # Its next tick bounds the retries; one missed while paused is over.
-            missed = self._due
-            following = await self._plan(self.now)
-            if self.life.paused:
-                # No tick comes next; the retries get at least one interval.
-                following = await self._plan(following)
-            elif missed is not None:
-                self._due = missed
-        else:
-            following = self._due
+        times = self._times
+        if times.due is None:
+            await self._plan()
+        following = times.due
+        if following is None or following <= self.now:
+            following = await times.next_after(self._rule, self.now)
+        if self.life.paused:
+            # No tick comes next; the retries get at least one interval.
+            following = await times.next_after(self._rule, following)
         await self._run(self.now, following, tick=False)
 
     async def _tick(self) -> None:
-        due = self._due or self.now
-        following = await self._plan(max(due, self.now))
-        await self._run(due, following, tick=True)
+        times, rule = self._times, self._rule
+        due, paused = times.due, self.life.paused
+        if due is None:
+            return
+        ahead = await times.ahead(rule, self.now)
+        if times.due is not due or self.life.paused != paused or self._over():
+            return
+        missed = ahead.last_missed is not None
+        if missed and self._catch_up == "skip" and not times.must_run:
+            times.set(ahead.following, rule, must_run=True)
+            return
+        following = self._following(ahead, chosen=times.chosen)
+        if missed and self._catch_up == "one" and not times.chosen:
+            due = ahead.last_missed or due
+        times.set(following, rule, must_run=False)
+        await self._run(due, ahead.following, tick=True)
+
+    def _following(self, ahead: Ahead, *, chosen: bool) -> datetime:
+        """Which tick comes after the one at hand."""
+        match self._catch_up:
+            case "all":
+                return ahead.first_missed or ahead.following
+            case "one" if chosen:
+                return ahead.last_missed or ahead.following
+            case _:
+                return ahead.following
 
     async def _run(self, due: datetime, following: datetime, *, tick: bool) -> None:
         self._running = {"due_at": due.isoformat(), "tick": tick}
@@ -165,22 +239,31 @@ class ContinuousWorkflow(JobWorkflow):
         await self._execute(self.new_run("execute", detail, deadline=self._deadline(following)))
 
     async def _execute(self, run: runs.Run) -> None:
+        before = self._rule
         due = datetime.fromisoformat(run.detail["due_at"])
         outcome = await self.execute(run, f"due {due:%Y-%m-%d %H:%M:%S} UTC")
+        if not before.same_times(self._rule):
+            self._times.forget()
         match outcome:
             case runs.Succeeded(result):
-                self.keep_state(result)
-                overdue = self._due is not None and self._due + self._delay <= self.now
-                if result.options is not None or (self._running["tick"] and overdue):
-                    # The schedule may be another one now; or the run took longer than the
-                    # interval: what it missed is skipped. After a failed one the next tick
-                    # follows, however late its last attempt ended.
-                    self._due = None
-                self.end_by_run(result)
+                self._succeeded(result)
             case runs.Failed():
                 self._exhausted(outcome)
             case runs.Interrupted() | runs.Carried():
                 pass
+
+    def _succeeded(self, result: RunResult) -> None:
+        times = self._times
+        self.keep_state(result)
+        overdue = times.fire_at is not None and times.fire_at <= self.now
+        if overdue and self._running["tick"] and self._catch_up == "skip":
+            # The run took longer than the interval: what it missed is skipped. After a failed one
+            # the next tick follows, however late its last attempt ended.
+            times.forget()
+        chosen = result.detail.get("next_at")
+        if chosen is not None:
+            times.choose(datetime.fromisoformat(chosen))
+        self.end_by_run(result)
 
     def _deadline(self, following: datetime | None) -> datetime | None:
         """By default a run is tried again until the next tick is due."""
@@ -197,14 +280,52 @@ class ContinuousWorkflow(JobWorkflow):
             case "continue":
                 pass
 
+    # -- the planned end
+
+    def _planned_end(self) -> str | None:
+        """Why the instance has come to the end that its definition plans, if it has."""
+        most = self.rules.spec.get("max_runs")
+        if most is not None and self.life.run_count >= most:
+            return f"max_runs reached after {self.life.run_count} runs"
+        until = self._until
+        if until is None or self.now < until:
+            return None
+        # What was due before it and could not run yet is caught up on as ever.
+        waits = self._times.due is not None and not self._past_end() and not self.life.paused
+        return None if waits else f"until {until.isoformat()} reached"
+
+    def _past_end(self) -> bool:
+        due, until = self._times.due, self._until
+        return due is not None and until is not None and due > until
+
+    def _complete(self, reason: str) -> None:
+        self.ending.asked = self.ending.planned = True
+        self.ending.reason, self.ending.status = reason, "completed"
+        self.ending.at = self.done_at if reason.startswith("max_runs") else None
+        self.emit_terminated()
+
+    # -- the definition, as recorded
+
+    @property
+    def _rule(self) -> ScheduleRule:
+        own = self.rules.spec["schedule"]
+        return self._times.override or ScheduleRule.model_validate(own)
+
+    @property
+    def _catch_up(self) -> str:
+        return self.rules.spec.get("catch_up", "skip")
+
+    @property
+    def _until(self) -> datetime | None:
+        until = self.rules.spec.get("until")
+        return datetime.fromisoformat(until) if until else None
+
     # -- continue-as-new and answers
 
     def carry_extra(self) -> Detail:
         """The schedule's place."""
         return {
-            "anchor": self._anchor.isoformat(),
-            "due": self._due.isoformat() if self._due else None,
-            "delay": self._delay.total_seconds(),
+            **self._times.model_dump(mode="json"),
             "triggered": self._triggered,
             "running": self._running,
         }
@@ -215,21 +336,24 @@ class ContinuousWorkflow(JobWorkflow):
 
     def status(self) -> Detail:
         """The answer to the query `status`."""
-        due = self._due + self._delay if self._due and not self.life.paused else None
+        due = None if self.life.paused or self.options is None else self._times.fire_at
+        if due is not None and self._past_end():
+            due = None
         if self.run_shown is not None and self.run_shown.retry_at is not None:
             due = self.run_shown.retry_at
-        shown = due.isoformat() if due and self.ended is None else None
-        return {**super().status(), "nextRunAt": shown}
+        return {
+            **super().status(),
+            "nextRunAt": due.isoformat() if due and self.ended is None else None,
+            "schedule": self._shown_schedule(),
+            "rescheduled": self._times.override is not None,
+        }
+
+    def _shown_schedule(self) -> Detail | None:
+        known = self.options is not None or self._times.override is not None
+        return shown(self._rule) if known else None
 
     def story(self) -> str:
         """What the instance does, in a few words."""
-        if self.run_shown is not None or self._due is None or self.life.paused:
+        if self.run_shown is not None or self._times.due is None or self.life.paused:
             return super().story()
-        return f"next run at {self._due:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _next_multiple(anchor: datetime, every: float, moment: datetime) -> datetime:
-    """The first `anchor + n * every` after `moment`: free of drift."""
-    step = timedelta(seconds=every)
-    # In whole microseconds: with floats, one in a hundred steps would come twice or be missed.
-    return anchor + step * ((moment - anchor) // step + 1)
+        return f"next run at {self._times.due:%Y-%m-%d %H:%M:%S} UTC"

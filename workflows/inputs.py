@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from temporalio.common import RawValue
 
 from durable_jobs.protocol import EventIn, JobRef, JobType
+from durable_jobs.schedule import ScheduleRule, read_rule
 from durable_jobs.wire import (
     JSON,
     MAX_DEPTH,
@@ -186,6 +187,21 @@ def read_note(args: Sequence[RawValue]) -> str | None:
     if note is not None and not isinstance(note, str):
         raise BadInput("takes no argument but a string, a note on who and why")
     return None if note is None else note[:_MAX_TEXT]
+
+
+def read_schedule(args: Sequence[RawValue]) -> ScheduleRule | None:
+    """The schedule of `reschedule`; None where the job's own is to hold again.
+
+    Raises:
+        BadInput: it is none by its shape.
+    """
+    if len(args) > 1:
+        raise BadInput(f"takes at most one argument, the schedule, got {len(args)}")
+    given = _read(args[0], MAX_EVENT_BYTES) if args else None
+    try:
+        return None if given is None else read_rule(given)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
 
 
 def read_reason(args: Sequence[RawValue]) -> str | None:

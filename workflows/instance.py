@@ -109,6 +109,9 @@ class Ending:
     status: str | None = None
     """`completed`, `terminated` or `failed`, once the life is over."""
 
+    planned: bool = False
+    """Whether it completed as its definition says; nothing that comes meanwhile reopens it."""
+
     def count_condemned(self) -> None:
         """Count what a caller dropped as discarded."""
         self.discarded, self.condemned = (

@@ -1,18 +1,21 @@
 """The continuous job: runs on a schedule, with state, for ever."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, ClassVar, Generic
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Generic, Literal
 
 from ..errors import DefinitionError, InvalidKey
 from ..protocol import Detail, JobType, RunResult
+from ..retry import is_whole
 from ..schedule import Cron, Every, Schedule
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
 from .identity import instance_id_of
-from .run import Run, RunContext, State
+from .run import Run, RunContext, State, aware
 from .state import check_initial_state, initial_state, load_or_create
+
+CatchUp = Literal["skip", "one", "all"]
 
 
 @dataclass(slots=True)
@@ -21,6 +24,24 @@ class ContinuousRun(Run[State]):
 
     due_at: datetime
     """When the tick was due, whatever the delay; for a trigger, the moment it came."""
+
+    next_run_at: datetime | None = field(default=None, init=False)
+    """When the next tick is due, where this attempt chose it."""
+
+    def next_in(self, delay: timedelta) -> None:
+        """Choose when the next tick is due: so long from now, in place of the schedule's next.
+
+        After that tick the schedule goes on. A second choice replaces the first.
+        """
+        self.next_at(self._context.now() + delay)
+
+    def next_at(self, when: datetime) -> None:
+        """Choose when the next tick is due, as `next_in`. A time that has passed is at once.
+
+        Raises:
+            ValueError: `when` has no time zone.
+        """
+        self.next_run_at = aware(when, "next_at").astimezone(UTC)
 
 
 class ContinuousJob(Job, Generic[State]):
@@ -31,6 +52,20 @@ class ContinuousJob(Job, Generic[State]):
     schedule: ClassVar[Schedule]
     keys: ClassVar[tuple[str, ...]] = ()
     """Instances that a worker starts when it boots."""
+
+    catch_up: ClassVar[CatchUp] = "skip"
+    """What becomes of ticks that were missed while nothing could run.
+
+    A tick that can run before the one after it is due is late, not missed: it runs. `skip` goes on
+    with the next due time, `one` makes one run for all, due at the last of them, `all` makes each,
+    in order. Ticks that fall due while the instance is paused are never made up for.
+    """
+
+    max_runs: ClassVar[int | None] = None
+    """The instance completes after so many runs, failed ones and those of `trigger` included."""
+
+    until: ClassVar[datetime | None] = None
+    """An aware datetime: no tick is due after it, and the instance completes then."""
 
     start_immediately: ClassVar[bool | None] = None
     """Whether the first tick is due at the start. By default for `Every`, not for `Cron`."""
@@ -58,6 +93,9 @@ class ContinuousJob(Job, Generic[State]):
             "start_immediately": schedule.starts_immediately
             if immediately is None
             else immediately,
+            "catch_up": cls.catch_up,
+            "max_runs": cls.max_runs,
+            "until": cls.until.isoformat() if cls.until is not None else None,
         }
 
     def check(self) -> None:
@@ -69,8 +107,26 @@ class ContinuousJob(Job, Generic[State]):
         if not isinstance(schedule, Every | Cron):
             raise DefinitionError(f"{label}: schedule is an Every or a Cron")
         schedule.check(label)
+        self._check_end(label)
         self._check_keys(label)
         check_initial_state(self)
+
+    def _check_end(self, label: str) -> None:
+        cls = type(self)
+        if cls.catch_up not in ("skip", "one", "all"):
+            raise DefinitionError(f"{label}: catch_up is skip, one or all, not {cls.catch_up!r}")
+        if cls.max_runs is not None and not (is_whole(cls.max_runs) and cls.max_runs > 0):
+            raise DefinitionError(f"{label}: max_runs is a whole number from 1, or None")
+        if cls.start_immediately not in (None, True, False):
+            raise DefinitionError(f"{label}: start_immediately is True, False or None")
+        until = cls.until
+        if until is None:
+            return
+        if not isinstance(until, datetime) or until.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(
+                f"{label}: until is a datetime with a time zone, such as "
+                f"datetime(2027, 1, 1, tzinfo=UTC), it is {until!r}"
+            )
 
     def _check_keys(self, label: str) -> None:
         if not isinstance(self.keys, tuple | list):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -92,4 +148,5 @@ class ContinuousJob(Job, Generic[State]):
             state_version=self.state_version,
             terminate=run.terminated,
             terminate_reason=run.terminate_reason,
+            detail={"next_at": run.next_run_at.isoformat()} if run.next_run_at else {},
         )

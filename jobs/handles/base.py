@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..definitions import Job
 from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
-from ..errors import Busy, InvalidEvent, JobsError
+from ..errors import Busy, DefinitionError, InvalidEvent, JobsError
 from ..protocol import JobType
 from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
@@ -271,7 +271,10 @@ class Handle(Generic[State]):
         cause = error.cause
         message = cause.message if isinstance(cause, ApplicationError) else str(cause)
         kind = cause.type if isinstance(cause, ApplicationError) else None
-        known: dict[str | None, Callable[[str], JobsError]] = {"InvalidEvent": InvalidEvent}
+        known: dict[str | None, Callable[[str], JobsError]] = {
+            "InvalidEvent": InvalidEvent,
+            "DefinitionError": DefinitionError,
+        }
         return known.get(kind, JobsError)(f"{self.instance_id}: {message}")
 
     def _busy_or(self, error: RPCError) -> Exception:

@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
-from temporalio.client import WorkflowQueryFailedError
+from temporalio.client import WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from typing_extensions import TypeVar
 
 from ..definitions import ContinuousJob
+from ..schedule import Schedule
 from ..status import JobStatus, StartReceipt, StatusWord
 from ..wire import JSON
 from .base import Connection, Handle
@@ -45,6 +46,19 @@ class ContinuousHandle(Handle[State]):
         status = "scheduled" if created else await self._status_word()
         return StartReceipt(created=created, instance_id=self.instance_id, status=status)
 
+    async def came_to_its_end(self) -> bool:
+        """Whether the last life ended as planned, by `max_runs` or `until`. The library's own."""
+        try:
+            found = await self._handle.describe()
+            if found.status != WorkflowExecutionStatus.COMPLETED:
+                return False
+            result = await self._handle.result()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return result["status"] == "completed"
+
     async def _status_word(self) -> StatusWord:
         """The instance's own word; `scheduled` where no worker is there to give it."""
         try:
@@ -72,3 +86,17 @@ class ContinuousHandle(Handle[State]):
     async def trigger(self) -> bool:
         """Run once now; while a run is under way, once more after it. False where none lives."""
         return await self._control("trigger")
+
+    async def reschedule(self, schedule: Schedule | None) -> bool:
+        """Give this instance a schedule of its own; None: the job's own again.
+
+        It holds, whatever the class says, until it is reset or the instance ends. What was missed
+        before is not made up for. False where none lives.
+
+        Raises:
+            DefinitionError: the schedule is wrong; nothing was sent.
+        """
+        if schedule is None:
+            return await self._control("reschedule", None)
+        schedule.check(self.instance_id)
+        return await self._control("reschedule", schedule.rule().model_dump(exclude_defaults=True))
