@@ -19,6 +19,11 @@ class Pace:
     """The courier's waits, in seconds, and its limits. The defaults are for production."""
 
     linger: float = 0.005
+    """How long events wait for company while a flush waits for them."""
+
+    patience: float = 0.25
+    """The same where no flush waits: a handler's activity took them along."""
+
     slow: float = 0.05
     first_wait: float = 0.25
     longest_wait: float = 60.0

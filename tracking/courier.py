@@ -44,7 +44,7 @@ class Courier:
         self._started: dict[Batch, float] = {}
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._gathering_since: float | None = None
+        self._gather_until: float | None = None
         self._fresh_turn = False
         self._closing = False
 
@@ -79,8 +79,7 @@ class Courier:
                 # None of the later ones either: they would overtake it.
                 self.counters.overflowed += len(events) - place
                 break
-        if self._gathering_since is None:
-            self._gathering_since = time.monotonic()
+        self._gather(self._pace.patience)
         self._start()
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, Verdict]:
@@ -94,6 +93,8 @@ class Courier:
         collector is known to be slow or down; the events stay in hand all the same.
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
+        if missing:
+            self._gather(self._pace.linger)
         self._start()
         if missing and not (within is not None and self._hopeless()):
             await self._stock.ledger.wait(missing, within)
@@ -115,6 +116,11 @@ class Courier:
             await self._sink.close()
         except Exception:
             logger.exception("the tracking sink failed to close")
+
+    def _gather(self, seconds: float) -> None:
+        """Let events wait for company, no longer than this from now."""
+        until = time.monotonic() + seconds
+        self._gather_until = min(until, self._gather_until or until)
 
     def _hopeless(self) -> bool:
         oldest = min(self._started.values(), default=math.inf)
@@ -184,14 +190,12 @@ class Courier:
         full = self._stock.backlog.waiting >= self._batch_size
         if not full and not self._closing and now < self._gathered():
             return None
-        self._gathering_since = None
+        self._gather_until = None
         return self._stock.backlog.form(self._batch_size, self._pace.batch_bytes - 1)
 
     def _gathered(self) -> float:
         """When the events that came in last have waited long enough for company."""
-        if self._gathering_since is None:
-            return -math.inf
-        return self._gathering_since + self._pace.linger
+        return -math.inf if self._gather_until is None else self._gather_until
 
     def _pause(self, now: float) -> float | None:
         gathered = self._gathered()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -33,9 +33,6 @@ from .runner import Runner
 from .runs import Run
 
 MAX_SIGNALS = 5_000
-PROMPT = timedelta(seconds=2)
-"""Tracking events may wait this long for an activity that takes them along."""
-
 Args = Sequence[RawValue]
 
 
@@ -184,9 +181,9 @@ class JobWorkflow(Runner):
         self, condition: Callable[[], bool], until: datetime | None = None, what: str = ""
     ) -> None:
         """Wait for a condition, or a time; before a long wait, tracking events are sent."""
-        if until is None or until - self.now > PROMPT:
-            self.flusher.urge()
+        self.flusher.before_wait(self.now, until)
         await super().wait(condition, until, what)
+        self.flusher.after_wait()
 
     async def _learn_options(self) -> None:
         """Ask for the options; an instance that is to end does not wait for a worker to know."""

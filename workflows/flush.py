@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -21,6 +22,9 @@ from durable_jobs.wire import to_raw
 
 from .library import call_local, start_delivery, verdicts_of
 
+PROMPT = timedelta(seconds=2)
+"""Tracking events may wait this long for an activity that takes them along."""
+
 
 class Flusher:
     """Delivers what stands in an outbox.
@@ -30,7 +34,8 @@ class Flusher:
     its worker dies. So it takes only events that come out the same then: those of earlier tasks,
     and those that follow from what history holds. The others leave with the next handler's
     activity, with the next task, or, where that is far, by a regular activity: all of these start
-    once the task is in history.
+    once the task is in history. While an instance waits for a handler's start that is near, all
+    events wait for it.
 
     Where 50 ms were not enough, one regular activity with a long retry takes over while the
     instance goes on.
@@ -44,19 +49,33 @@ class Flusher:
         self._busy = False
         self._stopping = False
         self._urged = False
+        self._held = False
+        self._waiting_since: datetime | None = None
 
     def start(self) -> None:
         """Begin to flush in the background."""
         self._stopping = False
         self._task = asyncio.create_task(self._loop())
 
-    def urge(self) -> None:
-        """Deliver all that waits now: the next workflow task may be far."""
-        self._urged = self._outbox.ready()
+    def before_wait(self, now: datetime, until: datetime | None) -> None:
+        """Deliver all that waits now, unless a handler that takes it along will start soon.
+
+        That costs no history, and its worker's requests carry more events each.
+        """
+        if not self._outbox.ready():
+            self._waiting_since = None
+            return
+        self._waiting_since = self._waiting_since or now
+        self._held = until is not None and until - self._waiting_since <= PROMPT
+        self._urged = not self._held
+
+    def after_wait(self) -> None:
+        """From here on, what follows from history leaves at once again."""
+        self._held = False
 
     async def _loop(self) -> None:
         while True:
-            await workflow.wait_condition(lambda: self._urged or self._settled_waits())
+            await workflow.wait_condition(lambda: self._urged or self._leaves_now())
             if self._outbox.overflowing:
                 await self._hand_over(self._outbox.take_all())
                 continue
@@ -68,7 +87,9 @@ class Flusher:
                 self._urged = False
                 await self._deliver(self._outbox.take())
 
-    def _settled_waits(self) -> bool:
+    def _leaves_now(self) -> bool:
+        if self._held:
+            return self._outbox.overflowing
         return self._outbox.ready(self._current_task())
 
     async def _flush_now(self, events: list[Detail]) -> list[Detail]:
