@@ -74,10 +74,10 @@ class Sender:
 
 
 @asynccontextmanager
-async def running(path: Path, **settings: Any) -> AsyncGenerator[Sender]:
+async def running(path: Path, port: int = 0, **settings: Any) -> AsyncGenerator[Sender]:
     """A collector over a file, and a client of it."""
     async with (
-        collecting(CollectorSettings(path, **settings)) as address,
+        collecting(CollectorSettings(path, **settings), port=port) as address,
         httpx.AsyncClient(base_url=address, trust_env=False, timeout=20) as http,
     ):
         yield Sender(http)

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from durable_jobs.tracking import HttpSink
+from durable_jobs.tracking.collector import body as body_module
+from durable_jobs.tracking.collector import protocol
 from durable_jobs.tracking.sinks.signing import signed_headers, signing_key
 from tests.support import eventually
 
@@ -134,6 +136,92 @@ async def test_half_a_request_leaves_nothing_and_harms_nothing(collector: Sender
     assert (await collector.send(event(2)))["accepted"] == 1
 
 
+async def connected(collector: Sender) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    url = httpx.URL(collector.address)
+    return await asyncio.open_connection(url.host, url.port)
+
+
+@pytest.mark.parametrize("part", [b"", b"POST /events HT", b"POST /events HTTP/1.1\r\nHost: x\r\n"])
+async def test_who_does_not_finish_a_head_is_sent_away(
+    collector: Sender, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.3)
+    reader, writer = await connected(collector)
+    writer.write(part)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    assert (await collector.send(event()))["accepted"] == 1
+
+
+async def test_who_does_not_finish_a_second_head_is_sent_away_too(
+    collector: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.3)
+    reader, writer = await connected(collector)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).endswith(b'{"status":"ok"}')
+    writer.close()
+
+
+async def test_a_body_that_comes_too_slowly_is_refused(
+    collector: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "_SECONDS", 0.3)
+    reader, writer = await connected(collector)
+    writer.write(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 100_000 + "]" * 100_000, "9" * 10_000, "{" + '"a":{' * 5_000 + "}" * 5_001],
+    ids=["deep lists", "a huge number", "deep objects"],
+)
+async def test_what_no_parser_should_be_given_is_refused_and_harms_nothing(
+    collector: Sender, value: str
+) -> None:
+    whole = json.dumps({"events": [event(1)]})
+    body = whole[:-3] + f', "extra": {value}}}]}}'
+    assert (await collector.http.post("/events", content=body)).status_code == 400
+    assert (await collector.send(event(2)))["accepted"] == 1
+    assert await collector.ids() == ["x-2"]
+
+
+@pytest.mark.parametrize("value", ["[" * 700 + "]" * 700, "1e999", "-0.0", "9" * 4_000])
+async def test_what_is_taken_is_given_back_in_its_very_text(collector: Sender, value: str) -> None:
+    body = json.dumps({"events": [event(1)]})[:-3] + f', "extra": {value}}}]}}'
+    answer = await collector.http.post("/events", content=body)
+    assert answer.json()["accepted"] == 1
+    assert value in (await collector.http.get("/api/events")).text
+
+
+async def test_of_two_members_with_one_name_the_last_counts(collector: Sender) -> None:
+    one, other = json.dumps([event(1)]), json.dumps([event(2)])[:-2] + ', "type": "job.started"}]'
+    body = f'{{"events": {one}, "events": {other}}}'
+    assert (await collector.http.post("/events", content=body)).json()["accepted"] == 1
+    assert await collector.ids(type="job.started") == ["x-2"]
+
+
+@pytest.mark.parametrize(
+    "events", ["[1,]", "[,1]", "[1 2]", "[1", "[1]]", "[1]}x", "[01]", "[1}", "[ \x00]"]
+)
+async def test_almost_json_is_refused(collector: Sender, events: str) -> None:
+    answer = await collector.http.post("/events", content=f'{{"events": {events}}}')
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body", ['{"events":[]}', ' { "events" : [ ] } \n', '{"events": [], "a": 1}']
+)
+async def test_a_batch_may_be_empty(collector: Sender, body: str) -> None:
+    answer = await collector.http.post("/events", content=body)
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 0)
+
+
 @pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer", "Basic right", "Bearer rightt"])
 async def test_a_wrong_token_is_refused(tmp_path: Path, given: str | None) -> None:
     async with running(tmp_path / "events.db", token="right") as collector:
@@ -144,11 +232,11 @@ async def test_a_wrong_token_is_refused(tmp_path: Path, given: str | None) -> No
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("fault", ["none", "unsigned", "other key", "other body", "old"])
+@pytest.mark.parametrize("fault", ["none", "unsigned", "other key", "other body", "old", "early"])
 async def test_a_signature_is_checked(tmp_path: Path, fault: str) -> None:
     body = json.dumps({"events": [event()]}).encode()
     key = b"another" if fault == "other key" else signing_key(SECRET)
-    sent_at = int(time.time()) - (3600 if fault == "old" else 0)
+    sent_at = int(time.time()) + {"old": -3600, "early": 3600}.get(fault, 0)
     headers = signed_headers(key, "msg_1", sent_at, body)
     async with running(tmp_path / "events.db", secret=SECRET) as collector:
         answer = await collector.http.post(
@@ -157,6 +245,24 @@ async def test_a_signature_is_checked(tmp_path: Path, fault: str) -> None:
             headers={} if fault == "unsigned" else headers,
         )
         assert answer.status_code == (200 if fault == "none" else 401)
+
+
+async def test_while_secrets_change_either_is_right_and_so_is_one_of_several_signatures(
+    tmp_path: Path,
+) -> None:
+    body = json.dumps({"events": [event()]}).encode()
+    other = "whsec_" + base64.b64encode(b"the key that comes next").decode()
+    headers = [signed_headers(key, "m", int(time.time()), body) for key in keys(SECRET, other)]
+    wrong = signed_headers(b"another", "m", int(time.time()), body)["webhook-signature"]
+    headers[1]["webhook-signature"] = f"{wrong} v1a,x {headers[1]['webhook-signature']}"
+    async with running(tmp_path / "events.db", secret=f"{SECRET} {other}") as collector:
+        for given in headers:
+            answer = await collector.http.post("/events", content=body, headers=given)
+            assert answer.status_code == 200
+
+
+def keys(*secrets: str) -> list[bytes]:
+    return [signing_key(secret) for secret in secrets]
 
 
 async def test_the_librarys_own_sink_is_understood(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """The page in a browser: what comes shows without a reload, and is only ever text."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import eventually
 
 from .browser import Browser
-from .support import Sender, event, failed
+from .support import Sender, event, failed, running
 
 SCRIPT = "<img src=x onerror=document.title='stolen'><script>document.title='stolen'</script>"
 
@@ -20,10 +22,10 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def shows(browser: Browser, words: str, selector: str = "body") -> None:
-    """Wait until an element has these words."""
+    """Wait until an element has these words, whatever the lines they stand in."""
 
     async def found() -> bool:
-        return words in await browser.text(selector)
+        return words in " ".join((await browser.text(selector)).split())
 
     try:
         await eventually(found, within=15)
@@ -57,12 +59,12 @@ async def test_a_timeline_shows_attempts_with_stack_and_grows(
 ) -> None:
     await collector.send(event(1, type="job.started"), failed(2, attempt=2, runCount=1))
     await browser.go(f"{collector.address}?instance=task:triage:a")
-    await shows(browser, "run 1, attempt 2, will be retried", "#detail")
+    await shows(browser, "Attempt 2 of run 1 failed will be tried again", "#detail")
     await shows(browser, "no luck", "#detail")
     await browser.evaluate("document.querySelector('#detail details').open = true")
     await shows(browser, "Traceback: in execute", "#detail")
     await collector.send(event(3, attempt=3, runCount=1))
-    await shows(browser, "run 1, attempt 3, 12 ms", "#detail")
+    await shows(browser, "at attempt 3, in 12 ms", "#detail")
     await shows(browser, "Traceback: in execute", "#detail")
 
 
@@ -115,12 +117,93 @@ async def test_script_in_an_event_is_shown_as_text(collector: Sender, browser: B
     assert await browser.evaluate("document.title") == "Jobs"
 
 
+async def test_the_page_says_when_it_is_not_live_and_goes_on_by_itself(
+    tmp_path: Path, browser: Browser
+) -> None:
+    async with running(tmp_path / "events.db") as collector:
+        port = collector.http.base_url.port or 0
+        await collector.send(event(1))
+        await browser.go(collector.address)
+        await shows(browser, "Live", "#live")
+    await shows(browser, "Not live", "#live")
+    async with running(tmp_path / "events.db", port) as collector:
+        await shows(browser, "Live", "#live")
+        await collector.send(failed(2))
+        await shows(browser, "retrying", "#instances")
+
+
+async def test_pages_that_were_left_do_not_use_up_the_connections(
+    collector: Sender, browser: Browser
+) -> None:
+    for visit in range(10):
+        await browser.go(f"{collector.address}?text={visit}")
+        await shows(browser, "Live", "#live")
+
+
+async def test_an_empty_page_says_where_events_go(collector: Sender, browser: Browser) -> None:
+    await browser.go(collector.address)
+    await shows(browser, f"{collector.address}/events", "#none")
+    await collector.send(event(1))
+    await shows(browser, "triage", "#instances")
+    await chosen(browser, "text", "nothing like it")
+    await shows(browser, "No instance fits", "#none")
+
+
+FLUSHED = {"type": "debounce.flushed", "reason": "timeout", "durationMs": 5012}
+EXHAUSTED = {"type": "job.retryExhausted", "attempts": 3, "reason": "max_attempts"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"attempt": 3, "runCount": 7}, "Run 7 succeeded at attempt 3, in 12 ms"),
+        ({"type": "job.started"}, "Started"),
+        (
+            {**FLUSHED, "eventCount": 17, "flushReason": "quiet"},
+            "Window flushed with 17 events after 5.0 s, because it was quiet for long enough",
+        ),
+        ({**FLUSHED, "eventCount": 0}, "Window closed without a run every event in it was rej"),
+        ({"type": "debounce.started"}, "Window opened flushes when it is full"),
+        (EXHAUSTED, "Gave up 3 attempts, no more are allowed"),
+        (
+            {"type": "job.terminated", "reason": "closed", "discardedEvents": 2, "runCount": 1},
+            "Terminated closed; after 1 run; 2 events discarded",
+        ),
+        ({"type": "job.paused", "by": "ada"}, "job.paused"),
+    ],
+)
+async def test_what_happened_reads_as_a_sentence(
+    collector: Sender, browser: Browser, more: dict[str, Any], sentence: str
+) -> None:
+    await collector.send(event(1, **more))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, sentence, "#detail")
+    if "by" in more:
+        await browser.evaluate("document.querySelector('#detail details').open = true")
+        await shows(browser, '"by": "ada"', "#detail")
+
+
+async def test_an_instance_is_a_click_away_from_its_workflow_in_temporal(
+    tmp_path: Path, browser: Browser
+) -> None:
+    async with running(tmp_path / "e.db", temporal_ui="http://ui.example") as collector:
+        await collector.send(event(1, instanceId="task:triage:a/b"))
+        await browser.go(f"{collector.address}?instance=task:triage:a/b")
+        await shows(browser, "Open in Temporal", "#detail")
+        link = await browser.evaluate("document.querySelector('#detail a[target]').href")
+        assert link == "http://ui.example/namespaces/default/workflows/task%3Atriage%3Aa%2Fb"
+
+
 async def test_runs_and_failures_are_drawn(collector: Sender, browser: Browser) -> None:
     await collector.send(*(event(n) for n in range(1, 91)), *(failed(n) for n in range(91, 101)))
     await browser.go(collector.address)
     await shows(browser, "failed 10 (10.0 %)", "#plot")
     for name in ("executed", "failed", "retried"):
         assert await browser.evaluate(f"document.querySelectorAll('#plot rect.{name}').length")
+    await shows(browser, "Share of attempts that failed", "#plot")
+    for name in ("failed", "retried"):
+        path = await browser.evaluate(f"document.querySelector('#plot path.{name}').outerHTML")
+        assert "H" in path
 
 
 async def test_an_instance_is_chosen_and_left_by_keyboard(
@@ -139,7 +222,7 @@ async def test_an_instance_is_chosen_and_left_by_keyboard(
                 "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text
             )
         if key == "Enter":
-            await shows(browser, "Run succeeded", "#detail")
+            await shows(browser, "Run 1 succeeded", "#detail")
     await eventually(lambda: browser.evaluate("location.search === ''"))
 
     async def left() -> bool:

@@ -25,8 +25,8 @@ _MOST = 500  # rows
 
 
 def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
-    """A response: JSON in ASCII: an event may hold what UTF-8 has no place for."""
-    content = json.dumps(value, separators=(",", ":"))
+    """A response. A text is JSON already; other values become JSON in ASCII."""
+    content = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     given = {"Cache-Control": "no-store", **(headers or {})}
     return Response(content, status, given, media_type="application/json")
 

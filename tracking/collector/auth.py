@@ -4,8 +4,8 @@ import hmac
 import time
 from collections.abc import Mapping
 
-from ..sinks.signing import signed_headers, signing_key
-from .settings import CollectorSettings
+from ..sinks.signing import signed_headers
+from .settings import CollectorSettings, signing_keys
 
 _TOLERANCE = 300  # seconds; an older request may be a replayed one
 
@@ -15,7 +15,7 @@ class Guard:
 
     def __init__(self, settings: CollectorSettings) -> None:
         self._token = settings.token
-        self._key = signing_key(settings.secret) if settings.secret is not None else None
+        self._keys = signing_keys(settings.secret) if settings.secret is not None else []
 
     def token_problem(self, headers: Mapping[str, str]) -> str | None:
         """What is wrong with the token, to be asked before the body is read."""
@@ -27,15 +27,16 @@ class Guard:
 
     def signature_problem(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """What is wrong with the signature."""
-        if self._key is None:
+        if not self._keys:
             return None
         message, sent_at = headers.get("webhook-id"), headers.get("webhook-timestamp", "")
         if not message or not (sent_at.isascii() and sent_at.isdigit() and len(sent_at) < 15):
             return "the request is not signed"
         if abs(time.time() - int(sent_at)) > _TOLERANCE:
             return "the signature's time is more than 5 minutes off; compare the clocks"
-        expected = signed_headers(self._key, message, int(sent_at), body)["webhook-signature"]
         given = headers.get("webhook-signature", "").split()
-        if not any(hmac.compare_digest(one.encode(), expected.encode()) for one in given):
-            return "the signature is wrong"
-        return None
+        for key in self._keys:
+            expected = signed_headers(key, message, int(sent_at), body)["webhook-signature"]
+            if any(hmac.compare_digest(one.encode(), expected.encode()) for one in given):
+                return None
+        return "the signature is wrong"

@@ -20,6 +20,11 @@ def parse_retention(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def signing_keys(secrets: str) -> list[bytes]:
+    """The keys of one or more secrets. Raises ValueError, which quotes none."""
+    return [signing_key(secret) for secret in secrets.split() or [""]]
+
+
 @dataclass(frozen=True)
 class CollectorSettings:
     """Where events are kept, and who may send them. Raises ValueError where a value is wrong."""
@@ -31,7 +36,10 @@ class CollectorSettings:
     """Senders must give it as a bearer token."""
 
     secret: str | None = field(default=None, repr=False)
-    """`whsec_…`: requests must be signed with it, as Standard Webhooks says."""
+    """`whsec_…`: requests must be signed with it, as Standard Webhooks says.
+
+    Several, with spaces between them, while senders change from one to another.
+    """
 
     retention: timedelta | None = None
     """Older events are deleted, by the time they came; None keeps all."""
@@ -41,7 +49,7 @@ class CollectorSettings:
 
     def __post_init__(self) -> None:
         if self.secret is not None:
-            signing_key(self.secret)
+            signing_keys(self.secret)
         if self.temporal_ui and urlsplit(self.temporal_ui).scheme not in {"http", "https"}:
             raise ValueError(f"the Temporal UI {self.temporal_ui!r} must be an http(s) address")
 

@@ -1,6 +1,6 @@
 // The page: what it shows follows from the address and from what the stream announces.
 
-import { FILTERS, go, read } from "./address.js";
+import { FILTERS, go, read, withChange } from "./address.js";
 import { ask, byId, count, h, some } from "./dom.js";
 import { gapList, instanceRow } from "./list.js";
 import { plot } from "./plot.js";
@@ -54,7 +54,7 @@ async function showSummary() {
   byId("totals").replaceChildren(
     part(instances, instances === 1 ? "instance" : "instances"),
     part(summary.events, summary.events === 1 ? "event" : "events"),
-    ...troubled.map((state) => part(summary.states[state], state)),
+    ...troubled.map((state) => h("a", { href: withChange({ state, instance: "" }) }, h("b", {}, count(summary.states[state])), ` ${state}`)),
     ...(summary.events && !summary.gaps ? [h("span", {}, "no event missing")] : []));
 }
 
@@ -77,7 +77,14 @@ async function showInstances() {
   if (now === seen.list) return;
   seen.list = now;
   draw(byId("instances"), found.instances.map((one) => instanceRow(one, instance)));
+  byId("none").hidden = found.instances.length > 0;
+  byId("none").replaceChildren(...(text || type || job || state ? ["No instance fits."] : emptiness()));
 }
+
+const emptiness = () => [
+  "No event came yet. Workers send them where DURABLE_JOBS_TRACKING_URL says: ",
+  h("code", {}, new URL("events", document.baseURI).href),
+];
 
 async function showDetail() {
   const { instance } = read();
@@ -132,12 +139,25 @@ function announce(on, text) {
   byId("live").textContent = text;
 }
 
-function listen() {
-  const stream = new EventSource("api/stream");
+let stream = null;
+
+// A browser has six connections to a server: a page that nobody sees, in another tab or kept for
+// the way back, must not hold one.
+function attend() {
+  stream?.close();
+  stream = null;
+  if (document.visibilityState === "hidden") return;
+  stream = new EventSource("api/stream");
   stream.onopen = () => { announce(true, "Live"); later(); };
   stream.onmessage = later;
   stream.addEventListener("skipped", later);
-  stream.onerror = () => announce(false, "Connection lost, trying again …");
+  stream.onerror = lost;
+}
+
+function lost() {
+  announce(false, "Not live: connection lost, trying again …");
+  // After some answers, such as a proxy's 502, a browser gives up by itself.
+  if (stream.readyState === EventSource.CLOSED) setTimeout(attend, 3000);
 }
 
 function fromAddress() {
@@ -175,5 +195,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && read().instance && event.target !== byId("text")) change({ instance: "" }, { keep: true });
 });
 setInterval(later, 30_000);
+addEventListener("pagehide", () => stream?.close());
+addEventListener("pageshow", (event) => { if (event.persisted) attend(); });
+document.addEventListener("visibilitychange", attend);
 fromAddress();
-listen();
+attend();

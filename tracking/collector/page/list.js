@@ -40,5 +40,6 @@ export function gapList(gaps) {
     h("a", { href: withChange({ instance: gap.instanceId }), "data-instance": gap.instanceId }, gap.instanceId),
     h("span", {}, `${some(gap.missing, "event")} missing of ${count(gap.highest)}: number ${ranges(gap)}`),
     h("small", {}, "last event ", time(gap.lastAt))));
-  return [h("h2", {}, `Missing events in ${some(gaps.total, "execution")}`), h("ul", {}, rows)];
+  const shown = gaps.gaps.length < gaps.total ? h("p", {}, h("small", {}, `the last ${gaps.gaps.length} are shown`)) : null;
+  return [h("h2", {}, `Missing events in ${some(gaps.total, "execution")}`), h("ul", {}, rows), shown];
 }

@@ -1,9 +1,11 @@
 // Runs over time: bars of what succeeded, below the line what failed, of it what is tried again.
+// Under them, as lines, the shares of attempts that failed and that are tried again.
 
-import { count, h, s } from "./dom.js";
+import { count, h, s, some } from "./dom.js";
 
 const STEPS = { minute: 60_000, hour: 3_600_000 };
 const WIDTH = 1000, HEIGHT = 150, TOP = 12, FOOT = 18, LEFT = 44;
+const STRIP = 56; // as in the style, where heights have to stand
 const MOST_BARS = 180;
 
 function bins(rates) {
@@ -44,7 +46,7 @@ function bar(bin, x, width, scale, base, minutes) {
   return s("g", {}, s("title", {}, text), s("rect", { x, y: TOP, width, height: HEIGHT - TOP - FOOT, fill: "transparent" }), parts);
 }
 
-function legend(made) {
+function legend(made, minutes) {
   const [executed, failed, retried] = ["executed", "failed", "retried"].map((name) => total(made, name));
   const runs = executed + failed;
   const share = (part) => (runs ? ` (${((100 * part) / runs).toFixed(1)} %)` : "");
@@ -53,7 +55,8 @@ function legend(made) {
   return h("div", { class: "legend" },
     entry("executed", "succeeded", executed),
     entry("failed", "failed", failed, share(failed)),
-    entry("retried", "of them retried", retried, share(retried)));
+    entry("retried", "of them tried again", retried, share(retried)),
+    h("span", {}, `a bar is ${minutes < 60 ? some(minutes, "minute") : some(minutes / 60, "hour")}`));
 }
 
 export function plot(rates) {
@@ -65,24 +68,50 @@ export function plot(rates) {
   const bars = made.map((bin, index) =>
     bar(bin, LEFT + index * slot, Math.max(slot - 0.8, 0.8), scale, base, minutes));
   const span = rates.until - rates.since;
-  const marks = [0, 0.25, 0.5, 0.75].map((part) => {
-    const bin = made[Math.floor(part * made.length)];
-    return s("text", { x: LEFT + part * (WIDTH - LEFT), y: HEIGHT - 3 }, label(bin.at, span));
-  });
-  const high = s("text", { x: LEFT - 6, y: TOP + 6, "text-anchor": "end" }, up ? count(up) : "");
-  const low = s("text", { x: LEFT - 6, y: base + down * scale, "text-anchor": "end" }, down ? count(down) : "");
+  const marks = [0, 0.25, 0.5, 0.75].map((part) =>
+    word(LEFT + part * (WIDTH - LEFT), HEIGHT - 3, label(made[Math.floor(part * made.length)].at, span)));
+  const high = edge(TOP + 6, up ? count(up) : "");
+  const low = edge(base + down * scale, down ? count(down) : "");
   const axis = s("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: base + 0.5, y2: base + 0.5 });
-  const sums = `${total(made, "executed")} runs succeeded, ${total(made, "failed")} failed`;
-  const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": sums },
-    axis, bars);
-  return [legend(made), frame(drawing, marks, [high, low])];
+  const sums = `${total(made, "executed")} runs succeeded, ${total(made, "failed")} attempts failed`;
+  return [legend(made, minutes), frame(HEIGHT, sums, [axis, ...bars], [...marks, high, low]), ...shares(made)];
 }
 
-// The bars stretch with the page; the texts stand beside them, because they must not.
-function frame(drawing, marks, sides) {
-  const at = (text) => Number(text.getAttribute("x")) / WIDTH * 100;
-  const words = marks.map((text) => s("text", { x: `${at(text)}%`, y: text.getAttribute("y") }, text.textContent));
-  const edges = sides.map((text) => s("text", { x: `${at(text)}%`, y: text.getAttribute("y"), "text-anchor": "end" }, text.textContent));
-  const texts = s("svg", { class: "texts", "aria-hidden": "true" }, words, edges);
-  return h("div", { class: "drawing" }, drawing, texts);
+function shares(made) {
+  const found = made.map(({ executed, failed, retried }) => {
+    const attempts = executed + failed;
+    return attempts ? { failed: failed / attempts, retried: retried / attempts } : null;
+  });
+  const highest = Math.max(0, ...found.map((one) => one?.failed ?? 0));
+  if (!highest) return [];
+  const scale = (STRIP - 9) / highest;
+  const line = (name) => s("path", { class: `line ${name}`, d: steps(found, name, scale) });
+  const axis = s("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: STRIP - 1.5, y2: STRIP - 1.5 });
+  const most = percent(highest);
+  return [
+    h("p", { class: "caption" }, "Share of attempts that failed, and that are tried again"),
+    frame(STRIP, `at most ${most} of attempts failed`, [axis, line("failed"), line("retried")], [edge(12, most), edge(STRIP - 1, "0")]),
+  ];
+}
+
+// Level over each step; where nothing ran the line has a hole.
+function steps(found, name, scale) {
+  const slot = (WIDTH - LEFT) / found.length;
+  return found.map((one, index) => {
+    if (!one) return "";
+    const x = LEFT + index * slot, y = STRIP - 2 - one[name] * scale;
+    return `${index && found[index - 1] ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}H${(x + slot).toFixed(1)}`;
+  }).join("");
+}
+
+const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+const word = (x, y, text) => s("text", { x: `${(x / WIDTH) * 100}%`, y }, text);
+const edge = (y, text) => s("text", { x: `${((LEFT - 6) / WIDTH) * 100}%`, y, "text-anchor": "end" }, text);
+
+// The drawing stretches with the page; the texts stand beside it, because they must not.
+function frame(height, says, drawn, texts) {
+  const size = { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none" };
+  const drawing = s("svg", { ...size, role: "img", "aria-label": says }, drawn);
+  const words = s("svg", { class: "texts", "aria-hidden": "true" }, texts);
+  return h("div", { class: height === STRIP ? "drawing strip" : "drawing" }, drawing, words);
 }

@@ -4,28 +4,59 @@ import { count, duration, h, some, time } from "./dom.js";
 import { pill, ranges } from "./list.js";
 import { withChange } from "./address.js";
 
-const run = (event) =>
-  `run ${event.runCount ?? "?"}${event.attempt > 1 ? `, attempt ${event.attempt}` : ""}`;
+const KNOWN = new Set([
+  "eventId", "timestamp", "source", "instanceId", "id", "jobType", "jobName", "env", "serviceKey", "type",
+  "executionId", "sequence",
+]);
 
 const TELL = {
   "job.started": () => ["calm", "Started"],
-  "job.executed": (event) => ["ok", "Run succeeded",
-    `${run(event)}${event.handler ? `, ${event.handler}` : ""}, ${duration(event.durationMs)}`],
-  "job.failed": (event) => [event.willRetry ? "warn" : "bad", "Attempt failed",
-    `${run(event)}, ${event.willRetry ? "will be retried" : "not retried"}`],
-  "job.retryExhausted": (event) => ["bad", "Retries exhausted",
-    `after ${some(event.attempts, "attempt")} (${event.reason === "max_duration" ? "time limit" : "attempt limit"})`],
+  "job.executed": (event) => ["ok", `Run ${event.runCount ?? "?"} succeeded`, executed(event)],
+  "job.failed": (event) => [event.willRetry ? "warn" : "bad",
+    `Attempt ${event.attempt ?? "?"} of run ${event.runCount ?? "?"} failed`,
+    event.willRetry ? "will be tried again" : "not tried again"],
+  "job.retryExhausted": (event) => ["bad", "Gave up",
+    [some(event.attempts, "attempt"), event.reason === "max_duration" ? "the time for retries is over" : "no more are allowed"].join(", ")],
   "job.terminated": (event) => ["bad", "Terminated", terminated(event)],
-  "debounce.started": (event) => ["calm", "Window opened", event.flushAt ? ["flush by ", time(event.flushAt)] : "no time limit"],
-  "debounce.flushed": (event) => ["ok", "Window flushed",
-    `${some(event.eventCount, "event")}, ${event.flushReason ?? event.reason}, open for ${duration(event.durationMs)}`],
-  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), ` by ${event.trigger}`]],
+  "debounce.started": (event) => ["calm", "Window opened", event.flushAt ? ["flushes at ", time(event.flushAt), " at the latest"] : "flushes when it is full"],
+  "debounce.flushed": flushed,
+  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), SET_BY[event.trigger] ?? ` by ${event.trigger}`]],
 };
 
+const SET_BY = {
+  event: " by an event's handler", execute: " by the alarm's own run", idle: " by the idle handler", error: " by the error handler",
+};
+
+const WHY = {
+  timeout: "its time was over", quiet: "it was quiet for long enough", maxEvents: "it had the most events",
+  maxBytes: "it had the most bytes", manual: "somebody asked for it",
+};
+
+function executed(event) {
+  return [event.attempt > 1 ? `at attempt ${event.attempt}` : null,
+    `in ${duration(event.durationMs)}`, event.handler && event.handler !== "execute" ? event.handler : null].filter(Boolean).join(", ");
+}
+
+function flushed(event) {
+  const why = event.flushReason ?? event.reason;
+  const after = `after ${duration(event.durationMs)}, because ${WHY[why] ?? why}`;
+  return event.eventCount
+    ? ["ok", `Window flushed with ${some(event.eventCount, "event")}`, after]
+    : ["warn", "Window closed without a run", `every event in it was rejected; ${after}`];
+}
+
 function terminated(event) {
-  const parts = [event.reason, `after ${some(event.runCount, "run")}`];
+  const parts = [event.reason, `after ${some(event.runCount ?? 0, "run")}`];
   if (event.discardedEvents) parts.push(`${some(event.discardedEvents, "event")} discarded`);
-  return parts.filter(Boolean).join(", ");
+  return parts.filter(Boolean).join("; ");
+}
+
+// Of a type that this page does not know: all that it says beyond what every event says.
+function fields(event) {
+  if (TELL[event.type]) return null;
+  const said = Object.entries(event).filter(([name]) => !KNOWN.has(name));
+  if (!said.length) return null;
+  return h("details", {}, h("summary", {}, "What it says"), h("pre", {}, JSON.stringify(Object.fromEntries(said), null, 2)));
 }
 
 function failure(event) {
@@ -48,8 +79,8 @@ function entry(event) {
   const [kind, title, more] = tell(event);
   const number = event.sequence ? `#${event.sequence} ` : "";
   return h("li", { class: kind, "data-event": event.eventId },
-    h("div", { class: "what" }, h("b", {}, title), h("span", {}, more ?? ""), h("small", {}, number, time(event.timestamp))),
-    failure(event), states(event));
+    h("div", { class: "what" }, h("span", {}, h("b", {}, title), " ", h("span", {}, more ?? "")), h("small", {}, number, time(event.timestamp))),
+    failure(event), states(event), fields(event));
 }
 
 function missing(from, to) {
