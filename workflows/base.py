@@ -25,6 +25,7 @@ from durable_jobs.protocol import (
 )
 from durable_jobs.wire import JSON, model_from_raw, size, to_raw
 
+from . import runs
 from .flush import Flusher
 from .inputs import BadInput, read_batch, read_note, read_nothing, read_reason
 from .instance import CARRIED_BYTES, Carry, Life
@@ -184,6 +185,11 @@ class JobWorkflow(Runner):
         self.flusher.before_wait(self.now, until)
         await super().wait(condition, until, what)
         self.flusher.after_wait()
+
+    async def execute(self, run: runs.Run, summary: str) -> runs.Ended:
+        """See base class."""
+        self.flusher.before_run()
+        return await super().execute(run, summary)
 
     async def _learn_options(self) -> None:
         """Ask for the options; an instance that is to end does not wait for a worker to know."""

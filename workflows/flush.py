@@ -69,6 +69,10 @@ class Flusher:
         self._held = until is not None and until - self._waiting_since <= PROMPT
         self._urged = not self._held
 
+    def before_run(self) -> None:
+        """A handler takes along what waits; what it does not get delivered waits anew."""
+        self._waiting_since = None
+
     def after_wait(self) -> None:
         """From here on, what follows from history leaves at once again."""
         self._held = False
