@@ -13,6 +13,7 @@ from .definitions import (
     RunFailure,
     TaskJob,
     TaskRun,
+    collect,
 )
 from .errors import (
     Busy,
@@ -63,5 +64,6 @@ __all__ = [
     "TaskJob",
     "TaskRun",
     "TemporalUnreachable",
+    "collect",
     "run_worker",
 ]

@@ -13,6 +13,7 @@ from .wire import JSON
 
 JobType = Literal["continuous", "debounce", "task"]
 OnExhausted = Literal["continue", "pause", "terminate"]
+FlushReason = Literal["timeout", "quiet", "max_events", "max_bytes", "manual", "leading"]
 
 DESCRIBE = "durable_jobs.describe"
 FIND_JOB = "durable_jobs.find_job"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from .protocol import JobType
+from .protocol import FlushReason, JobType
 
 StatusWord = Literal[
     "scheduled",
@@ -59,8 +59,14 @@ class JobStatus(Answer):
     run_count: int
     attempt: int
     event_count: int
+    event_bytes: int = 0
+    """Of a debounce: what its events have as JSON."""
+
     next_run_at: datetime | None
     will_flush_at: datetime | None
+    flush_reason: FlushReason | None = None
+    """Why the run under way flushes; else why the window will at `will_flush_at`."""
+
     started_at: datetime
     last_error: str | None
     paused_at: datetime | None = None

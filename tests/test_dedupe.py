@@ -1,5 +1,6 @@
 """Events of a job with `dedupe_for`: an id counts once, over windows and over continue-as-new."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,8 +14,9 @@ from durable_jobs import DefinitionError, JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import base
 from tests.debounce_jobs import Bench, Gather, ms
-from tests.jobs import new_key, running_worker, until_run, until_status
+from tests.jobs import at_most, new_key, running_worker, until_run, until_status
 from tests.scripted import Book, Push
+from tests.support import eventually
 
 
 class Once(Gather):
@@ -32,10 +34,14 @@ class Briefly(Gather):
     dedupe_for = ms(400)
 
 
+class Forgetful(Gather):
+    name = "forgetful"
+
+
 @asynccontextmanager
 async def bench_of(client: Client) -> AsyncIterator[Bench]:
     book, sink, queue = Book(), MemorySink(), f"test-{new_key()}"
-    jobs = [Once(book), Briefly(book)]
+    jobs = [Once(book), Briefly(book), Forgetful(book)]
     async with running_worker(client, queue, *jobs, tracking=Tracking(sink)) as connected:
         yield Bench(client, queue, connected, book, sink)
 
@@ -123,3 +129,55 @@ def test_a_dedupe_for_that_makes_no_sense_is_refused(span: Any) -> None:
     wrong = type("Wrong", (Gather,), {"name": "wrong", "dedupe_for": span})
     with pytest.raises(DefinitionError, match="dedupe_for"):
         JobsPlugin([wrong(Book())])
+
+
+async def test_an_id_that_is_being_flushed_may_come_again_unless_ids_are_remembered(
+    client: Client,
+) -> None:
+    async with bench_of(client) as bench:
+        for job, expected in ((Once, [1]), (Forgetful, [1, 2])):
+            release = asyncio.Event()
+            handle = bench.new(job)
+            bench.book.script(handle.key, lambda run, release=release: release.wait())
+            await handle.add(Push(n=1), id="a")
+            await eventually(lambda handle=handle: bench.calls(handle))
+            receipt = await handle.add_confirmed(Push(n=2), id="a")
+            assert receipt.duplicate is (job is Once)
+            release.set()
+            await until_run(handle, len(expected))
+            assert bench.executed(handle) == expected
+            await handle.terminate()
+
+
+@pytest.mark.parametrize("on_exhausted", ["pause", "continue"])
+async def test_an_id_that_an_exhausted_run_brings_back_is_rejected(
+    client: Client, on_exhausted: str
+) -> None:
+    """Accepted while the run went on, it is now of one window with the one that failed."""
+    job: Any = type("Again", (Gather,), {"name": "again", "on_exhausted": on_exhausted})
+    job.retry = at_most(1)
+    book, queue, release = Book(), new_key(), asyncio.Event()
+    async with running_worker(client, queue, job(book)) as jobs:
+        handle = jobs.debounce(job, new_key())
+
+        async def fail(run: Any) -> None:
+            if run.run_count == 1:
+                await release.wait()
+                raise OSError("full")
+
+        book.script(handle.key, fail)
+        await handle.add(Push(n=1), id="a")
+        await eventually(lambda: book.of(handle.key))
+        assert not (await handle.add_confirmed(Push(n=2), id="a")).duplicate
+        await handle.add(Push(n=3))
+        release.set()
+        await eventually(lambda: _told_rejected(handle))
+        await handle.flush()
+        await client.get_workflow_handle(handle.instance_id).result()
+        status = await handle.status()
+        assert [call.state.ns for call in book.of(handle.key)] == [[1], [1, 3]]
+        assert [entry.id for entry in status.rejections] == ["a"]
+
+
+async def _told_rejected(handle: Any) -> bool:
+    return (await handle.status()).rejected_events == 1

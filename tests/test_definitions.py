@@ -15,6 +15,7 @@ from durable_jobs import (
     Retry,
     TaskJob,
     TaskRun,
+    collect,
 )
 from tests.definition_jobs import SECOND, Latest, Poll, Sums, Triage, but, refusal
 from tests.scripted import Push, Total
@@ -169,8 +170,55 @@ def test_a_flush_rule_that_makes_no_sense_is_refused(rule: dict[str, object]) ->
     assert name in message
 
 
-def test_leading_is_refused_until_it_is_there() -> None:
-    assert "leading" in refusal(but(Latest, leading=True)())
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ({"quiet_for": SECOND}, "quiet_for is no shorter than flush_after"),
+        ({"quiet_for": 2 * SECOND}, "quiet_for is no shorter than flush_after"),
+        ({"dedupe_for": SECOND}, "dedupe_for is no longer than flush_after"),
+        (
+            {"flush_after": None, "quiet_for": 2 * SECOND, "dedupe_for": SECOND},
+            "dedupe_for is no longer than quiet_for",
+        ),
+        (
+            {"flush_after": None, "max_events": 5, "leading": True},
+            "leading needs flush_after or quiet_for",
+        ),
+        ({"max_events": 1, "leading": True}, "leading is of no use with max_events = 1"),
+        ({"leading": "yes"}, "leading is True or False"),
+        ({"flush_after": timedelta.max}, "at most 10 years"),
+    ],
+    ids=str,
+)
+def test_flush_rules_that_make_no_sense_together_are_refused(
+    rules: dict[str, object], reason: str
+) -> None:
+    assert reason in refusal(but(Latest, **rules)())
+
+
+def test_flush_rules_that_make_sense_together_are_taken() -> None:
+    half = SECOND / 2
+    for rules in (
+        {"quiet_for": half, "max_events": 1, "max_bytes": 1},
+        {"quiet_for": half, "leading": True, "dedupe_for": 2 * SECOND},
+        {"flush_after": None, "quiet_for": half, "leading": True, "max_bytes": 5},
+        {"flush_after": None, "max_events": 5, "dedupe_for": half},
+    ):
+        JobsPlugin([but(Latest, **rules)()])
+
+
+def test_a_list_of_collect_flushes_before_it_grows_too_large() -> None:
+    class Listing(DebounceJob[Push, list[Push]]):
+        name = "listing"
+        flush_after = SECOND
+        reduce = collect
+
+        async def execute(self, run: DebounceRun[list[Push]]) -> None:
+            """Nothing."""
+
+    JobsPlugin([Listing(), but(Listing, name="other", max_bytes=256 * 1024)()])
+    assert "at which a list of `collect`" in refusal(but(Listing, max_bytes=300_000)())
+    JobsPlugin([but(Listing, max_bytes=300_000, reduce=lambda self, state, event: [event])()])
 
 
 # -- schedules

@@ -41,6 +41,15 @@ class Gathered(BaseModel):
     """Whether `debounce.started` was emitted for the window."""
 
     flush_asked: bool = False
+    leads: bool = False
+    """Whether its first event came to a quiet instance, where a leading one runs at once."""
+
+    second_at: datetime | None = None
+    """When the one after that came."""
+
+    due_as: str | None = None
+    """Why the window was due of which this is the rest."""
+
     fold_failed: bool = False
     """Folding ahead failed: the next run fails the same way, and says so."""
 
@@ -73,12 +82,19 @@ class Gathered(BaseModel):
             self.window = Window(opened_at=now, last_at=now)
         return self.window
 
-    def add(self, event: EventIn, now: datetime) -> bool:
-        """Take an event in; False where its id was seen in this window."""
+    def add(self, event: EventIn, now: datetime, *, quiet: bool = False) -> bool:
+        """Take an event in; False where its id was seen in this window.
+
+        `quiet` says whether a window that it opens leads.
+        """
         if event.id is not None:
             if event.id in self.ids:
                 return False
             self._remember(event.id)
+        if self.window is None:
+            self.leads = quiet
+        elif self.leads:
+            self.second_at = self.second_at or now
         window = self.open(now)
         window.last_at = now
         window.received += 1
@@ -97,39 +113,113 @@ class Gathered(BaseModel):
             self._id_bytes -= _id_size(oldest)
 
     def flush_at(self, rules: Rules) -> datetime | None:
-        """When time alone flushes the window."""
-        return self.window.flush_at(rules) if self.window else None
+        """When time alone flushes the window, without an event that leads it."""
+        window = self.window
+        if window is not None and rules.leading and self.leads and self.second_at is not None:
+            window = window.model_copy(update={"opened_at": self.second_at})
+        return window.flush_at(rules) if window else None
+
+    def next_reason(self, rules: Rules) -> str | None:
+        """Why it will flush at that time."""
+        return self.window.next_reason(rules) if self.window else None
+
+    @property
+    def told(self) -> str:
+        """How many events of what size, in words."""
+        plural = "" if self.count == 1 else "s"
+        return f"{self.count:,} event{plural} ({self.bytes:,} bytes)"
+
+    @property
+    def bytes(self) -> int:
+        """What its events have as JSON, those folded ahead included."""
+        return self.window.bytes if self.window else 0
 
     def due(self, rules: Rules, *, paused: bool) -> str | None:
         """Why it flushes whatever the time is, if it does."""
         if self.window is None:
             return None
-        if self.flush_asked:
+        if self.flush_asked or self.due_as == "manual":
             return "manual"
-        return None if paused else self.window.full(rules)
+        return None if paused else self.due_as or self.window.full(rules)
+
+    def take(self, reason: str, rules: Rules) -> tuple["Gathered", "Gathered"]:
+        """What one flush takes, and what has to wait for the next one."""
+        if reason == "leading":
+            return self._take_first()
+        most = rules.most_bytes
+        count = self._oldest() if most is None else self._within(most)
+        if count == len(self.events):
+            return self, Gathered()
+        taken, left = self._cut(count)
+        left.window = self._known_window().model_copy(
+            update={
+                "received": len(left.events),
+                "bytes": sum(size(event.data) for event in left.events),
+            }
+        )
+        left.due_as = None if reason == "max_bytes" else reason
+        return taken, left
+
+    def _take_first(self) -> tuple["Gathered", "Gathered"]:
+        first, window = self.events[0], self._known_window()
+        alone = Window(
+            opened_at=window.opened_at,
+            last_at=window.opened_at,
+            received=1,
+            bytes=size(first.data),
+        )
+        ids = {} if first.id is None else {first.id: None}
+        taken = Gathered(window=alone, events=[first], ids=ids)
+        left = Gathered(ids=self.ids, events=self.events[1:])
+        if self.second_at is not None:
+            left.flush_asked = self.flush_asked
+            left.window = Window(
+                opened_at=self.second_at,
+                last_at=window.last_at,
+                received=window.received - 1,
+                bytes=window.bytes - alone.bytes,
+            )
+        return taken, left
+
+    def _within(self, most: int) -> int:
+        """How many of the oldest events have room; at least one where none was folded ahead."""
+        window = self._known_window()
+        if window.bytes <= most and self._bytes <= BATCH_BYTES:
+            return len(self.events)
+        sizes = [size(event.data) for event in self.events]
+        folded = max(window.bytes - sum(sizes), 0)
+        room, command = most - folded, BATCH_BYTES
+        for index, event in enumerate(self.events):
+            room -= sizes[index]
+            command -= size(event)
+            if room < 0 or command < 0:
+                return index if self.has_base else max(index, 1)
+        return len(sizes)
+
+    def _known_window(self) -> Window:
+        if self.window is None:
+            raise RuntimeError("no window is open")
+        return self.window
 
     def _oldest(self) -> int:
         """How many of the oldest events fit into one command; at least one."""
         if len(self.events) <= FOLD_EVENTS and self._bytes <= BATCH_BYTES:
             return len(self.events)
+        # A fold leaves a state in history: of very many events it takes more at a time.
+        most = max(FOLD_EVENTS, len(self.events) // 10)
         room = BATCH_BYTES
-        for index, event in enumerate(self.events[:FOLD_EVENTS]):
+        for index, event in enumerate(self.events[:most]):
             room -= size(event)
             if room < 0:
                 return max(index, 1)
-        return min(len(self.events), FOLD_EVENTS)
+        return min(len(self.events), most)
 
-    def split(self) -> tuple["Gathered", "Gathered"]:
-        """What one flush takes, and what has to wait for the next one."""
-        count = self._oldest()
+    def _cut(self, count: int) -> tuple["Gathered", "Gathered"]:
         rest = self.events[count:]
-        if not rest:
-            return self, Gathered()
         later = {event.id: None for event in rest if event.id is not None}
         ids = {event_id: None for event_id in self.ids if event_id not in later}
         taken = self.model_copy(update={"events": self.events[:count], "ids": ids})
-        left = Gathered(window=self.window, events=rest, ids=later, announced=self.announced)
-        return taken, left
+        return taken, Gathered(events=rest, ids=later)
 
     def fold_request(self, ref: JobRef) -> FoldRequest:
         """Asks to fold the oldest events."""
@@ -146,8 +236,12 @@ class Gathered(BaseModel):
         self.base, self.has_base = folded.state, folded.has_state
         self.base_version = folded.state_version
         self.folded += count - len(folded.rejected)
+        self._bytes -= sum(size(event) for event in self.events[:count])
         self.events = self.events[count:]
-        self._bytes = sum(size(event) for event in self.events)
+
+    def known_to(self, newer: "Gathered") -> list[EventIn]:
+        """The newer events that are none once they share a window, of which an id is taken once."""
+        return [event for event in newer.events if event.id is not None and event.id in self.ids]
 
     def before(self, newer: "Gathered", *, keep_window: bool) -> "Gathered":
         """These events, whose flush failed, ahead of those that came meanwhile.
@@ -158,17 +252,16 @@ class Gathered(BaseModel):
         kept = newer.window
         if keep_window and self.window is not None:
             kept = self.window.joined(newer.window)
-        # Now of one window, of which an id is taken once.
-        others = [event for event in newer.events if event.id is None or event.id not in self.ids]
+        known = {event.id for event in self.known_to(newer)}
         return Gathered(
             window=kept,
-            events=[*self.events, *others],
+            events=[*self.events, *(event for event in newer.events if event.id not in known)],
             base=self.base,
             has_base=self.has_base,
             base_version=self.base_version,
             folded=self.folded,
             ids={**self.ids, **newer.ids},
-            announced=kept is not None and (newer.announced or newer.window is None),
+            announced=newer.announced or (newer.window is None and keep_window and self.announced),
             flush_asked=newer.flush_asked,
         )
 

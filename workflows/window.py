@@ -30,11 +30,21 @@ class Rules(BaseModel):
     max_events: int | None = None
     max_bytes: int | None = None
     dedupe_for: float | None = None
+    leading: bool = False
+    most_bytes: int | None = None
+    """Of events that one flush may take; the rest is the next window's."""
 
     @property
     def memory(self) -> timedelta | None:
         """How long ids are remembered over windows; None where they are not."""
         return timedelta(seconds=self.dedupe_for) if self.dedupe_for is not None else None
+
+    @property
+    def limits(self) -> str:
+        """The counts at which a window flushes, in words."""
+        most = self.max_bytes or self.most_bytes
+        counts = (self.max_events, "events"), (most, "bytes")
+        return " or ".join(f"{count:,} {what}" for count, what in counts if count is not None)
 
     @staticmethod
     def of(spec: Detail) -> "Rules":
@@ -83,6 +93,8 @@ class Window(BaseModel):
             return "max_events"
         if rules.max_bytes is not None and self.bytes >= rules.max_bytes:
             return "max_bytes"
+        if rules.most_bytes is not None and self.bytes >= rules.most_bytes:
+            return "max_bytes"
         return None
 
     def expired(self, rules: Rules, now: datetime) -> str | None:
@@ -90,6 +102,14 @@ class Window(BaseModel):
         at = self.flush_at(rules)
         if at is None or now < at:
             return None
+        return self._time_rule(rules, now)
+
+    def next_reason(self, rules: Rules) -> str | None:
+        """The time rule that holds first."""
+        at = self.flush_at(rules)
+        return None if at is None else self._time_rule(rules, at)
+
+    def _time_rule(self, rules: Rules, at: datetime) -> str:
         after = rules.flush_after
-        timed_out = after is not None and self.opened_at + timedelta(seconds=after) <= now
+        timed_out = after is not None and self.opened_at + timedelta(seconds=after) <= at
         return "timeout" if timed_out else "quiet"

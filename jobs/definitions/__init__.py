@@ -6,6 +6,7 @@ One module per job type, each with its job class and its run object; what they s
 from .base import Job
 from .continuous import ContinuousJob, ContinuousRun
 from .debounce import DebounceJob, DebounceRun
+from .reducers import collect
 from .task import RunFailure, TaskJob, TaskRun
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "RunFailure",
     "TaskJob",
     "TaskRun",
+    "collect",
 ]

@@ -3,23 +3,30 @@
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Literal, cast
+from typing import Any, ClassVar, Generic, cast
 
 from typing_extensions import TypeVar
 
 from ..errors import DefinitionError, InvalidEvent
-from ..protocol import Detail, EventIn, Folded, JobType, OnExhausted, Rejected, RunResult
-from ..retry import is_whole
+from ..protocol import (
+    Detail,
+    EventIn,
+    FlushReason,
+    Folded,
+    JobType,
+    OnExhausted,
+    Rejected,
+    RunResult,
+)
 from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
 from .run import Run, RunContext, State
 from .state import note_state
+from .windows import check_rules, rules_of
 
 Event = TypeVar("Event")
 DebounceState = TypeVar("DebounceState", default=Event)
-
-FlushReason = Literal["timeout", "quiet", "max_events", "max_bytes", "manual", "leading"]
 
 
 @dataclass(slots=True)
@@ -37,7 +44,8 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
     """Gathers events and runs `execute` once per window. Types: `[Event, State]`.
 
     A window flushes by the first rule to hold: `flush_after` its first event, `quiet_for` after
-    its last, at `max_events` events or `max_bytes` bytes of them.
+    its last, at `max_events` events or `max_bytes` bytes of them. Counts are triggers, not caps:
+    what came while a run was under way flushes together.
     """
 
     job_type: ClassVar[JobType] = "debounce"
@@ -50,6 +58,13 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
     max_bytes: ClassVar[int | None] = None
     dedupe_for: ClassVar[timedelta | None] = None
     """How long the ids of events are remembered over windows."""
+
+    leading: ClassVar[bool] = False
+    """Whether the first event of a quiet instance runs at once, alone.
+
+    Those after it gather. The instance is quiet again once the leading event's own `flush_after` or
+    `quiet_for` passed and nothing waits.
+    """
 
     on_exhausted: ClassVar[OnExhausted] = "pause"
 
@@ -72,43 +87,17 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
     @classmethod
     def spec(cls) -> Detail:
         """The window's rules as data, in seconds and bytes."""
-        return {
-            "flush_after": cls.flush_after.total_seconds() if cls.flush_after else None,
-            "quiet_for": cls.quiet_for.total_seconds() if cls.quiet_for else None,
-            "max_events": cls.max_events,
-            "max_bytes": cls.max_bytes,
-            "dedupe_for": cls.dedupe_for.total_seconds() if cls.dedupe_for else None,
-        }
+        return rules_of(cls)
 
     def check(self) -> None:
         """Raise `DefinitionError` where the definition is wrong."""
         super().check()
         cls = type(self)
-        label = cls.__qualname__
-        self._check_rules(label)
-        if getattr(cls, "leading", False):
-            raise DefinitionError(f"{label}: leading is not there yet; leave it out")
+        check_rules(cls)
         if not cls.has("reduce") and cls.event_type != cls.state_type:
             raise DefinitionError(
-                f"{label}: write reduce(self, state, event), or make Event and State one type"
-            )
-
-    def _check_rules(self, label: str) -> None:
-        rules = {"flush_after": self.flush_after, "quiet_for": self.quiet_for}
-        counts = {"max_events": self.max_events, "max_bytes": self.max_bytes}
-        if all(rule is None for rule in (*rules.values(), *counts.values())):
-            raise DefinitionError(f"{label}: no flush rule; set {', '.join((*rules, *counts))}")
-        spans = {**rules, "dedupe_for": self.dedupe_for}
-        for name, span in spans.items():
-            if span is not None and not (isinstance(span, timedelta) and span > timedelta()):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise DefinitionError(f"{label}: {name} is a positive timedelta, it is {span!r}")
-        for name, count in counts.items():
-            if count is not None and not (is_whole(count) and count > 0):
-                raise DefinitionError(f"{label}: {name} is a whole number from 1, it is {count!r}")
-        if self.dedupe_for and self.flush_after and self.dedupe_for <= self.flush_after:
-            raise DefinitionError(
-                f"{label}: dedupe_for is no longer than flush_after, but within a window ids are "
-                "remembered anyway"
+                f"{cls.__qualname__}: write reduce(self, state, event), set reduce = collect for a "
+                "list, or make Event and State one type"
             )
 
     def fold(self, events: Sequence[EventIn], base: JSON, has_base: bool, version: int) -> Folded:
