@@ -26,6 +26,7 @@ from ..protocol import JobType
 from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
 from .batch import Batcher, Item, batch_json, patiently, run_is_full
+from .scale import Scale
 
 State = TypeVar("State")
 
@@ -68,6 +69,8 @@ class Connection:
     once: Once | None = None
     batcher: Batcher = field(default_factory=Batcher)
     """Shared by all handles, so that those of one key share their calls."""
+
+    scale: Scale = field(default_factory=Scale)
 
 
 class Handle(Generic[State]):
@@ -253,7 +256,18 @@ class Handle(Generic[State]):
         return [None] * len(items)
 
     async def _until_taken(self, signal: str, argument: bytes) -> None:
-        await patiently(lambda: self._signal_with_start(signal, json_to_raw(argument)))
+        async def send() -> None:
+            await self._weigh(len(argument))
+            await self._signal_with_start(signal, json_to_raw(argument))
+
+        await patiently(send)
+
+    async def _weigh(self, size: int) -> None:
+        """Raises `Busy` where the instance must first work off what it was sent."""
+        try:
+            await self._connection.scale.weigh(self._handle, size)
+        except RPCError as error:
+            raise self._busy_or(error) from error
 
     def _item(self, event: Any, event_id: str | None, verb: str) -> Item:
         data = self._codec.event_json(event, self.key)

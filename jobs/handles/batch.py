@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ..errors import Busy
 from ..wire import dumps
+from .scale import HistoryIsLong
 
 MAX_EVENTS = 1_000
 MAX_BYTES = 512 * 1024
@@ -190,8 +191,9 @@ async def patiently(send: Callable[[], Awaitable[_T]]) -> _T:
         try:
             return await send()
         except Busy as busy:
-            full = isinstance(busy.__cause__, RPCError) and run_is_full(busy.__cause__)
-            if not full or loop.time() + wait > deadline:
+            cause = busy.__cause__
+            full = isinstance(cause, RPCError) and run_is_full(cause)
+            if not (full or isinstance(busy, HistoryIsLong)) or loop.time() + wait > deadline:
                 raise
         await asyncio.sleep(wait)
         wait = min(2 * wait, 1.0)

@@ -66,12 +66,15 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
         return await self._signal_events("add", items)
 
     async def _update_adds(self, items: list[Item]) -> list[AddReceipt | JobsError]:
-        argument = json_to_raw(batch_json(items, each=True))
+        argument = batch_json(items, each=True)
+
+        async def send() -> Any:
+            await self._weigh(len(argument))
+            return await self._update_with_start("add_batch", json_to_raw(argument), update_id=None)
+
         try:
             async with update_slot(self.instance_id):
-                answer: Any = await patiently(
-                    lambda: self._update_with_start("add_batch", argument, update_id=None)
-                )
+                answer: Any = await patiently(send)
         except WorkflowUpdateFailedError as error:
             raise self._refused(error) from error
         return [self._receipt(answer | each) for each in answer["events"]]
