@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links bench ci clean
+.PHONY: help demo test lint style types imports compose format links bench property kills ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,12 @@ bench: bench-debounce ## measure debounce against Temporal by hand and DBOS (ARG
 
 bench-%: $(VENV)/.bench ## measure debounce, continuous, task, tracking or memory
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
+
+property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)
+	@DURABLE_JOBS_PROPERTY_EXAMPLES=$(or $(ARGS),200) $(BIN)/python -m pytest tests/test_debounce_property.py
+
+kills: $(VENV)/.test ## count 100,000 debounced events while a worker is killed every 3 s
+	@$(BIN)/python -m tests.count_kills $(ARGS)
 
 ci: ## do what CI does: tests, checks, wheel
 	@bash .ci/run
