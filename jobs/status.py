@@ -92,7 +92,13 @@ class JobStatus(Answer):
 
     tracking: TrackingStatus = Field(default_factory=TrackingStatus)
     failed_events: tuple[dict[str, Any], ...] = ()
-    """Of a task: the last 100 events set aside after their last attempt, with their error."""
+    """Of a task: the last 100 events set aside after their last attempt, with their error.
+
+    Each has the `id` by which `redrive` puts it back.
+    """
+
+    discarded_events: int = 0
+    """Of a task: events that were dropped, or set aside and had to go for later ones."""
 
 
 class AddReceipt(Answer):

@@ -204,6 +204,16 @@ def read_schedule(args: Sequence[RawValue]) -> ScheduleRule | None:
         raise BadInput(str(error)) from error
 
 
+def read_event_id(args: Sequence[RawValue]) -> str | None:
+    """The optional id that `redrive` takes; raises `BadInput` where it is something else."""
+    if len(args) > 1:
+        raise BadInput(f"takes at most one argument, the event's id, got {len(args)}")
+    event_id = _read(args[0], MAX_EVENT_BYTES) if args else None
+    if event_id is not None and not isinstance(event_id, str):
+        raise BadInput("takes no argument, for all events set aside, or the id of one, a string")
+    return event_id
+
+
 def read_reason(args: Sequence[RawValue]) -> str | None:
     """The optional reason of `terminate`; anything but a string is shown as JSON would be.
 

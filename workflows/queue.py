@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from durable_jobs.protocol import Detail, EventIn
+from durable_jobs.protocol import Detail, EventIn, Report
 from durable_jobs.wire import JSON, size
 
 BURST_EVENTS = 100
@@ -35,13 +35,19 @@ class Queue(BaseModel):
     """The last replies, or errors, by the id of the event that was asked about."""
 
     failed: list[Detail] = Field(default_factory=list[Detail])
-    """Events set aside after their last attempt, with their error."""
+    """Events set aside after their last attempt, with their error, oldest first."""
+
+    crowded_out: int = 0
+    """Events set aside that had to go for later ones: they never ran to their end."""
 
     created_at: datetime | None = None
     event_count: int = 0
     execute_count: int = 0
     scheduled_at: datetime | None = None
     triggered: bool = False
+    idle_since: datetime | None = None
+    """When it last had something to do; None where it has."""
+
     idle_due: bool = False
     """Whether `on_idle` has not been called since the last run."""
 
@@ -97,17 +103,32 @@ class Queue(BaseModel):
         while len(self.replies) > 1 and _beyond(list(self.replies.values()), KEPT_REPLIES):
             del self.replies[next(iter(self.replies))]
 
-    def set_aside(self, event: EventIn, error: str, attempts: int, now: datetime) -> None:
-        """Keep a failed event with its error; the oldest goes beyond the limit."""
+    def set_aside(self, event: EventIn, report: Report, now: datetime) -> int:
+        """Keep a failed event with its error; returns how many of the oldest had to go for it."""
         entry: dict[str, JSON] = {
+            "id": event.id or report.run_key,
             "event": event.model_dump(),
-            "error": error,
-            "attempts": attempts,
+            "error": report.message,
+            "attempts": report.attempt,
             "at": now.isoformat(),
         }
         self.failed = [*self.failed, entry]
+        gone = 0
         while len(self.failed) > 1 and _beyond(self.failed, KEPT_FAILED):
             del self.failed[0]
+            gone += 1
+        self.crowded_out += gone
+        return gone
+
+    def redrive(self, event_id: str | None) -> int:
+        """Queue the events set aside again, or the one of that id; returns how many."""
+        found = [entry for entry in self.failed if event_id in (None, entry["id"])]
+        self.failed = [entry for entry in self.failed if entry not in found]
+        for entry in found:
+            event = EventIn.model_validate(entry["event"])
+            self.events.append(event)
+            self._bytes += size(event)
+        return len(found)
 
     def alarm_due(self, now: datetime) -> bool:
         """Whether `execute` is due, by its alarm or a trigger."""

@@ -1,7 +1,7 @@
 """The workflow of task jobs: an entity that handles events one at a time, with one alarm."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -22,7 +22,7 @@ from durable_jobs.wire import JSON
 
 from . import runs
 from .base import JobWorkflow
-from .inputs import raw_start, read_events, read_one_event
+from .inputs import raw_start, read_event_id, read_events, read_one_event
 from .queue import Queue
 from .step import Handler, Step
 
@@ -70,6 +70,8 @@ class TaskWorkflow(JobWorkflow):
                     self._queue.put(event)
             case "trigger":
                 self._queue.triggered = True
+            case "redrive":
+                self._queue.redrive(read_event_id(args))
             case _:
                 super().handle_signal(name, args)
 
@@ -80,6 +82,8 @@ class TaskWorkflow(JobWorkflow):
                 read_one_event(args)
             case "send_batch":
                 read_events(args)
+            case "redrive":
+                read_event_id(args)
             case _:
                 super().check_update(name, args)
 
@@ -93,6 +97,8 @@ class TaskWorkflow(JobWorkflow):
                 return {"eventCount": len(self._queue.events), "duplicate": not all(taken)}
             case "ask":
                 return await self._ask(read_one_event(args))
+            case "redrive":
+                return {"redrivenEvents": self._queue.redrive(read_event_id(args))}
             case _:
                 return await super().handle_update(name, args)
 
@@ -202,6 +208,10 @@ class TaskWorkflow(JobWorkflow):
 
     async def _wait_for_step(self) -> None:
         paused = self.life.paused
+        ends_at = self._ends_at()
+        if ends_at is not None and ends_at <= self.now:
+            self._complete()
+            return
         await self.wait(
             lambda: (
                 self._over()
@@ -209,9 +219,29 @@ class TaskWorkflow(JobWorkflow):
                 or self._wants_carry()
                 or self.life.paused != paused
             ),
-            None if paused else self._queue.scheduled_at,
-            f"alarm {self.ref.key}",
+            ends_at or (None if paused else self._queue.scheduled_at),
+            f"idle {self.ref.key}" if ends_at else f"alarm {self.ref.key}",
         )
+
+    def _ends_at(self) -> datetime | None:
+        """When the instance ends by itself; None while it has, or may get, something to do."""
+        timeout, queue = self.rules.spec.get("idle_timeout"), self._queue
+        if timeout is None or self.life.paused or queue.scheduled_at or queue.failed:
+            queue.idle_since = None
+            return None
+        queue.idle_since = queue.idle_since or self.now
+        return queue.idle_since + timedelta(seconds=timeout)
+
+    def _complete(self) -> None:
+        timeout = timedelta(seconds=self.rules.spec["idle_timeout"])
+        self.ending.asked = self.ending.planned = True
+        self.ending.reason, self.ending.status = f"idle for {timeout}", "completed"
+        self.emit_terminated()
+
+    def emit_terminated(self) -> None:
+        """Say that the life ended, and what was dropped."""
+        self.ending.discarded += self._queue.crowded_out
+        super().emit_terminated()
 
     # -- a step
 
@@ -219,6 +249,7 @@ class TaskWorkflow(JobWorkflow):
         queue = self._queue
         step = Step(handler=handler, scheduled_at=queue.scheduled_at, idle_was_due=queue.idle_due)
         self._rang = handler == "execute"
+        queue.idle_since = None
         queue.idle_due = handler != "on_idle"
         if handler == "on_event":
             step.events = queue.take()
@@ -366,8 +397,15 @@ class TaskWorkflow(JobWorkflow):
                 self._put_back(step)
             case "continue":
                 if event is not None:
-                    self._queue.set_aside(event, report.message, report.attempt, self.now)
-                    self._queue.reply(event, {"error": report.message})
+                    self._set_aside(event, report)
+
+    def _set_aside(self, event: EventIn, report: Report) -> None:
+        gone = self._queue.set_aside(event, report, self.now)
+        if gone:
+            workflow.logger.warning(
+                "%d failed events had to go for a later one: too many are set aside", gone
+            )
+        self._queue.reply(event, {"error": report.message})
 
     def _dropped(self, event: EventIn | None, report: Report) -> None:
         if event is not None:
@@ -424,6 +462,7 @@ class TaskWorkflow(JobWorkflow):
             "nextRunAt": shown.isoformat() if shown and self.ended is None else None,
             "handledEvents": self._queue.event_count,
             "failedEvents": self._queue.failed,
+            "discardedEvents": self.ending.discarded or self._queue.crowded_out,
         }
 
     def story(self) -> str:

@@ -77,6 +77,8 @@ class TaskJob(Job, Generic[Event, State, Reply]):
     state_type: ClassVar[Any] = State
     handlers: ClassVar[tuple[str, ...]] = ("on_event", "execute", "on_idle", "on_error")
     retry: ClassVar[Retry] = Retry(max_attempts=10)
+    idle_timeout: ClassVar[timedelta | None] = None
+    """An instance with nothing to do for so long ends; the next event opens a fresh one."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -110,7 +112,21 @@ class TaskJob(Job, Generic[Event, State, Reply]):
         cls = type(self)
         if not cls.has("on_event"):
             raise DefinitionError(f"{cls.__qualname__}: write on_event(self, run, event)")
+        timeout = cls.idle_timeout
+        if timeout is not None and (
+            not isinstance(timeout, timedelta)  # pyright: ignore[reportUnnecessaryIsInstance]
+            or timeout <= timedelta()
+        ):
+            raise DefinitionError(
+                f"{cls.__qualname__}: idle_timeout is a positive timedelta, or None"
+            )
         check_initial_state(self)
+
+    @classmethod
+    def spec(cls) -> Detail:
+        """The options of this job type alone, as data."""
+        timeout = cls.idle_timeout
+        return {} if timeout is None else {"idle_timeout": timeout.total_seconds()}
 
     async def perform(self, context: RunContext) -> RunResult:
         """Run one handler. The library's own."""
