@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import operate
 from .logs import LogLevel, start_logging
 
 app: typer.Typer = typer.Typer(
@@ -151,3 +152,6 @@ def collector(
 
     start_logging(log_level)
     collect(Plan(db, host, port, token, secret, retention, temporal_ui))
+
+
+operate.register(app)

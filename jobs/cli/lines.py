@@ -28,35 +28,35 @@ def colours_wanted(stream: TextIO) -> bool:
 
 def event_line(event: Event, *, colours: bool = False) -> str:
     """The local time, the instance, what happened and the telling fields."""
-    kind = _plain(event.get("type", "?"))
+    kind = plain(event.get("type", "?"))
     time = _clock(event.get("timestamp"), "milliseconds")
     shown = kind.ljust(18)
     if colours:
         time, shown = _paint(time, _DIM), _paint(shown, _COLOURS.get(kind, _DIM))
-    line = f"{time}  {shown}  {_plain(event.get('instanceId', '?'))}  {_details(kind, event)}"
+    line = f"{time}  {shown}  {plain(event.get('instanceId', '?'))}  {_details(kind, event)}"
     return line.rstrip()
 
 
 def _details(kind: str, event: Event) -> str:
     match kind:
         case "job.executed":
-            handler = f" {_plain(event['handler'])}" if "handler" in event else ""
+            handler = f" {plain(event['handler'])}" if "handler" in event else ""
             return f"{_run(event)}{handler}, {event.get('durationMs')} ms"
         case "job.failed":
             then = "will retry" if event.get("willRetry") else "no further try"
-            return f"{_run(event)}, {then}: {_plain(_message(event.get('error')))}"
+            return f"{_run(event)}, {then}: {plain(_message(event.get('error')))}"
         case "job.retryExhausted":
-            return f"after {event.get('attempts')} attempts ({_plain(event.get('reason'))})"
+            return f"after {event.get('attempts')} attempts ({plain(event.get('reason'))})"
         case "job.terminated":
             return _terminated(event)
         case "debounce.started":
             return f"flush at {_clock(event.get('flushAt'), 'seconds')}"
         case "debounce.flushed":
-            reason = _plain(event.get("flushReason") or event.get("reason"))
+            reason = plain(event.get("flushReason") or event.get("reason"))
             return f"{event.get('eventCount')} events, {reason}, {event.get('durationMs')} ms"
         case "task.scheduled":
             at = _clock(event.get("scheduledAt"), "seconds")
-            return f"for {at}, by {_plain(event.get('trigger'))}"
+            return f"for {at}, by {plain(event.get('trigger'))}"
         case _:
             return ""
 
@@ -74,7 +74,7 @@ def _message(error: object) -> object:
 def _terminated(event: Event) -> str:
     parts = [f"after {event.get('runCount')} runs"]
     if reason := event.get("reason"):
-        parts.append(_plain(reason))
+        parts.append(plain(reason))
     if discarded := event.get("discardedEvents"):
         parts.append(f"{discarded} events discarded")
     return ", ".join(parts)
@@ -90,7 +90,7 @@ def _clock(value: object, precision: str) -> str:
     return day + moment.time().isoformat(precision)
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """On one line, and nothing in it that a terminal would obey."""
     text = " ".join(str(value).split())
     text = "".join(character if character.isprintable() else "?" for character in text)

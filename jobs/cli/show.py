@@ -1,0 +1,99 @@
+"""A status as people read it."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from .lines import plain
+from .spans import moment_text, span_text
+
+Status = dict[str, Any]
+
+_STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed": "red"}
+
+
+def show_status(status: Status, progress: Any = None) -> None:
+    """Print a status, a line for each thing."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(Text(plain(status["instanceId"]), style="bold"))
+    rows = list(_rows(status, progress))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        style = _STYLES.get(value) if name == "status" else None
+        if name in ("last error", "rejected"):
+            style = "red"
+        named = Text(f"{name:{width}}  ", style="dim")
+        console.print(named.append_text(Text(value, style=style or "not dim")))
+
+
+def _rows(status: Status, progress: Any) -> Iterator[tuple[str, str]]:
+    yield "status", status["status"]
+    yield from _pause_rows(status)
+    if status.get("schedule") is not None:
+        own = " (set by reschedule)" if status.get("rescheduled") else ""
+        yield "schedule", schedule_text(status["schedule"]) + own
+    for name, field in (("next run", "nextRunAt"), ("flush", "willFlushAt")):
+        if status.get(field) is not None and (name == "flush" or not status.get("willFlushAt")):
+            yield name, _moment(status[field])
+    attempt = f", attempt {status['attempt']} under way" if status["attempt"] else ""
+    yield "runs", f"{status['runCount']}{attempt}"
+    if progress is not None:
+        yield "progress", progress_text(progress)
+    if status["jobType"] != "continuous":
+        yield "events", f"{status['eventCount']} waiting"
+    yield "started", _moment(status["startedAt"])
+    if status["lastError"] is not None:
+        yield "last error", plain(status["lastError"])
+    yield from _trouble_rows(status)
+
+
+def _pause_rows(status: Status) -> Iterator[tuple[str, str]]:
+    if status.get("pausedAt") is not None:
+        by = "after its last attempt failed" if status["pausedBy"] == "exhausted" else "by a caller"
+        yield "paused", f"{_moment(status['pausedAt'])}, {by}"
+    if status.get("pauseNote") is not None:
+        yield "note", plain(status["pauseNote"])
+    if status.get("resumeNote") is not None:
+        yield "resumed", f"{_moment(status['resumedAt'])}: {plain(status['resumeNote'])}"
+
+
+def _trouble_rows(status: Status) -> Iterator[tuple[str, str]]:
+    if status["rejectedEvents"]:
+        last = status.get("rejections") or [{"reason": "?"}]
+        yield "rejected", f"{status['rejectedEvents']}, the last: {plain(last[-1]['reason'])}"
+    if status.get("failedEvents"):
+        last = status["failedEvents"][-1]
+        count = len(status["failedEvents"])
+        yield "set aside", f"{count} events, the last: {plain(last.get('error', '?'))}"
+    tracking = status["tracking"]
+    counts = [f"{tracking[n]} {n}" for n in ("pending", "delivered", "rejected", "dropped")]
+    if any(tracking[name] for name in ("pending", "delivered", "rejected", "dropped")):
+        error = f"; {plain(tracking['lastError'])}" if tracking.get("lastError") else ""
+        yield "tracking", ", ".join(counts) + error
+
+
+def schedule_text(rule: Status) -> str:
+    """A schedule rule in words."""
+    jitter = rule.get("jitter")
+    delayed = f", delayed by up to {span_text(timedelta(seconds=jitter))}" if jitter else ""
+    if "every" in rule:
+        return f"every {span_text(timedelta(seconds=rule['every']))}{delayed}"
+    return f"cron {plain(rule['cron'])!r} in {plain(rule.get('timezone', 'UTC'))}{delayed}"
+
+
+def progress_text(progress: Any) -> str:
+    """What `run.progress` was given, in words."""
+    if not isinstance(progress, dict):
+        return plain(progress)
+    given: Status = progress  # pyright: ignore[reportUnknownVariableType]
+    done, total, message = given.get("done"), given.get("total"), given.get("message")
+    of = f" of {total:g} ({100 * done / total:.0f} %)" if total and done is not None else ""
+    counted = f"{done:g}{of}" if done is not None else ""
+    return ", ".join(part for part in (counted, plain(message) if message else "") if part)
+
+
+def _moment(text: str) -> str:
+    return moment_text(datetime.fromisoformat(text))
