@@ -7,6 +7,7 @@ from datetime import timedelta
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from .errors import JobsError, TemporalUnreachable
@@ -36,6 +37,7 @@ async def connect(
     *,
     address: str | None = None,
     namespace: str | None = None,
+    runtime: Runtime | None = None,
     timeout: timedelta = timedelta(seconds=10),
 ) -> Client:
     """A client for the configured server, or for `address` and `namespace` where given.
@@ -52,6 +54,7 @@ async def connect(
                 api_key=config.get("api_key"),
                 tls=config.get("tls"),
                 rpc_metadata=config.get("rpc_metadata", {}),
+                runtime=runtime,
             )
     except (TimeoutError, RuntimeError, RPCError, ValueError) as error:
         raise TemporalUnreachable(_unreachable(target, timeout, error)) from error

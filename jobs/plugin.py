@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import Any, cast
 
 from temporalio import activity
-from temporalio.common import VersioningBehavior
+from temporalio.common import MetricMeter, VersioningBehavior
 from temporalio.plugin import SimplePlugin
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 
@@ -19,6 +20,7 @@ from durable_jobs.activities.library import LibraryActivities
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.interceptor import TrackingInterceptor
+from durable_jobs.tracking.metrics import Metrics
 from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
@@ -37,6 +39,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 # Progress shows, and a cancelled attempt hears of it, with a heartbeat that the SDK lets through.
 _HEARTBEATS_EVERY = timedelta(seconds=1)
+_MEASURE_EVERY = 1.0  # seconds
 
 WORKFLOWS = (ContinuousWorkflow, DebounceWorkflow, TaskWorkflow, TrackingDelivery)
 
@@ -54,6 +57,8 @@ class JobsPlugin(SimplePlugin):
         enabled = tracking if tracking is not None and tracking.enabled else None
         self._registry = Registry(jobs, _identity(enabled))
         self._courier = Courier(enabled) if enabled is not None else None
+        self._tracking = enabled
+        self._metrics = Metrics()
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             "durable-jobs",
             workflows=WORKFLOWS,
@@ -63,7 +68,7 @@ class JobsPlugin(SimplePlugin):
                 *FlushActivities(enabled, self._courier).all(),
             ],
             interceptors=[
-                TrackingInterceptor(enabled, self._courier),
+                TrackingInterceptor(enabled, self._courier, self._metrics),
                 AnswersInterceptor(self._registry, self._trouble),
                 RoutingInterceptor(self._registry),
             ],
@@ -109,13 +114,28 @@ class JobsPlugin(SimplePlugin):
     ) -> None:
         """Start the instances that jobs name, run the worker, then send the last events."""
         guard_for(worker)
-        starting = asyncio.create_task(self._start_keys(worker))
+        self._metrics.use(_meter(worker))
+        tasks = [
+            asyncio.create_task(self._start_keys(worker)),
+            asyncio.create_task(self._measure()),
+        ]
         try:
             await super().run_worker(worker, next)
         finally:
-            starting.cancel()
+            for task in tasks:
+                task.cancel()
             if self._courier is not None:
                 await self._courier.close()
+            self._publish()
+
+    async def _measure(self) -> None:
+        while True:
+            self._publish()
+            await asyncio.sleep(_MEASURE_EVERY)
+
+    def _publish(self) -> None:
+        if self._courier is not None and self._tracking is not None:
+            self._metrics.publish(self._courier.sample(), self._tracking.withheld)
 
     async def _start_keys(self, worker: Worker) -> None:
         client = JobClient(worker.client, task_queue=worker.task_queue)
@@ -139,6 +159,13 @@ async def _start_key(client: JobClient, job: type[ContinuousJob[Any]], key: str)
             wait = min(wait * 2, 30)
         else:
             return
+
+
+def _meter(worker: Worker) -> MetricMeter:
+    """Where Temporal's own metrics of this worker go, labelled as these are."""
+    runtime = worker.client.service_client.config.runtime or Runtime.default()
+    labels = {"namespace": worker.client.namespace, "task_queue": worker.task_queue}
+    return runtime.metric_meter.with_additional_attributes(labels)
 
 
 def _identity(tracking: Tracking | None) -> TrackingIdentity | None:

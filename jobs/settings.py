@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     service_key: str = ""
     """Named in each tracking event."""
 
+    metrics: str | None = None
+    """Where Prometheus finds the worker's metrics, such as `127.0.0.1:9464`; nowhere without it."""
+
 
 def load_settings() -> Settings:
     """Read the environment. Raises InvalidSettings, which names each wrong variable."""

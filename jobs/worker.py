@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from durable_jobs.tracking import Tracking
@@ -19,6 +20,7 @@ from .loading import JobsSource, opened
 from .plugin import JobsPlugin
 from .settings import load_settings, tracking_from
 from .signals import stop_on_signals
+from .telemetry import serving_metrics
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ async def run_worker(
     client: Client | None = None,
     task_queue: str | None = None,
     tracking: Tracking | None = None,
+    metrics: str | None = None,
     grace: timedelta = DEFAULT_GRACE,
     stop: asyncio.Event | None = None,
 ) -> None:
@@ -45,9 +48,11 @@ async def run_worker(
     Then no new work is taken, running attempts get `grace`, and what is still running is
     cancelled. A second signal ends the process at once.
 
-    `client` comes from Temporal's own environment variables and profile file, `task_queue` and
-    `tracking` from DURABLE_JOBS_*, where not given. While Temporal does not answer, the worker
-    says so and tries again.
+    `client` comes from Temporal's own environment variables and profile file, `task_queue`,
+    `tracking` and `metrics` from DURABLE_JOBS_*, where not given. `metrics` is an address such as
+    `127.0.0.1:9464`, at which Prometheus finds Temporal's metrics of the worker and those of the
+    jobs; a `client` that is given has its own runtime, to whose metrics those of the jobs go.
+    While Temporal does not answer, the worker says so and tries again.
 
     Raises LoadError, DefinitionError or InvalidSettings before any connection, and the SDK's
     RuntimeError where Temporal refuses the worker, for example for an unknown namespace.
@@ -57,9 +62,22 @@ async def run_worker(
     async with opened(jobs) as opened_jobs:
         plugin = JobsPlugin(opened_jobs, tracking or tracking_from(settings))
         names = ", ".join(job.name for job in opened_jobs)
-        shift = _Shift(plugin, names, task_queue or settings.task_queue, grace, stop)
+        runtime = _runtime(metrics or settings.metrics, client)
+        queue = task_queue or settings.task_queue
+        shift = _Shift(plugin, names, queue, grace, stop, runtime)
         with stop_on_signals(stop):
             await shift.work(client)
+
+
+def _runtime(metrics: str | None, client: Client | None) -> Runtime | None:
+    if metrics is None:
+        return None
+    if client is not None:
+        logger.warning("Metrics go where the given client's runtime says, not to %s", metrics)
+        return None
+    runtime = serving_metrics(metrics)
+    logger.info("Metrics are served at http://%s/metrics", metrics)
+    return runtime
 
 
 @dataclass
@@ -71,6 +89,7 @@ class _Shift:
     task_queue: str
     grace: timedelta
     stop: asyncio.Event
+    runtime: Runtime | None
 
     async def work(self, given: Client | None) -> None:
         failures = 0
@@ -86,7 +105,7 @@ class _Shift:
                     await asyncio.wait_for(self.stop.wait(), wait)
 
     async def _connect(self) -> Client | None:
-        connecting = asyncio.create_task(connect(timeout=_CONNECT_TIMEOUT))
+        connecting = asyncio.create_task(connect(runtime=self.runtime, timeout=_CONNECT_TIMEOUT))
         try:
             await self._done_or_stopped(connecting)
             return connecting.result() if connecting.done() else None

@@ -5,6 +5,7 @@ kept in memory: the outboxes of the instances keep it too and submit it again.
 """
 
 import asyncio
+import dataclasses
 import logging
 import math
 import time
@@ -16,6 +17,7 @@ from .batches import Batch
 from .breaker import Health, Pace, Trouble
 from .config import Tracking
 from .ledger import Counters, Verdict
+from .metrics import Sample, Timings
 from .outcomes import Outcomes
 from .sinks.base import RetryLater, SendResult, batch_size_of
 from .stock import Stock
@@ -47,11 +49,21 @@ class Courier:
         self._gather_until: float | None = None
         self._fresh_turn = False
         self._closing = False
+        self._timings = Timings()
 
     @property
     def counters(self) -> Counters:
         """What was done so far."""
         return self._stock.counters
+
+    def sample(self) -> Sample:
+        """What its metrics are made of."""
+        return Sample(
+            dataclasses.asdict(self.counters),
+            pending=len(self._stock),
+            oldest=self._stock.oldest(),
+            timings=self._timings,
+        )
 
     @property
     def trouble(self) -> Trouble | None:
@@ -96,8 +108,10 @@ class Courier:
         if missing:
             self._gather(self._pace.linger)
         self._start()
+        began = time.monotonic()
         if missing and not (within is not None and self._hopeless()):
             await self._stock.ledger.wait(missing, within)
+        self._timings.flushes.append(time.monotonic() - began)
         return self.verdicts(ids)
 
     async def close(self, grace: timedelta = timedelta(seconds=2)) -> None:
@@ -224,6 +238,7 @@ class Courier:
             self.counters.retried += len(batch.entries)
         try:
             result = await self._ask([entry.event for entry in batch.entries])
+            self._timings.requests.append(time.monotonic() - started)
         finally:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.

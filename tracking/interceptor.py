@@ -1,6 +1,7 @@
 """The interceptor around handlers: the one point through which all user code runs."""
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from .burst import Burst, was_stopped
 from .config import Tracking
 from .courier import Courier
 from .delivery import submit, verdicts_of
+from .metrics import Metrics, Outcome
 
 HANDLER_MARK = "__durable_jobs_handler__"
 
@@ -22,13 +24,16 @@ HANDLER_MARK = "__durable_jobs_handler__"
 class TrackingInterceptor(Interceptor):
     """Times each attempt of a handler, reports what came of it, and decides on its retry."""
 
-    def __init__(self, tracking: Tracking | None, courier: Courier | None) -> None:
+    def __init__(
+        self, tracking: Tracking | None, courier: Courier | None, metrics: Metrics | None = None
+    ) -> None:
         self._tracking = tracking
         self._courier = courier
+        self._metrics = metrics or Metrics()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """See base class."""
-        return _AroundHandlers(next, self._tracking, self._courier)
+        return _AroundHandlers(next, self._tracking, self._courier, self._metrics)
 
 
 class _AroundHandlers(ActivityInboundInterceptor):
@@ -37,10 +42,12 @@ class _AroundHandlers(ActivityInboundInterceptor):
         next: ActivityInboundInterceptor,  # noqa: A002
         tracking: Tracking | None,
         courier: Courier | None,
+        metrics: Metrics,
     ) -> None:
         super().__init__(next)
         self._tracking = tracking
         self._courier = courier
+        self._metrics = metrics
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         """Run a handler's attempt; other activities pass."""
@@ -71,6 +78,16 @@ class _AroundHandlers(ActivityInboundInterceptor):
         attempt: Attempt,
         input: ExecuteActivityInput,  # noqa: A002
     ) -> RunResult | BaseException:
+        began = time.monotonic()
+        outcome = await self._outcome(attempt, input)
+        self._metrics.attempted(attempt.request, _word(outcome), time.monotonic() - began)
+        return outcome
+
+    async def _outcome(
+        self,
+        attempt: Attempt,
+        input: ExecuteActivityInput,  # noqa: A002
+    ) -> RunResult | BaseException:
         limit = timedelta(seconds=attempt.request.timeout)
         scope = asyncio.timeout(limit.total_seconds())
         try:
@@ -91,3 +108,9 @@ class _AroundHandlers(ActivityInboundInterceptor):
         if self._courier is None or not events:
             return None
         return verdicts_of(self._courier, events)
+
+
+def _word(outcome: RunResult | BaseException) -> Outcome:
+    if isinstance(outcome, RunResult):
+        return "succeeded"
+    return "cut_off" if was_stopped(outcome) else "failed"

@@ -3,6 +3,7 @@
 Part of the workflow's state: it decides from history alone and travels with continue-as-new.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,6 +57,9 @@ class Outbox:
         self._carry = carry
         self._entries = {event["eventId"]: _Entry(event, size(event)) for event in carry.events}
         self._bytes = sum(entry.bytes for entry in self._entries.values())
+        self.on_emit: Callable[[str], None] | None = None
+        """Told the type of each event."""
+
         self.identity: TrackingIdentity | None = None
         """Set from the recorded options. None: tracking is off, nothing is emitted."""
 
@@ -86,6 +90,8 @@ class Outbox:
         entry = _Entry(event, size(event), task)
         self._entries[event_id] = entry
         self._bytes += entry.bytes
+        if self.on_emit is not None:
+            self.on_emit(kind)
 
     def restart(self, execution_id: str) -> None:
         """Number the events from 1 again under another execution id, as after a reset."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from .batches import ENVELOPE_BYTES, Backlog, Entry
 from .breaker import Pace
@@ -51,6 +52,12 @@ class Stock:
             if self._entries.pop(entry.id, None) is not None:
                 self._bytes -= entry.size
                 self._write(entry.id, verdict)
+
+    def oldest(self) -> timedelta:
+        """How long ago the oldest event in hand happened; 0 without any."""
+        first = min((entry.at for entry in self._entries.values()), default=None)
+        age = datetime.now(UTC) - first if first is not None else timedelta()
+        return max(age, timedelta())
 
     def clear(self) -> None:
         """Let go of everything in hand, and of everybody who waits for it."""

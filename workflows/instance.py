@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 from temporalio import workflow
+from temporalio.common import MetricCounter
 
 from durable_jobs.protocol import Detail, JobRef, JobType, Options
+from durable_jobs.tracking.metrics import EMITTED, EMITTED_MEANS
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.wire import JSON
 
@@ -154,6 +156,8 @@ class Instance:
         )
         self.life: Life = self._first_life()
         self.outbox: Outbox = Outbox(self.ref, workflow.info().workflow_id, self._first_outbox())
+        self.outbox.on_emit = self._count_emitted
+        self._emitted: MetricCounter | None = None
         self.options: Options | None = None
         self.ending: Ending = Ending()
         self.adopt(self.carried.options if self.carried else None)
@@ -232,6 +236,14 @@ class Instance:
             )
         except TimeoutError:
             self.touch()
+
+    def _count_emitted(self, kind: str) -> None:
+        if self._emitted is None:
+            # Records nothing during replay.
+            counter = workflow.metric_meter().create_counter(EMITTED, EMITTED_MEANS)
+            labels = {"job_type": self.ref.job_type, "job_name": self.ref.job}
+            self._emitted = counter.with_additional_attributes(labels)
+        self._emitted.add(1, {"event_type": kind})
 
     def emit(
         self, kind: str, at: datetime | None = None, *, settled: bool = False, **fields: JSON

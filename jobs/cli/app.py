@@ -32,6 +32,14 @@ Queue = Annotated[
 Grace = Annotated[
     float, typer.Option(min=0, help="Seconds that running attempts get when the worker stops.")
 ]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DURABLE_JOBS_METRICS",
+        metavar="HOST:PORT",
+        help="Where Prometheus finds the worker's metrics, such as 127.0.0.1:9464.",
+    ),
+]
 Level = Annotated[LogLevel, typer.Option(help="How much the worker says.")]
 
 
@@ -57,6 +65,7 @@ def _common(  # pyright: ignore[reportUnusedFunction]
 def worker(
     jobs: Jobs,
     task_queue: Queue = None,
+    metrics: Metrics = None,
     grace: Grace = 10.0,
     log_level: Level = LogLevel.info,
 ) -> None:
@@ -68,7 +77,7 @@ def worker(
     from .worker import work
 
     start_logging(log_level)
-    work(jobs, task_queue, timedelta(seconds=grace))
+    work(jobs, task_queue, metrics or None, timedelta(seconds=grace))
 
 
 @app.command()
@@ -88,6 +97,7 @@ def dev(
         int | None, typer.Option(help="The port of the collector, else a free one.")
     ] = None,
     task_queue: Queue = None,
+    metrics: Metrics = None,
     grace: Grace = 5.0,
     log_level: Level = LogLevel.info,
 ) -> None:
@@ -101,6 +111,7 @@ def dev(
     start_logging(LogLevel.warning)
     worker_options = ["--grace", str(grace), "--log-level", log_level]
     worker_options += ["--task-queue", task_queue] if task_queue else []
+    worker_options += ["--metrics", metrics] if metrics else []
     develop(Plan(tuple(jobs), port, ui_port, data, collector_port, tuple(worker_options), grace))
 
 

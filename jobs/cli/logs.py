@@ -29,10 +29,9 @@ def forward_core_logs() -> None:
 
     To be called before the first client is made.
     """
-    from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
+    from temporalio.runtime import Runtime, TelemetryConfig
 
-    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
-    telemetry = TelemetryConfig(
-        logging=LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
-    )
+    from ..telemetry import core_logs
+
+    telemetry = TelemetryConfig(logging=core_logs())
     Runtime.set_default(Runtime(telemetry=telemetry), error_if_already_set=False)
