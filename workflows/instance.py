@@ -23,6 +23,21 @@ CARRIED_BYTES = 1536 * 1024
 """The most that continue-as-new carries together with a run; 2 MB wedge it."""
 
 
+_known_options: dict[str, Options] = {}
+_MOST_KNOWN = 1_000
+
+
+def _shared(options: Options) -> Options:
+    """The one copy that all instances of a job keep in this process: 6 KB each."""
+    known = _known_options.get(options.digest)
+    if known is not None and known == options:
+        return known
+    if len(_known_options) >= _MOST_KNOWN:
+        _known_options.clear()
+    _known_options[options.digest] = options
+    return options
+
+
 class Life(BaseModel):
     """What every instance carries from one run of its workflow to the next."""
 
@@ -211,7 +226,7 @@ class Instance:
     def adopt(self, options: Options | None) -> None:
         """Take over options, as recorded in history."""
         if options is not None:
-            self.options = options
+            self.options = options = _shared(options)
             self.outbox.identity = options.tracking
 
     @property
