@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links bench property kills ci clean
+.PHONY: help demo test lint style types imports compose format links bench property kills year ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ property: $(VENV)/.test ## play many random debounce scripts with kills, and cou
 
 kills: $(VENV)/.test ## count 100,000 debounced events while a worker is killed every 3 s
 	@$(BIN)/python -m tests.count_kills $(ARGS)
+
+year: $(VENV)/.test ## live each hour of a year of a cron job on the time-skipping server (3 minutes)
+	@$(BIN)/python -m pytest -s tests/hours_of_a_year.py $(ARGS)
 
 ci: ## do what CI does: tests, checks, wheel
 	@bash .ci/run
