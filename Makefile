@@ -14,7 +14,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links bench property kills year ci clean
+.PHONY: help demo test lint style types imports compose format links bench property kills year chaos ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,7 +49,7 @@ format: $(VENV)/.lint ## format the code and mend what ruff can mend
 
 bench: bench-debounce ## measure debounce against Temporal by hand and DBOS (ARGS="--seconds 10")
 
-bench-%: $(VENV)/.bench ## measure debounce, continuous, task, tracking or memory
+bench-%: $(VENV)/.bench ## measure debounce, continuous, task, tracking, tracking_outage or memory
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)
@@ -60,6 +60,9 @@ kills: $(VENV)/.test ## count 100,000 debounced events while a worker is killed 
 
 year: $(VENV)/.test ## live each hour of a year of a cron job on the time-skipping server (3 minutes)
 	@$(BIN)/python -m pytest -s tests/hours_of_a_year.py $(ARGS)
+
+chaos: $(VENV)/.test ## break workers, server and collector for 10 minutes, and count (ARGS="--minutes 3")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 ci: ## do what CI does: tests, checks, wheel
 	@bash .ci/run

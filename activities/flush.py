@@ -19,8 +19,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 # A local activity holds its workflow task.
 NOW = timedelta(milliseconds=50)
 
-# Long enough for a slow request, short enough for the activity's own time limit.
-_ONE_TRY = timedelta(seconds=30)
+# Long enough for a slow request, short enough for the activity's own time limit. What is under way
+# then goes on; the next try joins it.
+_ONE_TRY = timedelta(seconds=10)
 _OFF = "tracking is switched off on the worker that was to deliver it"
 
 

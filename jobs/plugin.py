@@ -17,6 +17,7 @@ from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 from durable_jobs.activities.flush import FlushActivities
 from durable_jobs.activities.handlers import handler_activities
 from durable_jobs.activities.library import LibraryActivities
+from durable_jobs.activities.reconcile import ReconcileActivities
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.interceptor import TrackingInterceptor
@@ -26,6 +27,7 @@ from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
 from durable_jobs.workflows.guard import OrderingRunner, guard_for
+from durable_jobs.workflows.reconcile import TrackingReconcile
 from durable_jobs.workflows.routing import RoutingInterceptor
 from durable_jobs.workflows.task import TaskWorkflow
 
@@ -41,7 +43,13 @@ logger: logging.Logger = logging.getLogger(__name__)
 _HEARTBEATS_EVERY = timedelta(seconds=1)
 _MEASURE_EVERY = 1.0  # seconds
 
-WORKFLOWS = (ContinuousWorkflow, DebounceWorkflow, TaskWorkflow, TrackingDelivery)
+WORKFLOWS = (
+    ContinuousWorkflow,
+    DebounceWorkflow,
+    TaskWorkflow,
+    TrackingDelivery,
+    TrackingReconcile,
+)
 
 
 class JobsPlugin(SimplePlugin):
@@ -66,6 +74,7 @@ class JobsPlugin(SimplePlugin):
                 *handler_activities(self._registry, _jobs_of_run),
                 *LibraryActivities(self._registry).all(),
                 *FlushActivities(enabled, self._courier).all(),
+                *ReconcileActivities(_identity(enabled)).all(),
             ],
             interceptors=[
                 TrackingInterceptor(enabled, self._courier, self._metrics),

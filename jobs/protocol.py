@@ -23,6 +23,9 @@ NEXT_DUE = "durable_jobs.next_due"
 FLUSH_NOW = "durable_jobs.flush_events_now"
 FLUSH = "flush_events"
 DELIVERY_WORKFLOW = "TrackingDelivery"
+OUTBOX_QUERY = "durable_jobs.outbox"
+RECONCILE = "reconcile_tracking"
+RECONCILE_WORKFLOW = "TrackingReconcile"
 REPORT_SIGNAL = "durable_jobs.report"
 
 ASK_AGAIN = "durable_jobs.AskAgain"
@@ -82,6 +85,11 @@ class EventIn(Record):
 
     data: JSON
     id: str | None = None
+    run_key: str | None = None
+    """The idempotency key of the run that it may have begun, in a burst that was lost."""
+
+    lost: int = 0
+    """Attempts of that run that may have begun."""
 
 
 class Report(Record):
@@ -107,11 +115,17 @@ class Report(Record):
     options: Options | None = None
     """Of a last failure: the worker's options, where they are not those of the request."""
 
+    lost: bool = False
+    """The attempt could not speak for itself."""
+
     synthetic: bool = False
     """Made by the workflow, for an attempt that could not make its own."""
 
     first_started_at: datetime | None = None
     """When the run's first attempt began."""
+
+    earlier: list["Report"] = Field(default_factory=list["Report"])
+    """Those of attempts before it that could not be given yet."""
 
 
 class Reached(Record):
@@ -208,6 +222,9 @@ class RunResult(Record):
     options: Options | None = None
     """The worker's options, where they are not those the request was made with."""
 
+    earlier: list[Report] = Field(default_factory=list[Report])
+    """Reports of failed attempts that could not be given before."""
+
     verdicts: Verdicts | None = None
     after: "list[RunResult]" = Field(default_factory=list["RunResult"])
     """Of a burst: the events handled after the first, in order. The last that ran has the state."""
@@ -279,3 +296,46 @@ class FlushRequest(Record):
     """Tracking events to deliver."""
 
     events: list[Detail]
+
+
+class Leftover(Record):
+    """What an instance that was ended from outside left unsaid."""
+
+    outbox: Detail
+    """As continue-as-new would have carried it."""
+
+    tracking: TrackingIdentity | None = None
+    """None: the instance was not tracked."""
+
+    run_count: int = 0
+    discarded: int | None = None
+    """Events that were accepted and never ran, where they can be counted."""
+
+    told: bool = False
+    """Whether it said by itself that it ended."""
+
+    began: str | None = None
+    """The type of a first event that it may have sent, though none of its tasks was kept."""
+
+
+class ReconcileRequest(Record):
+    """Asks to look at what was ended from outside of late."""
+
+    since: float
+    """Seconds before now."""
+
+
+class Reconciled(BaseModel):
+    """What was found to have been ended from outside, by workflow ID, and what was done."""
+
+    delivered: list[str] = Field(default_factory=list[str])
+    """Their events are under way now."""
+
+    before: int = 0
+    """Dealt with by an earlier reconcile."""
+
+    nothing: int = 0
+    """Not tracked, or with nothing left to say."""
+
+    failed: dict[str, str] = Field(default_factory=dict[str, str])
+    """Could not be read, and why; try again."""

@@ -8,6 +8,7 @@ with "held" do not end.
 
 import asyncio
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,21 @@ class Notebook:
 
     async def note(self, run: Any) -> None:
         """Write down that an attempt began; then wait while it is held."""
+        self.write(run)
+        while run.key.startswith("held") and self._hold.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def block(self, run: Any) -> None:
+        """Let nothing else run while it is held."""
+        while run.key.startswith("held") and self._hold.exists():
+            time.sleep(0.01)
+
+    def write(self, run: Any) -> None:
+        """Write down where an attempt is."""
         line = f"{run.instance_id} run={run.run_count} attempt={run.attempt} "
         state = run.state.model_dump_json() if isinstance(run.state, BaseModel) else run.state
         with self._notes.open("a") as notes:
             notes.write(f"{line}state={state} key={run.idempotency_key}\n")
-        while run.key.startswith("held") and self._hold.exists():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 class Sum(DebounceJob[int]):
@@ -131,11 +141,80 @@ class Tally(TaskJob[int, Count]):
         """No handler sets the alarm."""
 
 
+class SumTwice(SumOnce):
+    """May be tried twice."""
+
+    name = "sum-twice"
+    retry = Retry(max_attempts=2, initial=timedelta(milliseconds=20), jitter=False)
+
+
+class Blocking(TaskJob[int, Count]):
+    """Whose first attempt blocks its worker's event loop, while it is held, and ends late."""
+
+    name = "blocking"
+    heartbeat_timeout = BEAT
+    retry = AGAIN
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def on_event(self, run: TaskRun[Count], event: int) -> None:
+        """Block, at the first attempt, until released."""
+        self._book.write(run)
+        if not run.is_retry:
+            self._book.block(run)
+        run.state.total += event
+        run.state.runs.append(run.attempt)
+        run.schedule(timedelta(hours=run.attempt))
+        self._book.write(run)
+
+    async def execute(self, run: TaskRun[Count]) -> None:
+        """Not reached."""
+
+
+class Stumble(TaskJob[int, Count]):
+    """Whose event 3 waits while it is held, and whose event 2 fails once it was lost."""
+
+    name = "stumble"
+    heartbeat_timeout = BEAT
+    retry = AGAIN
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def on_event(self, run: TaskRun[Count], event: int) -> None:
+        """Write down which event it is."""
+        run.state.total = event
+        if event == 3:
+            await self._book.note(run)
+        else:
+            self._book.write(run)
+        if event == 2 and run.attempt == 2:
+            raise ValueError("stumbled")
+        run.state.runs.append(event)
+
+    async def execute(self, run: TaskRun[Count]) -> None:
+        """Not reached."""
+
+
+def all_jobs(book: Notebook) -> list[Any]:
+    """One of each."""
+    return [
+        Sum(book),
+        SumOnce(book),
+        SumTwice(book),
+        Tick(book),
+        Tally(book),
+        Blocking(book),
+        Stumble(book),
+    ]
+
+
 async def main(target: str, queue: str, folder: str, url: str, mode: str = "") -> None:
     """Work until killed."""
     client = await Client.connect(target)
     book = Notebook(Path(folder))
-    jobs = [Sum(book), SumOnce(book), Tick(book), Tally(book)]
+    jobs = all_jobs(book)
     tracking = Tracking(HttpSink(url))
     if mode == "graceful":
         await run_worker(jobs, client=client, task_queue=queue, tracking=tracking, grace=GRACE)

@@ -2,138 +2,28 @@
 
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from durable_jobs import JobClient, JobsPlugin
+from durable_jobs import JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.tracking import MemorySink, Tracking
 from tests.kill_worker import Notebook, Sum, SumOnce, SumPatiently, Tally, Tick
-from tests.lives import DURATION, TIME, Event, assert_replays, histories_of, in_order, specific
-from tests.support import Python, eventually
+from tests.lives import Event, in_order, specific
+from tests.scene import ENDED, WINDOW, Scene, executed, flushed, lost, stage
+from tests.support import eventually
 from tests.tracking.collector import Collector
-
-ROOT = Path(__file__).parents[1]
-LOST = "the attempt was lost with its worker or timed out"
-
-
-@dataclass
-class Scene:
-    """Workers that come and go, the notes that their handlers took, and what they tracked."""
-
-    server: EmbeddedServer
-    client: Client
-    queue: str
-    folder: Path
-    collector: Collector
-
-    @property
-    def jobs(self) -> JobClient:
-        return JobClient(self.client, task_queue=self.queue)
-
-    def worker(self, *mode: str) -> Python:
-        """Start a worker process."""
-        where = (self.server.target, self.queue, str(self.folder), self.collector.url)
-        return Python("-m", "tests.kill_worker", *where, *mode, cwd=ROOT)
-
-    def hold(self) -> None:
-        """Let attempts of held keys not end."""
-        (self.folder / "hold").touch()
-
-    def release(self) -> None:
-        """Let them end."""
-        (self.folder / "hold").unlink()
-
-    def notes(self, instance_id: str) -> list[str]:
-        """What handlers of an instance noted, without their idempotency keys."""
-        return [line.rsplit(" key=", 1)[0] for line in self._lines(instance_id)]
-
-    def keys(self, instance_id: str) -> list[str]:
-        """The idempotency keys of an instance's attempts."""
-        return [line.rsplit(" key=", 1)[1] for line in self._lines(instance_id)]
-
-    def _lines(self, instance_id: str) -> list[str]:
-        path = self.folder / "notes"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [line for line in lines if line.startswith(f"{instance_id} ")]
-
-    async def begun(self, instance_id: str, number: int = 1) -> None:
-        """Wait until so many attempts began and no workflow task is under way."""
-        await eventually(lambda: len(self.notes(instance_id)) >= number, within=20)
-        await eventually(lambda: self._at_rest(instance_id))
-
-    async def _at_rest(self, instance_id: str) -> bool:
-        history = await self.client.get_workflow_handle(instance_id).fetch_history()
-        last = history.events[-1].WhichOneof("attributes")
-        return last not in (
-            "workflow_task_scheduled_event_attributes",
-            "workflow_task_started_event_attributes",
-        )
-
-    async def result(self, instance_id: str) -> Any:
-        return await self.client.get_workflow_handle(instance_id).result()
-
-    async def life(self, instance_id: str, count: int) -> list[Event]:
-        """The tracked life, once it has so many events, without the fields common to all."""
-        events = await eventually(lambda: self._tracked(instance_id, count), within=20)
-        assert [event["sequence"] for event in events] == list(range(1, count + 1))
-        return [specific(event) for event in events]
-
-    def _tracked(self, instance_id: str, count: int) -> list[Event]:
-        events = in_order(self.collector.accepted, instance_id)
-        return events if len(events) >= count else []
 
 
 @pytest.fixture
 async def scene(
     server: EmbeddedServer, client: Client, queue: str, tmp_path: Path
 ) -> AsyncIterator[Scene]:
-    collector = Collector()
-    await collector.start()
-    yield Scene(server, client, queue, tmp_path, collector)
-    await collector.stop()
-    book = Notebook(tmp_path)
-    plugin = JobsPlugin([Sum(book), SumOnce(book), Tick(book), Tally(book)])
-    await assert_replays(await histories_of(client, queue), plugin)
-
-
-def executed(run: int, attempt: int = 1, handler: str = "execute") -> Event:
-    return {
-        "type": "job.executed",
-        "runCount": run,
-        "durationMs": DURATION,
-        "attempt": attempt,
-        "handler": handler,
-    }
-
-
-def lost(run: int, attempt: int = 1) -> Event:
-    return {
-        "type": "job.failed",
-        "error": {"message": LOST},
-        "runCount": run,
-        "attempt": attempt,
-        "willRetry": True,
-    }
-
-
-def flushed(count: int) -> Event:
-    return {
-        "type": "debounce.flushed",
-        "eventCount": count,
-        "reason": "timeout",
-        "flushReason": "timeout",
-        "durationMs": DURATION,
-    }
-
-
-WINDOW = {"type": "debounce.started", "flushAt": TIME}
-ENDED = {"type": "job.terminated", "reason": "done", "discardedEvents": 0}
+    async with stage(server, client, queue, tmp_path) as scene:
+        yield scene
 
 
 async def test_work_goes_on_after_a_worker_was_killed_in_the_middle_of_it(scene: Scene) -> None:

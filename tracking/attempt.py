@@ -36,6 +36,7 @@ MAX_ATTEMPTS = 300
 
 _SIGNAL_TIMEOUT = timedelta(seconds=5)
 _FIRST_HEARTBEAT = timedelta(seconds=1)
+_AGAIN = Decision(retry_in=timedelta())
 _LOST = "the attempt was lost with its worker or timed out"
 
 
@@ -72,9 +73,17 @@ class Attempt:
         self.first_started_at: datetime = self._first_start(before)
         """When the run's first attempt began."""
 
+        self._closed: int = before.get("closed", request.attempts_before)
+        """The attempts up to this one have been reported."""
+
+        self.unreported: list[Report] = []
+        """What the workflow could not be told yet: it hears of it with the outcome."""
+
         self._mark: Detail = {
             "attempt": self.number,
             "first_started_at": self.first_started_at.isoformat(),
+            "closed": self._closed,
+            "lost": self._lost,
         }
 
     def _first_start(self, before: Detail) -> datetime:
@@ -97,38 +106,45 @@ class Attempt:
         return self._started_at + timedelta(seconds=self._loop.time() - self._opened)
 
     async def open(self) -> None:
-        """Report a predecessor that could not report itself; refuse to begin too late."""
-        lost = self._lost_predecessor()
-        if lost is not None and not lost.will_retry:
+        """Report predecessors that could not report themselves; refuse to begin too late."""
+        _current.set(self)
+        lost = [self._lost_one(number) for number in range(self._closed + 1, self.number)]
+        if self._info.attempt > 1:
+            self._beat()
+        if not lost:
+            return
+        *self.unreported, last = lost
+        if not last.will_retry:
+            report = self._with_earlier(last)
             raise ApplicationError(
-                lost.message,
+                report.message,
                 FAILED_ERROR,
-                lost.model_dump(mode="json"),
+                report.model_dump(mode="json"),
                 type="AttemptLost",
                 non_retryable=True,
             )
-        if lost is not None and self._info.attempt > MAX_ATTEMPTS:
-            raise self._yielded(lost)
-        _current.set(self)
-        if self._info.attempt > 1:
-            self._beat()
-        if lost is not None:
-            await self._announce(lost)
+        if self._info.attempt > MAX_ATTEMPTS:
+            raise self._yielded(last)
+        await self._announce(last)
 
-    def _lost_predecessor(self) -> Report | None:
-        if self._info.attempt == 1 or self._before.get("closed") == self.number - 1:
-            return None
-        too_late = any(
-            self._started_at >= limit for limit in limits(self.request, self.first_started_at)
-        )
-        decision = Decision(exhausted="max_duration") if too_late else Decision(timedelta())
-        unreported = self._before.get("report")
-        if unreported is not None and unreported["attempt"] == self.number - 1:
-            return Report.model_validate(unreported)
+    def _lost_one(self, number: int) -> Report:
+        for unreported in self._before.get("reports", []):
+            if unreported["attempt"] == number:
+                return Report.model_validate(unreported)
         self._lost += 1
         self._mark["lost"] = self._lost
-        error = TimeoutError(_LOST)
-        return self._report(error, decision, attempt=self.number - 1, stack=False)
+        too_late = number == self.number - 1 and any(
+            self._started_at >= limit for limit in limits(self.request, self.first_started_at)
+        )
+        decision = Decision(exhausted="max_duration") if too_late else _AGAIN
+        return self._lost_report(number, decision)
+
+    def _lost_report(self, number: int, decision: Decision = _AGAIN) -> Report:
+        report = self._report(TimeoutError(_LOST), decision, attempt=number, stack=False)
+        return report.model_copy(update={"lost": True})
+
+    def _with_earlier(self, report: Report) -> Report:
+        return report.model_copy(update={"earlier": self.unreported})
 
     def begin(self, request: RunRequest) -> None:
         """Begin the next run that the activity makes, in a burst of events."""
@@ -141,6 +157,7 @@ class Attempt:
         self._state_before = {}
         if request.include_state and request.has_state:
             self.begins_with(request.state)
+        self.unreported = [self._lost_report(number) for number in range(1, self.number)]
 
     async def keep_alive(self) -> None:
         """Heartbeat until cancelled, so that a killed worker is noticed."""
@@ -183,7 +200,7 @@ class Attempt:
         if decision.retry_in is not None and self._info.attempt >= MAX_ATTEMPTS:
             return self._yielded(report)
         if decision.retry_in is None:
-            details = (FAILED_ERROR, report.model_dump(mode="json"))
+            details = (FAILED_ERROR, self._with_earlier(report).model_dump(mode="json"))
         else:
             details = _details_of(error)
             await self._announce(report)
@@ -199,7 +216,7 @@ class Attempt:
 
     def judge(self, error: BaseException) -> Report:
         """The report of a failed attempt that the workflow goes on from."""
-        return self._report(error, self._decide(error), attempt=self.number)
+        return self._with_earlier(self._report(error, self._decide(error), attempt=self.number))
 
     def _decide(self, error: BaseException) -> Decision:
         return decide(error, self.request, self.number, self.first_started_at, self.now())
@@ -209,8 +226,18 @@ class Attempt:
         return self._stopped(
             SHUTDOWN_ERROR,
             "the worker shut down; the attempt is made again elsewhere and does not count",
-            Reached(attempts_before=self.number - 1, first_started_at=self.first_started_at),
+            Reached(
+                attempts_before=self.number - 1,
+                first_started_at=self.first_started_at,
+                report=self._newest_unreported(),
+            ),
         )
+
+    def _newest_unreported(self) -> Report | None:
+        if not self.unreported:
+            return None
+        *earlier, newest = self.unreported
+        return newest.model_copy(update={"earlier": earlier})
 
     def _yielded(self, report: Report) -> ApplicationError:
         """The error of a failed attempt after which another activity goes on with the run."""
@@ -220,7 +247,7 @@ class Attempt:
             Reached(
                 attempts_before=report.attempt,
                 first_started_at=self.first_started_at,
-                report=report,
+                report=self._with_earlier(report),
             ),
         )
 
@@ -230,13 +257,18 @@ class Attempt:
         return ApplicationError(message, *details, type=kind, non_retryable=True)
 
     async def _announce(self, report: Report) -> None:
-        """Tell the workflow now, or else the next attempt does."""
-        self._mark["report"] = report.model_dump(mode="json")
+        """Tell the workflow now, or else with this attempt's outcome, or the next one does."""
+        self._mark["reports"] = [
+            each.model_dump(mode="json") for each in (*self.unreported, report)
+        ]
         self._beat()
-        if await self._signal(report):
-            del self._mark["report"]
+        if await self._signal(self._with_earlier(report)):
+            del self._mark["reports"]
             self._mark["closed"] = report.attempt
+            self.unreported = []
             self._beat()
+        else:
+            self.unreported.append(report)
 
     async def _signal(self, report: Report) -> bool:
         workflow_id = self._info.workflow_id

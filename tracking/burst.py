@@ -66,7 +66,11 @@ class Burst:
 
     def _take(self, result: RunResult) -> None:
         done = result.model_copy(
-            update={"executed": self._attempt.executed() if result.ran else None, "options": None}
+            update={
+                "executed": self._attempt.executed() if result.ran else None,
+                "earlier": self._attempt.unreported if result.ran else [],
+                "options": None,
+            }
         )
         self._results.append(done)
         self._bytes += size([done.detail, done.executed])

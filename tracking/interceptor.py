@@ -70,7 +70,9 @@ class _AroundHandlers(ActivityInboundInterceptor):
             if was_stopped(first):
                 raise attempt.cut_off() if activity.is_worker_shutdown() else first
             raise await attempt.failed(first) from first.__cause__
-        first = first.model_copy(update={"executed": attempt.executed()})
+        first = first.model_copy(
+            update={"executed": attempt.executed(), "earlier": attempt.unreported}
+        )
         return await Burst(attempt, first, lambda: self._run(attempt, input)).result()
 
     async def _run(

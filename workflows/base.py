@@ -13,6 +13,7 @@ from durable_jobs.protocol import (
     DESCRIBE,
     FIND_JOB,
     JUDGE,
+    OUTBOX_QUERY,
     REPORT_SIGNAL,
     Described,
     Detail,
@@ -85,6 +86,11 @@ class JobWorkflow(Runner):
     @workflow.query(name="state")
     def _on_state(self) -> RawValue:
         return to_raw(self.state_answer())
+
+    @workflow.query(name=OUTBOX_QUERY)
+    def _on_outbox(self) -> RawValue:
+        """For `reconcile`, of an instance that was ended from outside."""
+        return to_raw(self.leftover())
 
     def receive(self, name: str, args: Args) -> None:
         """Entry of all signals; never raises, whatever was sent."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import MetricCounter
 
-from durable_jobs.protocol import Detail, JobRef, JobType, Options
+from durable_jobs.protocol import Detail, JobRef, JobType, Leftover, Options
 from durable_jobs.tracking.metrics import EMITTED, EMITTED_MEANS
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.wire import JSON
@@ -335,6 +335,17 @@ class Instance:
             "rejections": self.life.rejections,
             "tracking": self.outbox.status(),
         }
+
+    def leftover(self) -> Leftover:
+        """What it would leave unsaid, were it ended from outside now."""
+        waiting = self.status()["eventCount"]
+        return Leftover(
+            outbox=self.outbox.carry().model_dump(mode="json"),
+            tracking=self.outbox.identity,
+            run_count=self.life.run_count,
+            discarded=self.ending.discarded + self.ending.condemned + waiting,
+            told=self.ended in ("terminated", "failed"),
+        )
 
     def state_answer(self) -> Detail:
         """What the query `state` folds its answer from."""

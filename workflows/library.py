@@ -80,7 +80,8 @@ def start_delivery(name: str, request: BaseModel) -> workflow.ActivityHandle[Any
         name,
         to_raw(request),
         result_type=RawValue,
-        start_to_close_timeout=timedelta(minutes=2),
+        # It makes no heartbeats: so soon a killed worker is noticed.
+        start_to_close_timeout=timedelta(seconds=20),
         retry_policy=RetryPolicy(
             initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
         ),

@@ -70,13 +70,17 @@ class Queue(BaseModel):
         return True
 
     def take(self) -> list[EventIn]:
-        """Take out the first event, and those behind it that one activity can handle with it."""
+        """Take out the first event, and those behind it that one activity can handle with it.
+
+        One that may have begun goes alone, under the key that it had.
+        """
         count, room = 1, BURST_BYTES
-        for event in self.events[1:BURST_EVENTS]:
-            room -= size(event)
-            if room < 0:
-                break
-            count += 1
+        if self.events[0].run_key is None:
+            for event in self.events[1:BURST_EVENTS]:
+                room -= size(event)
+                if room < 0 or event.run_key is not None:
+                    break
+                count += 1
         taken = self.events[:count]
         del self.events[:count]
         self._bytes -= sum(map(size, taken))

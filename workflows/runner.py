@@ -45,14 +45,19 @@ class Runner(Instance):
         return self.run_now or self.run_kept
 
     def new_run(
-        self, handler: str, detail: Detail, *, deadline: datetime | None = None
+        self,
+        handler: str,
+        detail: Detail,
+        *,
+        deadline: datetime | None = None,
+        key: str | None = None,
     ) -> runs.Run:
-        """Count a run and mint its idempotency key."""
+        """Count a run and mint its idempotency key, where it has none."""
         self.life.run_count += 1
         return runs.Run(
             handler=handler,
             count=self.life.run_count,
-            key=str(workflow.uuid4()),
+            key=key or str(workflow.uuid4()),
             state=self.life.state,
             has_state=self.life.has_state,
             state_version=self.life.state_version,
@@ -185,6 +190,8 @@ class Runner(Instance):
     def _record(self, run: runs.Run, outcome: runs.Outcome) -> None:
         match outcome:
             case runs.Succeeded(result):
+                for report in result.earlier:
+                    self.report(report)
                 if result.verdicts is not None:
                     self.outbox.settle(result.verdicts)
                 self.done_at = result.executed.at if result.executed else None
@@ -215,9 +222,19 @@ class Runner(Instance):
             began_at=self.now,
         )
 
+    def begin_again(self, run: runs.Run, lost: int) -> None:
+        """Tell of attempts of a run that may have begun in a burst that was lost."""
+        self.run_now = run
+        for attempt in range(1, lost + 1):
+            self.report(runs.maybe_lost(run, attempt, self.now))
+        run.reach_last_report()
+        run.retry_at, self.run_now = None, None
+
     def record_burst(self, first: runs.Run, index: int, result: RunResult) -> None:
         """Note a further event that the first one's activity handled."""
-        self._record(self.next_in_burst(first, index), runs.Succeeded(result))
+        self.run_now = run = self.next_in_burst(first, index)
+        self._record(run, runs.Succeeded(result))
+        self.run_now = None
 
     def record_failure(self, run: runs.Run, report: Report) -> runs.Failed | None:
         """Note a failed attempt that ended a burst; None where the run goes on."""
@@ -244,11 +261,15 @@ class Runner(Instance):
 
     def report(self, report: Report) -> None:
         """Note a failed attempt; the first report of each attempt wins."""
+        for earlier in report.earlier:
+            self.report(earlier)
         run = self.run_now
         if run is None or report.run_key != run.key or run.knows(report.attempt):
             return
         run.reported[report.attempt] = report
-        run.attempt = report.attempt + 1 if report.will_retry else report.attempt
+        run.lost += report.lost
+        # One that finished long after it was taken for lost may report late.
+        run.attempt = max(run.attempt, report.attempt + report.will_retry)
         wait = report.retry_in
         run.retry_at = report.at + timedelta(seconds=wait) if wait is not None else None
         run.first_started_at = report.first_started_at or run.first_started_at

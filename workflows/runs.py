@@ -31,6 +31,7 @@ from durable_jobs.wire import JSON, model_from_raw, to_raw
 # Room for an attempt that was timed out in its worker to say so itself.
 _REPORTING_TIME = timedelta(seconds=10)
 
+_LOST = "the attempt was lost with its worker or timed out"
 _STOPPED = (SHUTDOWN_ERROR, YIELD_ERROR)
 
 
@@ -56,6 +57,9 @@ class Run(BaseModel):
     first_started_at: datetime | None = None
     began_at: datetime | None = None
     attempt: int = 1
+    lost: int = 0
+    """Attempts that were lost: what is behind it in its burst may have begun in them."""
+
     retry_at: datetime | None = None
     reported: dict[int, Report] = Field(default_factory=dict[int, Report], exclude=True)
     outbox: list[Detail] = Field(default_factory=list[Detail], exclude=True)
@@ -200,7 +204,7 @@ def _failure(run: Run, error: ActivityError, options: Options, now: datetime) ->
         case _ if _may_go_on(run, error, options):
             return _failed_while_cancelled(run, error, now)
         case _:
-            return Failed(_lost(run, error, now), cause or error)
+            return Failed(_all_lost(run, error, options, now), cause or error)
 
 
 def _may_go_on(run: Run, error: ActivityError, options: Options) -> bool:
@@ -219,7 +223,7 @@ def _failed_while_cancelled(run: Run, error: ActivityError, now: datetime) -> Ou
         Reached(
             attempts_before=run.attempt,
             first_started_at=run.first_started_at or run.began_at,
-            report=_lost(run, error, now, will_retry=True),
+            report=_lost(run, error, now, run.attempt, will_retry=True),
         )
     )
 
@@ -229,20 +233,50 @@ def cause_of(report: Report) -> ApplicationError:
     return ApplicationError(report.message, type=report.type or None, non_retryable=True)
 
 
-def _lost(run: Run, error: ActivityError, now: datetime, *, will_retry: bool = False) -> Report:
-    """The report of an attempt that could not make one itself."""
-    cause = error.cause
-    timed_out = isinstance(cause, TemporalTimeoutError)
-    message = "the attempt was lost with its worker or timed out" if timed_out else str(cause)
+def maybe_lost(run: Run, attempt: int, now: datetime) -> Report:
+    """The report of an attempt that may have begun in a burst that was lost."""
     return Report(
         run_key=run.key,
         handler=run.handler,
-        attempt=run.attempt,
+        attempt=attempt,
+        will_retry=True,
+        event_id=uuid7_at(now, f"{run.key}:{attempt}:lost"),
+        at=now,
+        message=_LOST,
+        type="TimeoutError",
+        lost=True,
+        synthetic=True,
+    )
+
+
+def _all_lost(run: Run, error: ActivityError, options: Options, now: datetime) -> Report:
+    """The report of a last attempt that was lost, with those before it of which nobody spoke."""
+    number = run.attempt
+    if error.retry_state == RetryState.MAXIMUM_ATTEMPTS_REACHED:
+        number = max(number, options.retry.max_attempts or 0)
+    earlier = [
+        _lost(run, error, now, attempt, will_retry=True) for attempt in range(run.attempt, number)
+    ]
+    return _lost(run, error, now, number).model_copy(update={"earlier": earlier})
+
+
+def _lost(
+    run: Run, error: ActivityError, now: datetime, attempt: int, *, will_retry: bool = False
+) -> Report:
+    """The report of an attempt that could not make one itself."""
+    cause = error.cause
+    timed_out = isinstance(cause, TemporalTimeoutError)
+    message = _LOST if timed_out else str(cause)
+    return Report(
+        run_key=run.key,
+        handler=run.handler,
+        attempt=attempt,
         will_retry=will_retry,
-        event_id=uuid7_at(now, f"{run.key}:{run.attempt}:lost"),
+        event_id=uuid7_at(now, f"{run.key}:{attempt}:lost"),
         at=now,
         message=message,
         type=type(cause).__name__,
         exhausted="max_attempts" if timed_out and not will_retry else None,
+        lost=timed_out,
         synthetic=True,
     )

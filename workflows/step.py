@@ -5,7 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Detail, EventIn, Report
+
+from .runs import Run
 
 Handler = Literal["on_event", "execute", "on_idle", "on_error"]
 
@@ -62,3 +65,19 @@ class Step(BaseModel):
             return {}
         first, *more = [event.data for event in self.events]
         return {"event": first, "more": more} if more else {"event": first}
+
+
+def unmarked(event: EventIn) -> EventIn:
+    """The event without the run that it may have begun."""
+    return EventIn(data=event.data, id=event.id)
+
+
+def behind(events: list[EventIn], index: int, run: Run) -> list[EventIn]:
+    """Events of a burst from one on, with the runs that they may have begun in it."""
+    rest = events[index:]
+    if not run.lost:
+        return rest
+    return [
+        event.model_copy(update={"run_key": key_in_burst(run.key, n), "lost": run.lost})
+        for n, event in enumerate(rest, index)
+    ]

@@ -24,7 +24,7 @@ from . import runs
 from .base import JobWorkflow
 from .inputs import raw_start, read_event_id, read_events, read_one_event
 from .queue import Queue
-from .step import Handler, Step
+from .step import Handler, Step, behind, unmarked
 
 _TRIGGERS = {"on_event": "event", "execute": "execute", "on_idle": "idle", "on_error": "error"}
 
@@ -259,7 +259,17 @@ class TaskWorkflow(JobWorkflow):
             if queue.alarm_due(self.now) and not queue.triggered:
                 queue.scheduled_at = None
             queue.triggered = False
-        await self._do(step)
+        await self._do(step, self._begun_before(step))
+
+    def _begun_before(self, step: Step) -> runs.Run | None:
+        """The run of an event that may have begun in a burst that was lost."""
+        event = step.event
+        if event is None or event.run_key is None:
+            return None
+        step.events[0] = unmarked(event)
+        run = self.new_run(step.handler, self._detail(step), key=event.run_key)
+        self.begin_again(run, event.lost)
+        return run
 
     async def _go_on(self, step: Step) -> None:
         """Go on with the step that came with continue-as-new."""
@@ -295,7 +305,7 @@ class TaskWorkflow(JobWorkflow):
                 await self._succeeded(step, run, result)
             case runs.Failed(report, cause):
                 self._cause = cause
-                self._leave(step.events[1:], dropped=self.terminating)
+                self._leave(behind(step.events, 1, run), dropped=self.terminating)
                 await self._failed(step, report)
             case runs.Interrupted():
                 self.ending.discarded += len(step.events)
@@ -311,14 +321,21 @@ class TaskWorkflow(JobWorkflow):
             self._handled(step.handler, event, part, has_state=part is _newest(results))
         if not any(part.ran for part in results):
             self._queue.idle_due = step.idle_was_due
-        rest = step.events[len(results) :]
+        rest = behind(step.events, len(results), run)
         if not rest or self._over() or not (result.failed or result.cut_off):
             self._leave(rest, dropped=dropped)
             if dropped and rest and result.failed is not None:
                 self.record_failure(self.next_in_burst(run, len(results)), result.failed)
             return
+        if run.lost:
+            # Those behind it keep their keys, and so go alone.
+            self._leave(rest[1:], dropped=False)
+            rest = [unmarked(rest[0])]
         left = step.model_copy(update={"events": rest, "scheduled_at": self._queue.scheduled_at})
-        await self._fall_out(left, self.next_in_burst(run, len(results)), result.failed)
+        fallen = self.next_in_burst(run, len(results))
+        if result.failed is None:
+            self.begin_again(fallen, run.lost)
+        await self._fall_out(left, fallen, result.failed)
 
     def _leave(self, events: list[EventIn], *, dropped: bool) -> None:
         """Leave events that an activity did not get to, to the queue or to who dropped them."""

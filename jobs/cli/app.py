@@ -116,6 +116,36 @@ def dev(
 
 
 @app.command()
+def reconcile(
+    since: Annotated[
+        str, typer.Option(help="How far back to look: 90m, 24h, 7d. Temporal's retention ends it.")
+    ] = "24h",
+    every: Annotated[
+        str | None,
+        typer.Option(help="Have a Temporal schedule look so often from now on: 10m, 1h."),
+    ] = None,
+    task_queue: Queue = None,
+    log_level: Level = LogLevel.warning,
+) -> None:
+    """Deliver what instances that were ended from outside could not say.
+
+    Temporal's own terminate and run time-outs run no code of an instance. This finds such
+    instances and delivers their last tracking events and a job.terminated. To do it twice does no
+    harm: the events have the same eventId each time. A worker of the task queue must be running.
+
+    With --every the workers do it themselves: a Temporal schedule is made, or changed.
+    """
+    from .reconcile import WrongDuration, duration, reconcile
+
+    start_logging(log_level)
+    try:
+        looks = duration("--since", since), duration("--every", every) if every else None
+    except WrongDuration as error:
+        raise typer.BadParameter(str(error)) from error
+    reconcile(*looks, task_queue)
+
+
+@app.command()
 def collector(
     db: Annotated[
         Path, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_DB", help="The file that keeps events.")

@@ -20,7 +20,7 @@ def old(number: int, execution: str = "run-1") -> dict[str, object]:
     return event(number, execution, timestamp=iso_ms(datetime.now(UTC) - timedelta(hours=25)))
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 async def test_a_failure_that_may_pass_is_retried_with_the_same_batch(
     collector: Collector, courier_to: MakeCourier, status: int
 ) -> None:

@@ -32,9 +32,9 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 
 # A collector that answers more than this is not naming rejected events.
 _MAX_ANSWER_BYTES = 256_000
-_RETRIED = frozenset({408, 425, 429})
-# 405 and 407 are, like the other three, never about an event.
-_MISCONFIGURED = frozenset({401, 403, 404, 405, 407})
+# Closed lists: what else a collector answers in the 400s is about an event.
+_RETRIED = frozenset({408, 429})
+_MISCONFIGURED = frozenset({401, 403, 404})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 

@@ -1,0 +1,295 @@
+"""Speaks for instances that Temporal's *terminate* or a time-out ended: no code of theirs ran."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowHandle,
+    WorkflowHistoryEventFilterType,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import RawValue, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from durable_jobs.protocol import (
+    DELIVERY_WORKFLOW,
+    OUTBOX_QUERY,
+    RECONCILE,
+    Detail,
+    FlushRequest,
+    JobRef,
+    Leftover,
+    Reconciled,
+    ReconcileRequest,
+    TrackingIdentity,
+)
+from durable_jobs.tracking.ids import uuid7_at
+from durable_jobs.tracking.outbox import Outbox, OutboxCarry
+from durable_jobs.wire import from_raw, model_from_raw, to_raw
+
+JOB_WORKFLOWS: dict[str, Literal["continuous", "debounce", "task"]] = {
+    "ContinuousJob": "continuous",
+    "DebounceJob": "debounce",
+    "TaskJob": "task",
+}
+_TYPES = ", ".join(f"'{name}'" for name in (*JOB_WORKFLOWS, DELIVERY_WORKFLOW))
+_ANSWER_TIME = timedelta(seconds=20)
+_ONE_EACH = ("add", "send")
+_OFF = "tracking is off on the worker that was to reconcile; set DURABLE_JOBS_TRACKING_URL"
+
+
+_AT_ONCE = 8  # each costs the server and a worker a few calls, and a replay
+
+Outcome = Literal["delivered", "before", "nothing"]
+
+
+class Unreadable(Exception):
+    """An instance cannot be read now."""
+
+
+class Reconciler:
+    """Finds what was ended from outside and hands its events to a `TrackingDelivery`.
+
+    `identity` is for instances that were ended before any worker saw them; without it these are
+    left out.
+    """
+
+    def __init__(self, client: Client, task_queue: str, identity: TrackingIdentity | None) -> None:
+        self._client = client
+        self._queue = task_queue
+        self._identity = identity
+
+    async def reconcile(
+        self, since: timedelta, seen: Callable[[str], object] = lambda _: None
+    ) -> Reconciled:
+        """Look at all that ended within `since`; `seen` is called with each one's ID."""
+        found = Reconciled()
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(run: WorkflowExecution) -> None:
+            async with turns:
+                _note(found, run.id, await self._outcome(run))
+            seen(run.id)
+
+        async with asyncio.TaskGroup() as group:
+            async for run in self._ended(since):
+                group.create_task(look(run))
+        return found
+
+    async def _outcome(self, run: WorkflowExecution) -> Outcome | Unreadable:
+        try:
+            return await self._speak_for(run)
+        except Unreadable as error:
+            return error
+        except (RPCError, ValueError) as error:
+            return Unreadable(str(error))
+
+    def _ended(self, since: timedelta) -> AsyncIterator[WorkflowExecution]:
+        after = (datetime.now(UTC) - since).isoformat()
+        return self._client.list_workflows(
+            f"TaskQueue = '{self._queue}' AND WorkflowType IN ({_TYPES})"
+            f" AND ExecutionStatus IN ('Terminated', 'TimedOut') AND CloseTime >= '{after}'"
+        )
+
+    async def _speak_for(self, run: WorkflowExecution) -> Outcome:
+        delivery = f"tracking-delivery:reconcile:{run.run_id}"
+        if await self._exists(delivery):
+            return "before"
+        events = await self._events_of(run)
+        if not events:
+            return "nothing"
+        try:
+            await self._client.start_workflow(
+                DELIVERY_WORKFLOW,
+                to_raw(FlushRequest(events=events)),
+                id=delivery,
+                task_queue=self._queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                static_summary=f"Tracking events of {events[0]['instanceId']}",
+            )
+        except WorkflowAlreadyStartedError:
+            return "before"
+        return "delivered"
+
+    async def _exists(self, workflow_id: str) -> bool:
+        try:
+            await self._client.get_workflow_handle(workflow_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def _events_of(self, run: WorkflowExecution) -> list[Detail]:
+        handle = self._client.get_workflow_handle(run.id, run_id=run.run_id)
+        if run.workflow_type == DELIVERY_WORKFLOW:
+            given = await self._start_argument(handle)
+            return FlushRequest.model_validate(given).events
+        described = await handle.describe()
+        left = await self._leftover(handle, described)
+        job_type, job, key = run.id.split(":", 2)
+        if left.tracking is None or JOB_WORKFLOWS[run.workflow_type] != job_type:
+            return []
+        ref = JobRef(job_type=JOB_WORKFLOWS[run.workflow_type], job=job, key=key)
+        outbox = Outbox(ref, run.id, OutboxCarry.model_validate(left.outbox))
+        outbox.identity = left.tracking
+        if not (left.told or _was_reset(described)):
+            await self._tell_end(handle, described, left, outbox)
+        return outbox.take_all()
+
+    async def _tell_end(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        described: WorkflowExecutionDescription,
+        left: Leftover,
+        outbox: Outbox,
+    ) -> None:
+        at = described.close_time or datetime.now(UTC)
+        fields: Detail = {
+            "reason": await self._reason(handle),
+            "runCount": left.run_count,
+            "discardedEvents": left.discarded,
+        }
+        if left.began is not None:
+            # Its first workflow task may have sent this, with that id, and not have been kept.
+            outbox.emit(left.began, None, described.start_time, {}, task=0)
+        event_id = uuid7_at(at, f"{described.run_id}:job.terminated")
+        outbox.emit("job.terminated", event_id, at, fields, task=0)
+
+    async def _reason(self, handle: WorkflowHandle[Any, Any]) -> str:
+        last = await anext(
+            handle.fetch_history_events(
+                event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+            )
+        )
+        if last.HasField("workflow_execution_timed_out_event_attributes"):
+            return "run time-out"
+        reason = last.workflow_execution_terminated_event_attributes.reason
+        return reason or "terminated from outside"
+
+    # What an instance left unsaid.
+
+    async def _leftover(
+        self, handle: WorkflowHandle[Any, Any], described: WorkflowExecutionDescription
+    ) -> Leftover:
+        try:
+            raw: Any = await handle.query(
+                OUTBOX_QUERY, result_type=RawValue, rpc_timeout=_ANSWER_TIME
+            )
+        except WorkflowQueryFailedError as error:
+            raise Unreadable(f"its worker cannot read it: {error}") from error
+        except RPCError as error:
+            if error.status == RPCStatusCode.FAILED_PRECONDITION and "closed" in error.message:
+                return await self._without_run(handle, described)
+            raise Unreadable(
+                f"no worker of the task queue {self._queue!r} answered for it ({error.message})"
+            ) from error
+        return model_from_raw(Leftover, raw)
+
+    async def _without_run(
+        self, handle: WorkflowHandle[Any, Any], described: WorkflowExecutionDescription
+    ) -> Leftover:
+        """Of a run that ended before its first workflow task: all it has is its start."""
+        start = await self._start_argument(handle)
+        if "carry" in start:
+            carry: Detail = start["carry"]
+            options: Detail = carry.get("options") or {}
+            life: Detail = carry.get("life") or {}
+            return Leftover(
+                outbox=carry["outbox"],
+                tracking=options.get("tracking"),
+                run_count=life.get("run_count", 0),
+                # Of a fresh life, which something that came with it began.
+                began=None if life else _first_event(described, with_window=True),
+            )
+        first_run = described.raw_description.workflow_execution_info.first_run_id
+        events = await self._signalled(handle)
+        return Leftover(
+            outbox=OutboxCarry(execution_id=first_run).model_dump(mode="json"),
+            tracking=self._identity,
+            discarded=events,
+            began=_first_event(described, with_window=events > 0),
+        )
+
+    async def _signalled(self, handle: WorkflowHandle[Any, Any]) -> int:
+        """Events that reached a run in which nothing ever ran."""
+        count = 0
+        async for event in handle.fetch_history_events():
+            if event.HasField("workflow_execution_signaled_event_attributes"):
+                count += await self._events_in(event)
+        return count
+
+    async def _events_in(self, event: HistoryEvent) -> int:
+        signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name in _ONE_EACH:
+            return 1
+        if signal.signal_name not in ("add_batch", "send_batch"):
+            return 0
+        match await self._decoded(signal.input.payloads):
+            case {"events": [*events]}:
+                return len(events)
+            case _:
+                return 0
+
+    async def _start_argument(self, handle: WorkflowHandle[Any, Any]) -> Any:
+        first = await anext(handle.fetch_history_events(page_size=1))
+        attributes = first.workflow_execution_started_event_attributes
+        return await self._decoded(attributes.input.payloads)
+
+    async def _decoded(self, payloads: Sequence[Payload]) -> Any:
+        codec = self._client.data_converter.payload_codec
+        found = await codec.decode(payloads) if codec is not None else payloads
+        return from_raw(RawValue(found[0])) if found else None
+
+
+def _note(found: Reconciled, workflow_id: str, outcome: Outcome | Unreadable) -> None:
+    match outcome:
+        case "delivered":
+            found.delivered.append(workflow_id)
+        case "before" | "nothing":
+            setattr(found, outcome, getattr(found, outcome) + 1)
+        case Unreadable():
+            found.failed[workflow_id] = str(outcome)
+
+
+def _first_event(
+    described: WorkflowExecutionDescription, *, with_window: bool
+) -> Literal["job.started", "debounce.started"] | None:
+    """The type of the event that a life begins with."""
+    if described.workflow_type != "DebounceJob":
+        return "job.started"
+    return "debounce.started" if with_window else None
+
+
+def _was_reset(described: WorkflowExecutionDescription) -> bool:
+    """Whether a reset ended it: another run goes on in its place."""
+    return bool(described.raw_description.workflow_extended_info.reset_run_id)
+
+
+class ReconcileActivities:
+    """Lets a worker reconcile its task queue."""
+
+    def __init__(self, identity: TrackingIdentity | None) -> None:
+        self._identity = identity
+
+    @activity.defn(name=RECONCILE)
+    async def reconcile(self, raw: RawValue) -> RawValue:
+        """Look once."""
+        if self._identity is None:
+            raise ApplicationError(_OFF, type="TrackingOff", non_retryable=True)
+        since = timedelta(seconds=model_from_raw(ReconcileRequest, raw).since)
+        reconciler = Reconciler(activity.client(), activity.info().task_queue, self._identity)
+        return to_raw(await reconciler.reconcile(since, activity.heartbeat))
+
+    def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
+        """The activities, to be registered."""
+        return [self.reconcile]

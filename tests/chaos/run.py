@@ -1,0 +1,125 @@
+"""One run of chaos, from the first call to the account."""
+
+import asyncio
+import random
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from durable_jobs.embedded import EmbeddedServer
+from tests.support import eventually
+
+from .accounts import Report, balance
+from .jobs import Notebook
+from .load import Callers
+from .weather import Moody, Weather, Workers, chosen
+
+CALM = 180.0
+"""Seconds for everything to end once nothing fails any more."""
+
+
+@dataclass
+class Outcome:
+    """A run's account, and what it went through."""
+
+    report: Report
+    callers: Callers
+    kills: int
+    restarts: int
+    answers: dict[str, int]
+
+    def __str__(self) -> str:
+        found, callers = self.report, self.callers
+        return "\n".join(
+            [
+                f"instances  {callers.started.total()}: {dict(callers.started)}",
+                f"added      {len(callers.added)} events; {callers.repeated} calls repeated",
+                f"kills      {self.kills} workers, {self.restarts} restarts of the server",
+                f"answers    {self.answers}",
+                f"events     {found.events}, and {found.refused} refused for good",
+                f"types      {dict(found.types)}",
+                f"losses     {found.losses}",
+                f"gaps       {found.gaps}",
+                f"duplicates {found.duplicates}, each the same to the byte",
+                *(f"FAULT      {fault}" for fault in found.faults),
+            ]
+        )
+
+
+async def run(
+    folder: Path, seconds: float, seed: int, callers: int = 12, **weather_options: Any
+) -> Outcome:
+    """Let jobs run while everything fails, wait until all has ended, and count."""
+    chance, queue = random.Random(seed), f"chaos-{uuid.uuid4().hex[:8]}"
+    moody, notes = Moody(), folder / "notes.jsonl"
+    await moody.collector.start()
+    async with EmbeddedServer(ui=False, data=folder / "temporal.db") as server:
+        client = await Client.connect(server.target)
+        command = (server.target, queue, str(notes), moody.collector.url)
+        workers = Workers(command, folder / "workers.log")
+        weather = Weather(server, workers, moody, chance, **weather_options)
+        load = Callers(client, queue, chance)
+        try:
+            await asyncio.gather(*(workers.start() for _ in range(3)))
+            await _storm(weather, load, callers, seconds)
+            await moody.change("fine")
+            await eventually(lambda: _at_rest(client, queue, load), within=CALM, every=1)
+            report = balance(moody.books, Notebook(notes).read(), load.added)
+            await _check_refusals(client, queue, moody, report)
+        finally:
+            await workers.stop()
+            await moody.collector.stop()
+    return Outcome(report, load, workers.kills, weather.restarts, dict(moody.answers))
+
+
+async def _storm(weather: Weather, load: Callers, callers: int, seconds: float) -> None:
+    raging = asyncio.create_task(weather.rage())
+    try:
+        await load.call(callers, seconds)
+    finally:
+        raging.cancel()
+        with suppress(asyncio.CancelledError):
+            await raging
+        # The cancelled task may have left either of them half-way.
+        await weather.server.restart()
+        while len(weather.workers.processes) < 3:
+            await weather.workers.start()
+
+
+async def _at_rest(client: Client, queue: str, load: Callers) -> bool:
+    open_ones = [
+        workflow
+        async for workflow in client.list_workflows(
+            f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
+        )
+    ]
+    if open_ones and all(workflow.workflow_type == "TaskJob" for workflow in open_ones):
+        for workflow in open_ones:
+            with suppress(RPCError):
+                await _sweep(client, workflow.id, load)
+    return not open_ones
+
+
+async def _sweep(client: Client, instance_id: str, load: Callers) -> None:
+    status: Any = await client.get_workflow_handle(instance_id).query("status")
+    if status["status"] == "idle":
+        await load.end(status["key"])
+
+
+async def _check_refusals(client: Client, queue: str, moody: Moody, report: Report) -> None:
+    """The refused events are the chosen ones; the instances count each of them, once."""
+    expected = {name for name in moody.books.texts if chosen(name)}
+    if expected != moody.books.refused:
+        report.faults.append("the events refused are not those chosen")
+    counted = 0
+    async for workflow in client.list_workflows(f"TaskQueue = '{queue}'"):
+        status: Any = await client.get_workflow_handle(workflow.id, run_id=workflow.run_id).query(
+            "status"
+        )
+        counted += status.get("tracking", status)["rejected"]
+    report.expect("events counted as rejected", counted, len(expected))
