@@ -80,16 +80,23 @@ class JobRef(Record):
     key: str
 
 
+class Begun(Record):
+    """A run that may have begun."""
+
+    key: str
+    """Its idempotency key."""
+
+    attempts: int
+    """Attempts of it that were lost."""
+
+
 class EventIn(Record):
     """One event as it came, with the caller's id for it."""
 
     data: JSON
     id: str | None = None
-    run_key: str | None = None
-    """The idempotency key of the run that it may have begun, in a burst that was lost."""
-
-    lost: int = 0
-    """Attempts of that run that may have begun."""
+    begun: Begun | None = Field(default=None, exclude_if=lambda begun: begun is None)
+    """The run that it may have begun, in a burst that was lost."""
 
 
 class Report(Record):

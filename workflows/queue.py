@@ -75,10 +75,10 @@ class Queue(BaseModel):
         One that may have begun goes alone, under the key that it had.
         """
         count, room = 1, BURST_BYTES
-        if self.events[0].run_key is None:
+        if self.events[0].begun is None:
             for event in self.events[1:BURST_EVENTS]:
                 room -= size(event)
-                if room < 0 or event.run_key is not None:
+                if room < 0 or event.begun is not None:
                     break
                 count += 1
         taken = self.events[:count]

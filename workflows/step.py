@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Detail, EventIn, Report
+from durable_jobs.protocol import Begun, Detail, EventIn, Report
 
 from .runs import Run
 
@@ -78,6 +78,6 @@ def behind(events: list[EventIn], index: int, run: Run) -> list[EventIn]:
     if not run.lost:
         return rest
     return [
-        event.model_copy(update={"run_key": key_in_burst(run.key, n), "lost": run.lost})
+        event.model_copy(update={"begun": Begun(key=key_in_burst(run.key, n), attempts=run.lost)})
         for n, event in enumerate(rest, index)
     ]

@@ -264,11 +264,11 @@ class TaskWorkflow(JobWorkflow):
     def _begun_before(self, step: Step) -> runs.Run | None:
         """The run of an event that may have begun in a burst that was lost."""
         event = step.event
-        if event is None or event.run_key is None:
+        if event is None or event.begun is None:
             return None
         step.events[0] = unmarked(event)
-        run = self.new_run(step.handler, self._detail(step), key=event.run_key)
-        self.begin_again(run, event.lost)
+        run = self.new_run(step.handler, self._detail(step), key=event.begun.key)
+        self.begin_again(run, event.begun.attempts)
         return run
 
     async def _go_on(self, step: Step) -> None:
