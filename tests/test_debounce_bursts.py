@@ -121,6 +121,21 @@ async def test_windows_of_a_busy_key_follow_one_another_in_one_run_of_the_workfl
     assert len(bench.calls(busy)) == 6
 
 
+async def test_a_status_counts_what_a_long_run_lets_gather(bench: Bench) -> None:
+    window, release = bench.new(Sum), asyncio.Event()
+    bench.book.script(window.key, lambda _: release.wait())
+    await window.add(1)
+    await window.flush()
+    await eventually(lambda: bench.calls(window))
+    await window.add_many([1] * 20_000)
+    status = await bench.status(window)
+    assert (status.status, status.event_count) == ("running", 20_001)
+    release.set()
+    await window.flush()
+    await bench.result(window)
+    assert [call.state for call in bench.calls(window)] == [1, 20_000]
+
+
 async def test_an_instance_is_sent_no_more_than_its_history_bears(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

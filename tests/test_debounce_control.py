@@ -373,3 +373,15 @@ async def test_calls_of_a_run_to_other_jobs_are_made_once_though_attempts_repeat
     await target.flush()
     await bench.result(target)
     assert bench.executed(target) == [1, 1, 2]
+
+
+async def test_a_confirmed_add_to_an_instance_that_ends_opens_a_fresh_life(bench: Bench) -> None:
+    for verb in ("clear", "terminate"):
+        held = bench.new(Held)
+        await held.add(Push(n=1))
+        await getattr(held, verb)()
+        receipt = await held.add_confirmed(Push(n=2))
+        assert (receipt.duplicate, receipt.event_count) == (False, 1)
+        await held.flush()
+        await bench.result(held)
+        assert bench.executed(held) == [2]

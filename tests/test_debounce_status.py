@@ -1,15 +1,19 @@
 """What a debounce instance answers to `status` and `state`."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
 
 from durable_jobs import JobClient
-from tests.debounce_jobs import Bench, Gather, Held, Latest, SlowToRetry, debounce_bench
+from durable_jobs.handles import DebounceHandle
+from tests.debounce_jobs import Bench, Counted, Gather, Held, Latest, SlowToRetry, debounce_bench
 from tests.jobs import new_key
 from tests.scripted import Push, Total
 from tests.support import eventually
@@ -188,3 +192,59 @@ async def test_a_client_of_another_queue_reads_the_same_instance(bench: Bench) -
     elsewhere = JobClient(bench.client, task_queue=new_key()).debounce(Held, held.key)
     assert await elsewhere.state() == Total(ns=[5])
     await elsewhere.terminate()
+
+
+async def details(bench: Bench, handle: DebounceHandle[Any, Any]) -> str:
+    """What the Temporal UI shows of an instance under "User Metadata"."""
+    raw = bench.client.get_workflow_handle(handle.instance_id)
+    told = await raw.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return told.current_details
+
+
+async def test_status_and_the_temporal_ui_tell_how_much_waits_and_why_it_will_flush(
+    bench: Bench,
+) -> None:
+    counted = bench.new(Counted)
+    await counted.add_many([Push(n=1), Push(n=2)])
+    status = await bench.status(counted)
+    assert (status.event_bytes, status.flush_reason) == (2 * len('{"n":1,"note":""}'), "timeout")
+    assert status.will_flush_at
+    at = f"{status.will_flush_at:%Y-%m-%d %H:%M:%S}"
+    assert await details(bench, counted) == (
+        f"**counted** for `{counted.key}`: debouncing, 2 events (34 bytes), "
+        f"flushes at {at} UTC (timeout), sooner at 3 events"
+    )
+    await counted.pause()
+    assert (await bench.status(counted)).flush_reason is None
+    assert "paused, 2 events (34 bytes), until resumed or flushed" in await details(bench, counted)
+    await counted.terminate()
+
+
+async def test_a_running_flush_is_told_with_what_gathers_behind_it(bench: Bench) -> None:
+    counted, release = bench.new(Counted), asyncio.Event()
+    bench.book.script(counted.key, lambda _: release.wait())
+    await counted.add_many([Push(n=n) for n in range(3)])
+    await eventually(lambda: bench.calls(counted))
+    await counted.add(Push(n=4))
+    status = await bench.status(counted)
+    assert (status.status, status.flush_reason) == ("running", "max_events")
+    assert (status.event_count, status.event_bytes) == (4, 68)
+    told = await details(bench, counted)
+    assert "execute, run 1, attempt 1" in told
+    assert "Flushes 3 events (51 bytes) (max_events); 1 event (17 bytes) for the next" in told
+    release.set()
+    await counted.flush()
+    await bench.result(counted)
+    scheduled = await summaries(bench, counted)
+    assert scheduled == ["3 events (51 bytes), max_events", "1 event (17 bytes), manual"]
+
+
+async def summaries(bench: Bench, handle: DebounceHandle[Any, Any]) -> list[str]:
+    """How the runs of an instance are titled in its history."""
+    history = await bench.client.get_workflow_handle(handle.instance_id).fetch_history()
+    found = [
+        event.user_metadata.summary.data
+        for event in history.events
+        if event.activity_task_scheduled_event_attributes.activity_type.name.endswith(".execute")
+    ]
+    return [json.loads(data) for data in found]

@@ -19,13 +19,16 @@ from durable_jobs.definitions import DebounceJob, Job
 from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.definitions.state import Stateful
-from durable_jobs.protocol import Detail, EventIn, Folded
+from durable_jobs.protocol import Detail, Folded
 from durable_jobs.registry import Registry
 from durable_jobs.wire import JSON, to_raw
 
 from .base import JobWorkflow
 from .delivery import TrackingDelivery
 from .instance import KEPT_REJECTIONS
+
+_JUDGED = 2_000
+"""Of so many waiting events a status tells which will be rejected; more would take long."""
 
 
 class AnswersInterceptor(Interceptor):
@@ -78,10 +81,10 @@ class _Answers(WorkflowInboundInterceptor):
 
 def _status(instance: JobWorkflow, job: Job | None) -> Detail:
     status = instance.status()
-    waiting = instance.state_answer()["events"]
-    if not waiting or job is None:
+    answer = instance.state_answer()
+    if job is None or not 0 < len(answer["events"]) <= _JUDGED:
         return status
-    reasons = _reasons(job, instance.state_answer())
+    reasons = _reasons(job, answer)
     now = workflow.now().isoformat()
     shown = [*status["rejections"], *({"at": now, "reason": reason} for reason in reasons)]
     return {
@@ -103,8 +106,7 @@ def _reasons(job: Job, answer: Detail) -> list[str]:
 
 
 def _folded(job: DebounceJob[Any, Any], answer: Detail) -> Folded:
-    events = [EventIn.model_validate(event) for event in answer["events"]]
-    return job.fold(events, answer["state"], answer["has_state"], answer["state_version"])
+    return job.fold(answer["events"], answer["state"], answer["has_state"], answer["state_version"])
 
 
 def _state(instance: JobWorkflow, job: Job | None) -> JSON:

@@ -192,7 +192,7 @@ class DebounceWorkflow(GatheringWorkflow):
 
     async def _fly(self, run: runs.Run) -> None:
         batch, reason = self._in_flight, self._flight["reason"]
-        outcome = await self.execute(run, f"{batch.count} events, {reason}")
+        outcome = await self.execute(run, f"{batch.told}, {reason}")
         if isinstance(outcome, runs.Carried):
             return
         self._in_flight = Gathered()

@@ -271,7 +271,7 @@ class Gathered(BaseModel):
             "state": self.base,
             "has_state": self.has_base,
             "state_version": self.base_version,
-            "events": [event.model_dump() for event in self.events],
+            "events": self.events,
         }
 
 

@@ -138,7 +138,8 @@ class GatheringWorkflow(JobWorkflow):
     def _add(self, event: EventIn) -> bool:
         if self._seen_before(event.id):
             return False
-        if not self._waiting.add(event, self.now, quiet=self._is_quiet()):
+        quiet = self._waiting.window is None and self._is_quiet()
+        if not self._waiting.add(event, self.now, quiet=quiet):
             return False
         if event.id is not None and (self.options is None or self._windows.memory):
             self._seen.note(event.id, self.now)

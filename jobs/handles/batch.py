@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ..errors import Busy
 from ..wire import dumps
-from .scale import HistoryIsLong
+from .scale import NotYet
 
 MAX_EVENTS = 1_000
 MAX_BYTES = 512 * 1024
@@ -179,7 +179,7 @@ def run_is_full(error: RPCError) -> bool:
 
 
 async def patiently(send: Callable[[], Awaitable[_T]]) -> _T:
-    """Try again where a run is full: as soon as it can, it makes way for the next one.
+    """Try again where a run is full or ending: as soon as it can, it makes way for the next one.
 
     Raises:
         Busy: it did not within 5 seconds.
@@ -193,7 +193,7 @@ async def patiently(send: Callable[[], Awaitable[_T]]) -> _T:
         except Busy as busy:
             cause = busy.__cause__
             full = isinstance(cause, RPCError) and run_is_full(cause)
-            if not (full or isinstance(busy, HistoryIsLong)) or loop.time() + wait > deadline:
+            if not (full or isinstance(busy, NotYet)) or loop.time() + wait > deadline:
                 raise
         await asyncio.sleep(wait)
         wait = min(2 * wait, 1.0)

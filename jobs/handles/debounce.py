@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Generic
 
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from typing_extensions import TypeVar
 
 from ..definitions import DebounceJob
@@ -12,9 +13,13 @@ from ..status import AddReceipt
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
 from .batch import Item, Lane, batch_json, patiently, update_slot
+from .scale import NotYet
 
 Event = TypeVar("Event")
 State = TypeVar("State")
+
+_ENDING = "JobFailed"
+"""How an instance that is about to end refuses an update: a fresh life of it takes the event."""
 
 
 class DebounceHandle(Handle[State], Generic[Event, State]):
@@ -70,7 +75,13 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
 
         async def send() -> Any:
             await self._weigh(len(argument))
-            return await self._update_with_start("add_batch", json_to_raw(argument), update_id=None)
+            raw = json_to_raw(argument)
+            try:
+                return await self._update_with_start("add_batch", raw, update_id=None)
+            except WorkflowUpdateFailedError as error:
+                if isinstance(error.cause, ApplicationError) and error.cause.type == _ENDING:
+                    raise NotYet(f"{self.instance_id}: {error.cause.message}") from error
+                raise
 
         try:
             async with update_slot(self.instance_id):

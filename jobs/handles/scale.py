@@ -20,8 +20,8 @@ MAX_HISTORY_BYTES = 25 * 1024 * 1024
 _KNOWN = 1_000
 
 
-class HistoryIsLong(Busy):
-    """A `Busy` that is over once the instance goes on in a new run of its workflow."""
+class NotYet(Busy):
+    """A `Busy` that is over once the instance goes on in a new run or life of its workflow."""
 
 
 class Scale:
@@ -57,7 +57,7 @@ async def _look(handle: WorkflowHandle[object, object]) -> None:
         raise
     info = found.raw_description.workflow_execution_info
     if info.history_size_bytes > MAX_HISTORY_BYTES:
-        raise HistoryIsLong(
+        raise NotYet(
             f"{handle.id} takes no more at the moment: the history of its run has "
             f"{info.history_size_bytes:,} bytes, at most {MAX_HISTORY_BYTES:,} may wait; nothing "
             "accepted is lost, try again later"
