@@ -168,9 +168,9 @@ class Instance(RuleBasedStateMachine):
     def control(self, verb: str) -> None:
         self.stage.run(getattr(self.handle, verb)())
 
-    @rule(dice=st.integers(0, 5))
+    @rule(dice=st.integers(0, 3))
     def kill_the_worker(self, dice: int) -> None:
-        if dice == 5:
+        if dice == 3:
             self.stage.kill_worker()
 
     def teardown(self) -> None:
@@ -225,7 +225,7 @@ def test_every_accepted_event_is_flushed_once_or_rejected_or_discarded_or_waits(
     run_state_machine_as_test(
         Instance,
         settings=settings(
-            max_examples=int(MORE or 40),
+            max_examples=int(MORE or 24),
             stateful_step_count=15,
             derandomize=MORE is None,
             deadline=None,
