@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from durable_jobs import InvalidKey
+from durable_jobs import InvalidKey, JobClient
 from tests.debounce_jobs import (
     Bench,
     Counted,
@@ -289,3 +289,15 @@ async def test_a_tracked_window_of_one_event_takes_at_most_20_history_events(
     history = await bench.client.get_workflow_handle(gather.instance_id).fetch_history()
     assert len(history.events) <= 20
     await eventually(lambda: bench.events(gather, "debounce.flushed"))
+
+
+async def test_of_two_rules_that_held_while_no_worker_ran_the_first_is_the_reason(
+    time_skipping: WorkflowEnvironment, queue: str
+) -> None:
+    client, book = time_skipping.client, Book()
+    quiet = JobClient(client, task_queue=queue).debounce(Quiet, new_key())
+    await quiet.add(Push())
+    await time_skipping.sleep(timedelta(seconds=60))
+    async with running_worker(client, queue, Quiet(book)):
+        await result_of(client, quiet.instance_id)
+    assert [call.flush_reason for call in book.of(quiet.key)] == ["quiet"]

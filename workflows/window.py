@@ -98,18 +98,16 @@ class Window(BaseModel):
         return None
 
     def expired(self, rules: Rules, now: datetime) -> str | None:
-        """The time rule that holds, if one does."""
+        """The time rule that held first, if one does."""
         at = self.flush_at(rules)
         if at is None or now < at:
             return None
-        return self._time_rule(rules, now)
+        return self.next_reason(rules)
 
     def next_reason(self, rules: Rules) -> str | None:
         """The time rule that holds first."""
-        at = self.flush_at(rules)
-        return None if at is None else self._time_rule(rules, at)
-
-    def _time_rule(self, rules: Rules, at: datetime) -> str:
-        after = rules.flush_after
+        at, after = self.flush_at(rules), rules.flush_after
+        if at is None:
+            return None
         timed_out = after is not None and self.opened_at + timedelta(seconds=after) <= at
         return "timeout" if timed_out else "quiet"

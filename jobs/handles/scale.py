@@ -1,7 +1,8 @@
 """Keeps callers from sending an instance more than Temporal bears.
 
-The server ends a workflow whose history passes 50 MB, and all that waits in it is lost; it refuses
-no signal before. So whoever sends much asks, now and then, how large the history has become.
+The server ends a workflow whose history passes 50 MB or 51,200 events, and all that waits in it is
+lost; it refuses nothing before, but the 10,001st signal of a run and its 2,001st update. So whoever
+sends much asks, now and then, how large the history has become.
 """
 
 from collections import OrderedDict
@@ -16,6 +17,11 @@ LOOK_BYTES = 2 * 1024 * 1024
 
 MAX_HISTORY_BYTES = 25 * 1024 * 1024
 """Half of what ends a workflow: folding what came takes room too, and there are other clients."""
+
+MAX_HISTORY_EVENTS = 40_000
+
+_LOOK_SENDS = 500
+"""Small ones, between two looks."""
 
 _KNOWN = 1_000
 
@@ -37,6 +43,7 @@ class Scale:
         Raises:
             Busy: the instance must first work off what it has.
         """
+        size = max(size, LOOK_BYTES // _LOOK_SENDS)
         sent = self._sent.pop(handle.id, 0) + size
         if sent > LOOK_BYTES:
             # Where it raises, the next one looks again.
@@ -56,9 +63,10 @@ async def _look(handle: WorkflowHandle[object, object]) -> None:
             return
         raise
     info = found.raw_description.workflow_execution_info
-    if info.history_size_bytes > MAX_HISTORY_BYTES:
+    size, length = info.history_size_bytes, info.history_length
+    if size > MAX_HISTORY_BYTES or length > MAX_HISTORY_EVENTS:
         raise NotYet(
-            f"{handle.id} takes no more at the moment: the history of its run has "
-            f"{info.history_size_bytes:,} bytes, at most {MAX_HISTORY_BYTES:,} may wait; nothing "
-            "accepted is lost, try again later"
+            f"{handle.id} takes no more at the moment: the history of its run has {size:,} bytes "
+            f"of {MAX_HISTORY_BYTES:,} and {length:,} events of {MAX_HISTORY_EVENTS:,}; "
+            "nothing accepted is lost, try again later"
         )
