@@ -29,6 +29,8 @@ from tests.scripted import Push, Total
 from tests.support import Python, eventually
 
 ROOT = Path(__file__).parents[1]
+_PATIENCE = 240
+"""Seconds until all must have ended once the last event was added."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ async def count(
         killer = Killer(stack, (server.target, queue), workers)
         killing = asyncio.create_task(killer.kill(every))
         accepted = await _add(handles, events, rate)
-        await asyncio.gather(*(_ended(client, handle) for handle in handles))
+        async with asyncio.timeout(_PATIENCE):
+            await asyncio.gather(*(_ended(client, handle) for handle in handles))
         killing.cancel()
     ledger = await eventually(lambda: _whole(client, handles, accepted), within=30, every=1)
     return Count(
