@@ -214,9 +214,10 @@ async def test_status_and_the_temporal_ui_tell_how_much_waits_and_why_it_will_fl
         f"**counted** for `{counted.key}`: debouncing, 2 events (34 bytes), "
         f"flushes at {at} UTC (timeout), sooner at 3 events"
     )
-    await counted.pause()
+    await counted.pause("ask Ann")
     assert (await bench.status(counted)).flush_reason is None
-    assert "paused, 2 events (34 bytes), until resumed or flushed" in await details(bench, counted)
+    told = await details(bench, counted)
+    assert "paused, 2 events (34 bytes), until resumed or flushed (ask Ann)" in told
     await counted.terminate()
 
 

@@ -241,7 +241,8 @@ class GatheringWorkflow(JobWorkflow):
     def _plan(self) -> str:
         """When and why it will flush, in words."""
         if self.life.paused:
-            return "until resumed or flushed"
+            note = f" ({self.life.pause_note})" if self.life.pause_note else ""
+            return f"until resumed or flushed{note}"
         limits = self._windows.limits
         at, reason = self._flush_at(), self._waiting.next_reason(self._windows)
         if at is None:
