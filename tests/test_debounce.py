@@ -20,7 +20,7 @@ from tests.debounce_jobs import (
     debounce_bench,
     ms,
 )
-from tests.jobs import new_key, result_of, running_worker
+from tests.jobs import let_pass, new_key, result_of, running_worker
 from tests.scripted import Book, Push, Total
 from tests.support import eventually
 
@@ -292,12 +292,18 @@ async def test_a_tracked_window_of_one_event_takes_at_most_20_history_events(
 
 
 async def test_of_two_rules_that_held_while_no_worker_ran_the_first_is_the_reason(
-    time_skipping: WorkflowEnvironment, queue: str
+    client: Client, queue: str
 ) -> None:
-    client, book = time_skipping.client, Book()
-    quiet = JobClient(client, task_queue=queue).debounce(Quiet, new_key())
-    await quiet.add(Push())
-    await time_skipping.sleep(timedelta(seconds=60))
-    async with running_worker(client, queue, Quiet(book)):
-        await result_of(client, quiet.instance_id)
-    assert [call.flush_reason for call in book.of(quiet.key)] == ["quiet"]
+    book = Book()
+    soon = JobClient(client, task_queue=queue).debounce(Soon, new_key())
+    await soon.add(Push())
+    await let_pass(2 * ms(100))
+    async with running_worker(client, queue, Soon(book)):
+        await result_of(client, soon.instance_id)
+    assert [call.flush_reason for call in book.of(soon.key)] == ["quiet"]
+
+
+class Soon(Gather):
+    name = "soon"
+    flush_after = ms(100)
+    quiet_for = ms(50)

@@ -225,7 +225,7 @@ def test_every_accepted_event_is_flushed_once_or_rejected_or_discarded_or_waits(
     run_state_machine_as_test(
         Instance,
         settings=settings(
-            max_examples=int(MORE or 24),
+            max_examples=int(MORE or 20),
             stateful_step_count=15,
             derandomize=MORE is None,
             deadline=None,
