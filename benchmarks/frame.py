@@ -20,6 +20,8 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 
 from durable_jobs.embedded import EmbeddedServer
 
+from .by_hand import by_hand
+
 Row = dict[str, str | int | float | None]
 """One line of a table: what one system did in one scene."""
 
@@ -158,9 +160,14 @@ def _cell(value: Any) -> str:
 
 @asynccontextmanager
 async def stage() -> AsyncIterator[Client]:
-    """A client of an embedded server, both for one benchmark."""
+    """A client of an embedded server, both for one benchmark, and both warm."""
     async with EmbeddedServer(ui=False) as server:
-        yield await Client.connect(server.target)
+        client = await Client.connect(server.target)
+        async with by_hand(client, 0.1) as system:
+            keys = [f"warm-{number}" for number in range(100)]
+            await asyncio.gather(*(system.add(key, 0) for key in keys))
+            await system.board.until("warm-up", lambda: len(system.board.done) == len(keys))
+        yield client
 
 
 def in_turns(*systems: Any) -> list[Any]:

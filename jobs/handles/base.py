@@ -26,6 +26,7 @@ from ..protocol import JobType
 from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
 from .batch import Batcher, Item, batch_json, patiently, run_is_full
+from .lately import Lately
 from .scale import Scale
 
 State = TypeVar("State")
@@ -69,6 +70,9 @@ class Connection:
     once: Once | None = None
     batcher: Batcher = field(default_factory=Batcher)
     """Shared by all handles, so that those of one key share their calls."""
+
+    lately: Lately = field(default_factory=Lately)
+    """Shared, so that whoever signals next knows too."""
 
     scale: Scale = field(default_factory=Scale)
 
@@ -205,6 +209,25 @@ class Handle(Generic[State]):
     def _start_argument(self) -> dict[str, JSON]:
         return {"job": self.job_name, "key": self.key}
 
+    async def _signal_or_start(self, signal: str, argument: JSON) -> None:
+        lately = self._connection.lately
+        if lately.has(self.instance_id) and await self._signalled(signal, argument):
+            return
+        await self._signal_with_start(signal, argument)
+        lately.note(self.instance_id)
+
+    async def _signalled(self, signal: str, argument: JSON) -> bool:
+        """Whether a plain signal was taken; False where the instance has ended."""
+        try:
+            await self._handle.signal(signal, argument)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise self._busy_or(error) from error
+            self._connection.lately.forget(self.instance_id)
+            return False
+        self._connection.lately.note(self.instance_id)
+        return True
+
     async def _signal_with_start(self, signal: str, argument: JSON) -> None:
         try:
             await self._connection.client.start_workflow(
@@ -258,7 +281,7 @@ class Handle(Generic[State]):
     async def _until_taken(self, signal: str, argument: bytes) -> None:
         async def send() -> None:
             await self._weigh(len(argument))
-            await self._signal_with_start(signal, json_to_raw(argument))
+            await self._signal_or_start(signal, json_to_raw(argument))
 
         await patiently(send)
 
