@@ -32,7 +32,7 @@ from .ours import ours
 
 UNTRACKED, DEAD, SLOW = "untracked", "dead collector", "slow collector"
 SCENE = "a thousand windows"
-INSTANCES, A_SECOND, WINDOW = 1000, 20.0, 5.0
+INSTANCES, A_SECOND, WINDOW = 1000, 25.0, 5.0
 SLOWLY = 5.0  # seconds a request
 KINDS = 3  # debounce.started, job.executed, debounce.flushed
 PATIENCE = 300.0  # seconds until all events must be there

@@ -82,9 +82,8 @@ def start_delivery(name: str, request: BaseModel) -> workflow.ActivityHandle[Any
         result_type=RawValue,
         # It makes no heartbeats: so soon a killed worker is noticed.
         start_to_close_timeout=timedelta(seconds=20),
-        retry_policy=RetryPolicy(
-            initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
-        ),
+        # Each failing attempt names its own wait; this is for attempts that were lost.
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), backoff_coefficient=1.0),
         summary="deliver tracking events",
     )
 
