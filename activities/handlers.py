@@ -8,9 +8,11 @@ from temporalio import activity
 from temporalio.common import RawValue
 
 from durable_jobs.definitions import Job
+from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.run import RunContext
-from durable_jobs.protocol import RunRequest, RunResult
+from durable_jobs.protocol import Detail, RunRequest, RunResult
 from durable_jobs.registry import Registry
+from durable_jobs.status import Progress
 from durable_jobs.tracking.attempt import current_attempt
 from durable_jobs.tracking.interceptor import HANDLER_MARK
 
@@ -33,7 +35,7 @@ def handler_activities(registry: Registry, jobs_for: ClientFactory) -> list[Hand
 def _activity(
     registry: Registry, job: Job, handler: str, jobs_for: ClientFactory
 ) -> HandlerActivity:
-    options = registry.options(job.name)
+    options, codec = registry.options(job.name), codec_of(type(job))
 
     @activity.defn(name=f"{job.name}.{handler}")
     async def run_handler(payload: RawValue) -> RunResult:
@@ -48,6 +50,12 @@ def _activity(
             now=attempt.now,
             progress=attempt.progress,
             begins_with=attempt.begins_with,
+            last_progress=_progress(attempt.last_progress),
+            restored=attempt.restored,
+            checkpoint=lambda state: attempt.checkpoint(
+                codec.dump_state(state, request.key), job.state_version
+            ),
+            from_thread=attempt.from_thread,
         )
         attempt.newer_options = options if request.digest != options.digest else None
         result = await job.perform(context)
@@ -55,3 +63,7 @@ def _activity(
 
     setattr(run_handler, HANDLER_MARK, True)
     return run_handler
+
+
+def _progress(shown: Detail | None) -> Progress | None:
+    return None if shown is None else Progress(**shown)

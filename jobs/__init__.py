@@ -32,7 +32,7 @@ from .errors import (
 from .plugin import JobsPlugin
 from .retry import Retry
 from .schedule import Cron, Every
-from .status import AddReceipt, JobStatus, StartReceipt
+from .status import AddReceipt, JobStatus, Progress, StartReceipt
 from .worker import run_worker
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "JobsPlugin",
     "NonRetryable",
     "PayloadTooLarge",
+    "Progress",
     "Retry",
     "RetryAfter",
     "RunFailure",

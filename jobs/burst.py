@@ -27,6 +27,8 @@ def following(first: RunRequest, last: RunRequest, result: RunResult, index: int
             "idempotency_key": key_in_burst(first.idempotency_key, index),
             "attempts_before": 0,
             "first_started_at": None,
+            "checkpoint": None,
+            "progress": None,
             "state": state.state,
             "has_state": result.ran or last.has_state,
             "state_version": state.state_version,

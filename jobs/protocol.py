@@ -135,11 +135,18 @@ class Report(Record):
     """Those of attempts before it that could not be given yet."""
 
 
-class Reached(Record):
-    """How far a run got with an activity that ended before the run did.
+class Checkpoint(Record):
+    """A state that a run has reached, kept for its next attempt."""
 
-    The details of an activity's error, after the word that says why it ended.
-    """
+    state: JSON
+    state_version: int
+    run_key: str
+    base: str
+    """Tells the state that the attempt began with, which a lost burst may not reach again."""
+
+
+class Reached(Record):
+    """How far a run got with an activity that ended before the run did."""
 
     attempts_before: int
     """Attempts that count."""
@@ -147,6 +154,10 @@ class Reached(Record):
     first_started_at: datetime | None = None
     report: Report | None = None
     """Of the last attempt, where it failed."""
+
+    checkpoint: Checkpoint | None = None
+    progress: Detail | None = None
+    """What the run has last said of its progress."""
 
 
 class RunRequest(Record):
@@ -176,6 +187,10 @@ class RunRequest(Record):
     """False: there is no state yet, the activity asks the job for an initial one."""
 
     state_version: int = 1
+    checkpoint: Checkpoint | None = None
+    progress: Detail | None = None
+    """Of earlier activities of this run."""
+
     detail: Detail = Field(default_factory=dict)
     """What only one job type's handlers need."""
 
@@ -236,11 +251,8 @@ class RunResult(Record):
     after: "list[RunResult]" = Field(default_factory=list["RunResult"])
     """Of a burst: the events handled after the first, in order. The last that ran has the state."""
 
-    failed: Report | None = None
-    """Of a burst: what ended it, a failed attempt of the event after those."""
-
-    cut_off: bool = False
-    """Of a burst: what ended it, an attempt of the event after those that does not count."""
+    reached: Reached | None = None
+    """Of a burst: what ended it, an attempt of the event after those that failed or was cut off."""
 
 
 class Described(Record):

@@ -1,5 +1,6 @@
 """Answers of the client: frozen values with snake_case names and datetimes."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -46,6 +47,15 @@ class Rejection(Answer):
     at: datetime
     reason: str
     id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, as its handler says."""
+
+    done: float
+    total: float | None = None
+    message: str | None = None
 
 
 class JobStatus(Answer):
@@ -96,6 +106,9 @@ class JobStatus(Answer):
 
     Each has the `id` by which `redrive` puts it back.
     """
+
+    progress: Progress | None = None
+    """Of the run under way: what it last said, as its heartbeats bring it."""
 
     discarded_events: int = 0
     """Of a task: events that were dropped, or set aside and had to go for later ones."""

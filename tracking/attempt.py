@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from temporalio import activity
+from temporalio.client import AsyncActivityCancelledError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -15,6 +17,7 @@ from durable_jobs.protocol import (
     REPORT_SIGNAL,
     SHUTDOWN_ERROR,
     YIELD_ERROR,
+    Checkpoint,
     Detail,
     Executed,
     Options,
@@ -24,6 +27,7 @@ from durable_jobs.protocol import (
 )
 from durable_jobs.wire import JSON, size, to_raw
 
+from .checkpoints import Checkpoints
 from .config import Tracking
 from .failures import Decision, decide, limits, message_of, stack_of, type_of
 from .ids import uuid7_at
@@ -70,6 +74,7 @@ class Attempt:
         before = _mark_of(info.heartbeat_details)
         self._before = before
         self._lost: int = before.get("lost", 0)
+        self._checkpoints = Checkpoints(request, before)
         self.first_started_at: datetime = self._first_start(before)
         """When the run's first attempt began."""
 
@@ -84,6 +89,7 @@ class Attempt:
             "first_started_at": self.first_started_at.isoformat(),
             "closed": self._closed,
             "lost": self._lost,
+            **self._checkpoints.mark(),
         }
 
     def _first_start(self, before: Detail) -> datetime:
@@ -140,7 +146,7 @@ class Attempt:
         return self._lost_report(number, decision)
 
     def _lost_report(self, number: int, decision: Decision = _AGAIN) -> Report:
-        report = self._report(TimeoutError(_LOST), decision, attempt=number, stack=False)
+        report = self._report(TimeoutError(_LOST), decision, number, stack=False)
         return report.model_copy(update={"lost": True})
 
     def _with_earlier(self, report: Report) -> Report:
@@ -153,7 +159,7 @@ class Attempt:
         self.number = 1 + self._lost
         self._began = self._loop.time()
         self.first_started_at = self.now()
-        self._mark.pop("progress", None)
+        self._checkpoints.begin(request)
         self._state_before = {}
         if request.include_state and request.has_state:
             self.begins_with(request.state)
@@ -174,8 +180,35 @@ class Attempt:
         self._loop.call_soon_threadsafe(self._show, shown)
 
     def _show(self, shown: Detail) -> None:
-        self._mark["progress"] = shown
+        self._checkpoints.progress = shown
+        self._mark |= self._checkpoints.mark()
         self._beat()
+
+    @property
+    def last_progress(self) -> Detail | None:
+        """What an earlier attempt of the run last said of its progress."""
+        return self._checkpoints.progress
+
+    @property
+    def restored(self) -> Checkpoint | None:
+        """The checkpoint that the attempt goes on from, where an earlier one made it."""
+        return self._checkpoints.kept
+
+    async def checkpoint(self, state: JSON, version: int) -> None:
+        """Keep a state for the next attempt; durable once this returns."""
+        self._checkpoints.keep(state, version)
+        self._mark |= self._checkpoints.mark()
+        # The SDK holds heartbeats back, and must not send an older one after this.
+        self._beat()
+        handle = activity.client().get_async_activity_handle(task_token=self._info.task_token)
+        try:
+            await handle.heartbeat(self._mark)
+        except AsyncActivityCancelledError:
+            logger.debug("A checkpoint was kept of an attempt that is to end")
+
+    def from_thread(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait in the thread of a plain handler for what its attempt's event loop does."""
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _beat(self) -> None:
         activity.heartbeat(self._mark)
@@ -196,8 +229,8 @@ class Attempt:
     async def failed(self, error: BaseException) -> ApplicationError:
         """Report the failure; returns the error by which Temporal retries or gives up."""
         decision = self._decide(error)
-        report = self._report(error, decision, attempt=self.number)
-        if decision.retry_in is not None and self._info.attempt >= MAX_ATTEMPTS:
+        report = self._report(error, decision, self.number)
+        if decision.retry_in is not None and self._goes_on_elsewhere():
             return self._yielded(report)
         if decision.retry_in is None:
             details = (FAILED_ERROR, self._with_earlier(report).model_dump(mode="json"))
@@ -214,23 +247,40 @@ class Attempt:
         raised.__cause__ = error.__cause__
         return raised.with_traceback(error.__traceback__)
 
-    def judge(self, error: BaseException) -> Report:
-        """The report of a failed attempt that the workflow goes on from."""
-        return self._with_earlier(self._report(error, self._decide(error), attempt=self.number))
+    def _goes_on_elsewhere(self) -> bool:
+        # The workflow has to know a checkpoint: it may cancel the activity in a long backoff.
+        return self._info.attempt >= MAX_ATTEMPTS or self._checkpoints.is_new
+
+    def reached(self, error: BaseException | None) -> Reached:
+        """How far a run of a burst got, for the workflow to go on from; None where cut off."""
+        if error is None:
+            return self._reached(self.number - 1)
+        report = self._report(error, self._decide(error), self.number)
+        return self._reached(self.number, self._with_earlier(report))
+
+    def _reached(self, attempts: int, report: Report | None = None) -> Reached:
+        return Reached(
+            attempts_before=attempts,
+            first_started_at=self.first_started_at,
+            report=report,
+            checkpoint=self._checkpoints.kept,
+            progress=self._checkpoints.progress,
+        )
 
     def _decide(self, error: BaseException) -> Decision:
         return decide(error, self.request, self.number, self.first_started_at, self.now())
 
-    def cut_off(self) -> ApplicationError:
-        """The error of an attempt that its worker's shutdown ended: it does not count."""
+    def cut_off(self) -> BaseException:
+        """The error of an attempt that was ended from outside: it does not count.
+
+        One that was cancelled needs none of ours, unless there is a checkpoint to hand on.
+        """
+        if not activity.is_worker_shutdown() and not self._checkpoints.is_new:
+            return asyncio.CancelledError()
         return self._stopped(
             SHUTDOWN_ERROR,
-            "the worker shut down; the attempt is made again elsewhere and does not count",
-            Reached(
-                attempts_before=self.number - 1,
-                first_started_at=self.first_started_at,
-                report=self._newest_unreported(),
-            ),
+            "the attempt was cut off; it is made again elsewhere and does not count",
+            self._reached(self.number - 1, self._newest_unreported()),
         )
 
     def _newest_unreported(self) -> Report | None:
@@ -241,15 +291,8 @@ class Attempt:
 
     def _yielded(self, report: Report) -> ApplicationError:
         """The error of a failed attempt after which another activity goes on with the run."""
-        return self._stopped(
-            YIELD_ERROR,
-            report.message,
-            Reached(
-                attempts_before=report.attempt,
-                first_started_at=self.first_started_at,
-                report=self._with_earlier(report),
-            ),
-        )
+        reached = self._reached(report.attempt, self._with_earlier(report))
+        return self._stopped(YIELD_ERROR, report.message, reached)
 
     def _stopped(self, why: str, message: str, reached: Reached) -> ApplicationError:
         kind = why.rsplit(".", 1)[-1]
@@ -285,7 +328,7 @@ class Attempt:
         return True
 
     def _report(
-        self, error: BaseException, decision: Decision, *, attempt: int, stack: bool = True
+        self, error: BaseException, decision: Decision, attempt: int, *, stack: bool = True
     ) -> Report:
         now = self.now()
         wait = decision.retry_in

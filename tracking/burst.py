@@ -34,20 +34,17 @@ class Burst:
 
     async def result(self) -> RunResult:
         """Handle what can be handled now; gives all results in one."""
-        failed, cut_off = None, False
+        reached = None
         while (request := self._next()) is not None:
             self._attempt.begin(request)
             outcome = await self._call()
             if isinstance(outcome, RunResult):
                 self._take(outcome)
                 continue
-            if was_stopped(outcome):
-                cut_off = True
-            else:
-                failed = self._attempt.judge(outcome)
+            reached = self._attempt.reached(None if was_stopped(outcome) else outcome)
             break
         first, *after = self._without_old_states()
-        return first.model_copy(update={"after": after, "failed": failed, "cut_off": cut_off})
+        return first.model_copy(update={"after": after, "reached": reached})
 
     def _next(self) -> RunRequest | None:
         more = self._first_request.detail.get("more", [])

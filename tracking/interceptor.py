@@ -5,7 +5,6 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from durable_jobs.protocol import Detail, RunRequest, RunResult, Verdicts
@@ -68,7 +67,7 @@ class _AroundHandlers(ActivityInboundInterceptor):
         first = await self._run(attempt, input)
         if not isinstance(first, RunResult):
             if was_stopped(first):
-                raise attempt.cut_off() if activity.is_worker_shutdown() else first
+                raise attempt.cut_off() from None
             raise await attempt.failed(first) from first.__cause__
         first = first.model_copy(
             update={"executed": attempt.executed(), "earlier": attempt.unreported}

@@ -6,7 +6,7 @@ from typing import Any
 from temporalio import workflow
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Described, Detail, Executed, Report, RunResult
+from durable_jobs.protocol import Described, Detail, Executed, Reached, Report, RunResult
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
 
@@ -236,14 +236,18 @@ class Runner(Instance):
         self._record(run, runs.Succeeded(result))
         self.run_now = None
 
-    def record_failure(self, run: runs.Run, report: Report) -> runs.Failed | None:
-        """Note a failed attempt that ended a burst; None where the run goes on."""
-        self.run_now = run
-        self.report(report)
-        if report.will_retry:
-            run.reach_last_report()
+    def record_reached(self, run: runs.Run, reached: Reached) -> runs.Failed | None:
+        """Note what ended a burst; None where its run goes on, a failure where it cannot."""
+        report = reached.report
+        if report is not None:
+            self.run_now = run
+            self.report(report)
+            self.run_now = None
+        if report is None or report.will_retry:
+            run.reach(reached)
             return None
         failed = runs.Failed(report, runs.cause_of(report))
+        self.run_now = run
         self._record(run, failed)
         self.run_now = None
         return failed
@@ -322,7 +326,11 @@ class Runner(Instance):
     def status(self) -> Detail:
         """The answer to the query `status`."""
         run = self.run_shown
-        return {**super().status(), "attempt": run.attempt if run else 0}
+        return {
+            **super().status(),
+            "attempt": run.attempt if run else 0,
+            "progress": run.progress if run else None,
+        }
 
     def story(self) -> str:
         """What the instance does, in a few words."""

@@ -17,6 +17,7 @@ from durable_jobs.protocol import (
     NOT_REGISTERED,
     SHUTDOWN_ERROR,
     YIELD_ERROR,
+    Checkpoint,
     Detail,
     JobRef,
     Options,
@@ -61,6 +62,8 @@ class Run(BaseModel):
     """Attempts that were lost: what is behind it in its burst may have begun in them."""
 
     retry_at: datetime | None = None
+    checkpoint: Checkpoint | None = None
+    progress: Detail | None = None
     reported: dict[int, Report] = Field(default_factory=dict[int, Report], exclude=True)
     outbox: list[Detail] = Field(default_factory=list[Detail], exclude=True)
 
@@ -70,8 +73,10 @@ class Run(BaseModel):
 
     def reach(self, reached: Reached) -> None:
         """Go on from there with the next activity."""
-        self.attempts_before = reached.attempts_before
+        self.attempts_before = max(self.attempts_before, reached.attempts_before)
         self.first_started_at = reached.first_started_at or self.first_started_at
+        self.checkpoint = reached.checkpoint or self.checkpoint
+        self.progress = reached.progress or self.progress
 
     def reach_last_report(self) -> None:
         """Go on after the last attempt that is known to have failed."""
@@ -97,6 +102,8 @@ class Run(BaseModel):
             state=self.state,
             has_state=self.has_state,
             state_version=self.state_version,
+            checkpoint=self.checkpoint,
+            progress=self.progress,
             detail=self.detail,
             outbox=self.outbox,
         )

@@ -14,6 +14,7 @@ from durable_jobs.protocol import (
     Detail,
     EventIn,
     JobType,
+    Reached,
     Report,
     RunResult,
 )
@@ -322,10 +323,10 @@ class TaskWorkflow(JobWorkflow):
         if not any(part.ran for part in results):
             self._queue.idle_due = step.idle_was_due
         rest = behind(step.events, len(results), run)
-        if not rest or self._over() or not (result.failed or result.cut_off):
+        if not rest or self._over() or result.reached is None:
             self._leave(rest, dropped=dropped)
-            if dropped and rest and result.failed is not None:
-                self.record_failure(self.next_in_burst(run, len(results)), result.failed)
+            if dropped and rest and result.reached and result.reached.report:
+                self.record_reached(self.next_in_burst(run, len(results)), result.reached)
             return
         if run.lost:
             # Those behind it keep their keys, and so go alone.
@@ -333,9 +334,9 @@ class TaskWorkflow(JobWorkflow):
             rest = [unmarked(rest[0])]
         left = step.model_copy(update={"events": rest, "scheduled_at": self._queue.scheduled_at})
         fallen = self.next_in_burst(run, len(results))
-        if result.failed is None:
+        if result.reached.report is None:
             self.begin_again(fallen, run.lost)
-        await self._fall_out(left, fallen, result.failed)
+        await self._fall_out(left, fallen, result.reached)
 
     def _leave(self, events: list[EventIn], *, dropped: bool) -> None:
         """Leave events that an activity did not get to, to the queue or to who dropped them."""
@@ -344,11 +345,11 @@ class TaskWorkflow(JobWorkflow):
         else:
             self._queue.put_back(events)
 
-    async def _fall_out(self, step: Step, run: runs.Run, report: Report | None) -> None:
+    async def _fall_out(self, step: Step, run: runs.Run, reached: Reached) -> None:
         """Go on with the event that ended a burst, which has become a run of its own."""
         self._queue.event_count += 1
         self._queue.idle_due = True
-        failed = None if report is None else self.record_failure(run, report)
+        failed = self.record_reached(run, reached)
         if failed is None:
             run.detail = self._detail(step)
             await self._do(step, run)

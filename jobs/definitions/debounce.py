@@ -22,7 +22,7 @@ from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
 from .run import Run, RunContext, State
-from .state import note_state
+from .state import note_state, state_reached
 from .windows import check_rules, rules_of
 
 Event = TypeVar("Event")
@@ -127,10 +127,11 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         }
         if not folder.has_state:
             return RunResult(ran=False, detail=judged, state_version=self.state_version)
-        note_state(self, context, folder.state)
+        state = state_reached(self, context, folder.state)
+        note_state(self, context, state)
         run = DebounceRun[Any](
             context,
-            folder.state,
+            state,
             count,
             detail["flush_reason"],
             datetime.fromisoformat(detail["opened_at"]),

@@ -1,13 +1,15 @@
 """What a handler gets to see of its run."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from ..protocol import Detail, RunRequest
+from ..protocol import Checkpoint, Detail, RunRequest
+from ..status import Progress
 from ..wire import JSON
 
 if TYPE_CHECKING:
@@ -30,6 +32,14 @@ class RunContext:
     progress: Callable[[Detail], None]
     begins_with: Callable[[JSON], None]
     """Notes the state that the handler is about to see."""
+
+    last_progress: Progress | None
+    restored: Checkpoint | None
+    """Made by an earlier attempt."""
+
+    checkpoint: Callable[[Any], Coroutine[Any, Any, None]]
+    from_thread: Callable[[Coroutine[Any, Any, None]], None]
+    """Waits, in a thread, for what the event loop does."""
 
 
 @dataclass(slots=True)
@@ -92,9 +102,34 @@ class Run(Generic[State]):
         self.terminate_reason = reason
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the run is: shown by the Temporal UI with the pending activity."""
+        """Say how far the run is: shown by `status` and with the activity in the Temporal UI."""
         shown = {"done": done, "total": total, "message": message}
         self._context.progress({name: v for name, v in shown.items() if v is not None})
+
+    @property
+    def last_progress(self) -> Progress | None:
+        """What an earlier attempt of this run last said by `progress`; None where none did."""
+        return self._context.last_progress
+
+    async def checkpoint(self) -> None:
+        """Keep the state as it is for the next attempt of this run, should this one fail.
+
+        Durable once awaited, whatever becomes of the worker. Where the run fails for good, the
+        instance's state is what it was before the run.
+
+        Raises:
+            PayloadTooLarge: the state has over 512 KB.
+        """
+        await self._context.checkpoint(self.state)
+
+    def checkpoint_sync(self) -> None:
+        """The same for a plain `def` handler: returns once the state is durable."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._context.from_thread(self._context.checkpoint(self.state))
+        else:
+            raise RuntimeError("checkpoint_sync() is for plain handlers: await run.checkpoint()")
 
 
 def aware(value: datetime, what: str) -> datetime:

@@ -37,14 +37,24 @@ def check_initial_state(job: Job) -> None:
 
 
 async def load_or_create(job: Job, context: RunContext) -> Any:
-    """The state a request carries, or the job's initial one."""
+    """The last attempt's checkpoint, the state a request carries, or the job's initial one."""
     request = context.request
-    if request.has_state or not isinstance(job, Stateful):
+    if context.restored is not None:
+        state = state_reached(job, context, None)
+    elif request.has_state or not isinstance(job, Stateful):
         state = codec_of(type(job)).load_state(job, request.state, request.state_version)
     else:
         state = await call(job.initial_state, request.key)
     note_state(job, context, state)
     return state
+
+
+def state_reached(job: Job, context: RunContext, state: Any) -> Any:
+    """The state of the last attempt's checkpoint; without one, the state given."""
+    kept = context.restored
+    if kept is None:
+        return state
+    return codec_of(type(job)).load_state(job, kept.state, kept.state_version)
 
 
 def note_state(job: Job, context: RunContext, state: Any) -> None:

@@ -27,6 +27,7 @@ from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
 from .batch import Batcher, Item, batch_json, patiently, run_is_full
 from .lately import Lately
+from .progress import progress_of
 from .scale import Scale
 
 State = TypeVar("State")
@@ -172,9 +173,14 @@ class Handle(Generic[State]):
 
     async def _ended_from_outside(self, status: JobStatus) -> JobStatus:
         # Temporal's own terminate and time-outs run no workflow code: only the server knows.
-        found = (await self._handle.describe()).status
-        ended = _ENDED.get(found) if found is not None else None
-        return status if ended is None else status.model_copy(update={"status": ended})
+        found = await self._handle.describe()
+        ended = _ENDED.get(found.status) if found.status is not None else None
+        if ended is not None:
+            return status.model_copy(update={"status": ended})
+        if status.status not in ("running", "retrying"):
+            return status
+        progress = await progress_of(found)
+        return status if progress is None else status.model_copy(update={"progress": progress})
 
     async def state(self) -> State | None:
         """The state, or the last one of an ended instance. None where there never was one.
