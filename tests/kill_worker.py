@@ -24,7 +24,9 @@ from durable_jobs import (
     DebounceRun,
     Every,
     JobsPlugin,
+    NonRetryable,
     Retry,
+    RunFailure,
     TaskJob,
     TaskRun,
     run_worker,
@@ -49,10 +51,10 @@ class Notebook:
     def __init__(self, folder: Path) -> None:
         self._notes, self._hold = folder / "notes", folder / "hold"
 
-    async def note(self, run: Any) -> None:
+    async def note(self, run: Any, handler: str = "", held: str = "held") -> None:
         """Write down that an attempt began; then wait while it is held."""
-        self.write(run)
-        while run.key.startswith("held") and self._hold.exists():  # noqa: ASYNC110
+        self.write(run, handler)
+        while run.key.startswith(held) and self._hold.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def block(self, run: Any) -> None:
@@ -60,9 +62,9 @@ class Notebook:
         while run.key.startswith("held") and self._hold.exists():
             time.sleep(0.01)
 
-    def write(self, run: Any) -> None:
+    def write(self, run: Any, handler: str = "") -> None:
         """Write down where an attempt is."""
-        line = f"{run.instance_id} run={run.run_count} attempt={run.attempt} "
+        line = f"{run.instance_id} {handler}run={run.run_count} attempt={run.attempt} "
         state = run.state.model_dump_json() if isinstance(run.state, BaseModel) else run.state
         with self._notes.open("a") as notes:
             notes.write(f"{line}state={state} key={run.idempotency_key}\n")
@@ -197,6 +199,56 @@ class Stumble(TaskJob[int, Count]):
         """Not reached."""
 
 
+class Stages(TaskJob[str, list[str]]):
+    """Goes through all handlers of a task; is held in the one that its key begins with."""
+
+    name = "stages"
+    heartbeat_timeout = BEAT
+    retry = AGAIN
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def _stage(self, run: TaskRun[list[str]], handler: str, what: str) -> None:
+        run.state.append(what)
+        await self._book.note(run, f"{handler} ", held=f"{handler}-")
+
+    async def on_event(self, run: TaskRun[list[str]], event: str) -> None:
+        await self._stage(run, "on_event", event)
+        if event == "bad":
+            raise NonRetryable("bad")
+        run.schedule(timedelta())
+
+    async def execute(self, run: TaskRun[list[str]]) -> None:
+        await self._stage(run, "execute", "alarm")
+
+    async def on_error(self, run: TaskRun[list[str]], error: RunFailure) -> None:
+        await self._stage(run, "on_error", "error")
+
+    async def on_idle(self, run: TaskRun[list[str]]) -> None:
+        await self._stage(run, "on_idle", "idle")
+
+
+class Checkpoints(TaskJob[int, list[int]]):
+    """Counts up to its event, and keeps how far it is."""
+
+    name = "checkpoints"
+    heartbeat_timeout = BEAT
+    retry = AGAIN
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def on_event(self, run: TaskRun[list[int]], event: int) -> None:
+        while len(run.state) < event:
+            run.state.append(len(run.state) + 1)
+            await run.checkpoint()
+        await self._book.note(run)
+
+    async def execute(self, run: TaskRun[list[int]]) -> None:
+        """No handler sets the alarm."""
+
+
 def all_jobs(book: Notebook) -> list[Any]:
     """One of each."""
     return [
@@ -207,6 +259,8 @@ def all_jobs(book: Notebook) -> list[Any]:
         Tally(book),
         Blocking(book),
         Stumble(book),
+        Stages(book),
+        Checkpoints(book),
     ]
 
 

@@ -50,6 +50,10 @@ class Scene:
         """What handlers of an instance noted, without their idempotency keys."""
         return [line.rsplit(" key=", 1)[0] for line in self._lines(instance_id)]
 
+    def in_handler(self, instance_id: str, handler: str) -> bool:
+        """Whether a handler of the instance has been called."""
+        return any(f" {handler} run=" in line for line in self._lines(instance_id))
+
     def keys(self, instance_id: str) -> list[str]:
         """The idempotency keys of an instance's attempts."""
         return [line.rsplit(" key=", 1)[1] for line in self._lines(instance_id)]

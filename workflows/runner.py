@@ -135,19 +135,25 @@ class Runner(Instance):
             case runs.Unknown(message):
                 self.life.last_error = message
                 run.reach_last_report()
-                await self._until_known(run)
+                return await self._until_known(run)
             case outcome:
                 self._record(run, outcome)
                 return outcome
         return None
 
-    async def _until_known(self, run: runs.Run) -> None:
+    async def _until_known(self, run: runs.Run) -> runs.Ended | None:
         # An activity that costs no history while no worker knows the job; then a
         # pause, as another that does not may still take the next attempt.
-        await self.find_worker()
+        found = await self.find_worker()
+        if found is not None and found.options and run.handler not in found.options.handlers:
+            self.adopt(found.options)
+            self.life.run_count -= not run.attempts_before
+            self.life.last_error = f"the job has no {run.handler} any more; the call is left out"
+            return runs.Interrupted()
         self._waits_for_worker += 1
         pause = timedelta(seconds=min(0.1 * 2 ** min(self._waits_for_worker, 8), 5))
         await self.wait(lambda: self.terminating or self.carries(run), self.now + pause)
+        return None
 
     async def find_worker(self) -> Described | None:
         """Wait until a worker of the queue knows the job; None where the life ends first."""

@@ -1,12 +1,9 @@
 """What all job classes have in common."""
 
-import asyncio
-import contextvars
 import hashlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -17,13 +14,10 @@ from ..wire import JSON, dumps
 from .codec import codec_of
 from .generics import open_parameters, type_arguments
 from .run import RunContext
+from .threads import in_thread
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _T = TypeVar("_T")
-
-# As many as a worker runs activities at a time by default: an attempt's time limit must not pass
-# while it waits for a thread. The event loop's own pool has a few.
-_threads = ThreadPoolExecutor(max_workers=100, thread_name_prefix="durable-jobs")
 
 
 class Job:
@@ -139,9 +133,7 @@ async def call(handler: Callable[..., Awaitable[_T] | _T], *args: Any) -> _T:
     """Call a handler of the user's: a coroutine function here, a plain one in a thread."""
     if inspect.iscoroutinefunction(handler):
         return await handler(*args)
-    context = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
-    result = await loop.run_in_executor(_threads, lambda: context.run(handler, *args))
+    result = await in_thread(handler, *args)
     if inspect.isawaitable(result):
         return cast("_T", await result)
     return cast("_T", result)
