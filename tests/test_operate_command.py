@@ -16,9 +16,17 @@ from durable_jobs.cli.operate import schedule_of
 from durable_jobs.cli.remote import Trouble, instance_of
 from durable_jobs.cli.spans import moment_text, parse_span, span_text
 from durable_jobs.embedded import EmbeddedServer
-from tests.jobs import new_key, result_of, running_worker, status_of, until_status
+from tests.jobs import (
+    new_key,
+    result_of,
+    running_worker,
+    status_of,
+    until_settled,
+    until_status,
+)
 from tests.skipping import HOUR, Noting
 from tests.support import eventually
+from tests.test_task_redrive import Sieve
 
 
 class Hourly(Noting):
@@ -117,6 +125,28 @@ async def test_an_operator_flushes_and_clears_a_debounce(
         await operate("flush", words.instance_id)
         await until_status(words, "completed")
         assert await words.state() == ["d"]
+
+
+async def test_an_operator_redrives_the_failed_events_of_a_task(
+    client: Client, queue: str, operate: Operator
+) -> None:
+    job = Sieve()
+    async with running_worker(client, queue, job) as jobs:
+        sieve = jobs.task(Sieve, new_key())
+        for number in range(3):
+            await sieve.send(f"bad {number}", id=f"event-{number}")
+        await until_settled(sieve)
+        shown = await operate("status", sieve.instance_id)
+        assert "event-1" in shown
+        assert "no bad 1" in shown
+        job.open = True
+        one = await operate("redrive", sieve.instance_id, "--event", "event-1")
+        assert "1 events queued again" in one
+        answer = json.loads(await operate("redrive", sieve.instance_id, "--json"))
+        assert answer == {"redrivenEvents": 2}
+        await until_settled(sieve)
+        assert await sieve.state() == ["bad 1", "bad 0", "bad 2"]
+        await sieve.terminate()
 
 
 async def test_a_status_shows_progress_and_the_last_error(

@@ -33,7 +33,8 @@ Action = Callable[["Remote"], Awaitable[None]]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (status, state, pause, resume, trigger, reschedule, flush, clear, terminate):
+    verbs = (pause, resume, trigger, reschedule, flush, clear, redrive, terminate)
+    for command in (status, state, *verbs):
         app.command(rich_help_panel="Operate one instance")(command)
 
 
@@ -49,7 +50,7 @@ def status(
         if as_json:
             _print_json(answer)
         else:
-            show_status(answer, await remote.progress())
+            show_status(answer, await remote.progress() or answer.get("progress"))
 
     _run(instance, timeout, act)
 
@@ -108,6 +109,26 @@ def clear(
             _print_json(answer)
         else:
             typer.echo(f"{remote.id}: {answer['discardedEvents']} events dropped")
+
+    _run(instance, timeout, act)
+
+
+def redrive(
+    instance: Instance,
+    event: Annotated[
+        str | None, typer.Option(metavar="ID", help="This one alone, by its id in the status.")
+    ] = None,
+    as_json: AsJson = False,
+    timeout: Patience = DEFAULT_PATIENCE,
+) -> None:
+    """Queue again the failed events that a task job has set aside, and say how many."""
+
+    async def act(remote: "Remote") -> None:
+        answer = await remote.update("redrive", *_given(event))
+        if as_json:
+            _print_json(answer)
+        else:
+            typer.echo(f"{remote.id}: {answer['redrivenEvents']} events queued again")
 
     _run(instance, timeout, act)
 

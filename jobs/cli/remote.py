@@ -28,7 +28,7 @@ answers."""
 _VERBS = {
     "continuous": ("pause", "resume", "trigger", "reschedule", "terminate"),
     "debounce": ("pause", "resume", "flush", "clear", "terminate"),
-    "task": ("pause", "resume", "trigger", "terminate"),
+    "task": ("pause", "resume", "trigger", "redrive", "terminate"),
 }
 _EXAMPLE = "continuous:poll:acct-1"
 _NO_WORKER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
@@ -99,11 +99,13 @@ class Remote:
                 await self._explain_absence()
             raise Trouble(f"{self.id}: {error.message}", FAILED) from error
 
-    async def update(self, verb: str) -> JSON:
+    async def update(self, verb: str, *arguments: JSON) -> JSON:
         """Have a verb done and get its answer; raises `Trouble`."""
         self.check(verb)
         # The SDK leaves a parameter of its overloads open.
-        asked = self.handle.execute_update(verb, rpc_timeout=self.timeout)  # pyright: ignore[reportUnknownMemberType]
+        asked = self.handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
+            verb, args=arguments, rpc_timeout=self.timeout
+        )
         return await self._answer(cast("Awaitable[JSON]", asked))
 
     def check(self, verb: str) -> None:

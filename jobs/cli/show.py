@@ -15,6 +15,9 @@ Status = dict[str, Any]
 _STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed": "red"}
 
 
+_SHOWN_FAILED = 10
+
+
 def show_status(status: Status, progress: Any = None) -> None:
     """Print a status, a line for each thing."""
     console = Console(soft_wrap=True, highlight=False)
@@ -65,9 +68,12 @@ def _trouble_rows(status: Status) -> Iterator[tuple[str, str]]:
         last = status.get("rejections") or [{"reason": "?"}]
         yield "rejected", f"{status['rejectedEvents']}, the last: {plain(last[-1]['reason'])}"
     if status.get("failedEvents"):
-        last = status["failedEvents"][-1]
         count = len(status["failedEvents"])
-        yield "set aside", f"{count} events, the last: {plain(last.get('error', '?'))}"
+        yield "set aside", f"{count} events, for redrive; the last of them:"
+        for failed in status["failedEvents"][-_SHOWN_FAILED:]:
+            yield "", f"{plain(failed.get('id', '?'))}: {plain(failed.get('error', '?'))}"
+    if status.get("discardedEvents"):
+        yield "discarded", f"{status['discardedEvents']} events"
     tracking = status["tracking"]
     counts = [f"{tracking[n]} {n}" for n in ("pending", "delivered", "rejected", "dropped")]
     if any(tracking[name] for name in ("pending", "delivered", "rejected", "dropped")):
