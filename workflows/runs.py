@@ -222,9 +222,8 @@ def _may_go_on(run: Run, error: ActivityError, options: Options) -> bool:
 
 def _failed_while_cancelled(run: Run, error: ActivityError, now: datetime) -> Outcome:
     """The attempt would have been tried again, had nobody cancelled the activity."""
-    cause = error.cause
-    last = run.reported.get(max(run.reported, default=0))
-    if last and isinstance(cause, ApplicationError) and last.message == cause.message:
+    if isinstance(error.cause, ApplicationError):
+        # It has reported itself.
         return Cancelled()
     return Stopped(
         Reached(
