@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from temporalio.client import Client
 
-from durable_jobs import DebounceJob, JobClient
+from durable_jobs import AddReceipt, Busy, DebounceJob, JobClient
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles import DebounceHandle
 from tests.counted_jobs import JOBS
@@ -54,6 +54,9 @@ class Stage:
         self.counted = 0
         """Events that were accepted, in all examples."""
 
+        self.played: list[str] = []
+        """The steps of the example at hand."""
+
     def __enter__(self) -> "Stage":
         self._thread.start()
         self.run(self.collector.start())
@@ -76,6 +79,15 @@ class Stage:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self.loop)
         return future.result(timeout=60)
 
+    def play(self, what: str, work: Coroutine[Any, Any, T]) -> T:
+        """Do a step. Hypothesis does not show what failed once only, so this does."""
+        self.played.append(what)
+        try:
+            return self.run(work)
+        except BaseException:
+            print("failed after:", *self.played, sep="\n  ")  # noqa: T201
+            raise
+
     def _start_worker(self) -> None:
         where = (self.target, self.queue, self.collector.url)
         self.worker = Python("-m", "tests.counted_jobs", *where, cwd=ROOT)
@@ -97,6 +109,7 @@ class Instance(RuleBasedStateMachine):
     @initialize(job=st.sampled_from(JOBS))
     def choose(self, job: type[DebounceJob[Push, Any]]) -> None:
         self.handle = self.stage.jobs.debounce(job, new_key())
+        self.stage.played = [job.name]
         self.number = 0
         self.accepted: set[int] = set()
 
@@ -111,19 +124,20 @@ class Instance(RuleBasedStateMachine):
         async def adding() -> None:
             await asyncio.gather(*(self.handle.add(push) for push in pushes))
 
-        self.stage.run(adding())
+        self.stage.play(f"add {count} {note}", adding())
         self.accepted.update(push.n for push in pushes)
 
     @rule(count=st.integers(2, 120))
     def add_many(self, count: int) -> None:
         pushes = [self._next() for _ in range(count)]
-        self.stage.run(self.handle.add_many(pushes))
+        self.stage.play(f"add_many {count}", self.handle.add_many(pushes))
         self.accepted.update(push.n for push in pushes)
 
     @rule()
     def add_one_delivery_twice(self) -> None:
         first, again = self._next(), self._next()
-        self.stage.run(self.handle.add_many([first, again], ids=[f"d{first.n}"] * 2))
+        twice = self.handle.add_many([first, again], ids=[f"d{first.n}"] * 2)
+        self.stage.play("add one delivery twice", twice)
         self.accepted.add(first.n)
 
     @rule(event_id=st.sampled_from(["a", "b", None]), note=st.sampled_from(["", "", "raise"]))
@@ -133,19 +147,29 @@ class Instance(RuleBasedStateMachine):
         # test_an_id_that_an_exhausted_run_brings_back_is_rejected.
         if self.handle.job_name in EXHAUSTING:
             event_id = None
-        receipt = self.stage.run(self.handle.add_confirmed(push, id=event_id))
-        if not receipt.duplicate:
+        receipt = self.stage.play(
+            f"add_confirmed {event_id} {note}", self._confirmed(push, event_id)
+        )
+        if receipt is not None and not receipt.duplicate:
             self.accepted.add(push.n)
+
+    async def _confirmed(self, push: Push, event_id: str | None) -> AddReceipt | None:
+        try:
+            return await self.handle.add_confirmed(push, id=event_id)
+        except Busy:
+            # An end may take longer than a caller waits for it, as where a worker was killed.
+            return None
 
     @rule()
     def add_what_does_not_fit(self) -> None:
         self.number += 1
-        self.stage.run(self._signal("add", {"n": [self.number], "note": 7}))
+        wrong = self._signal("add", {"n": [self.number], "note": 7})
+        self.stage.play("add what does not fit", wrong)
         self.accepted.add(self.number)
 
     @rule(argument=st.sampled_from([5, {"events": []}, None]))
     def add_what_is_no_event(self, argument: Any) -> None:
-        self.stage.run(self._signal("add_batch", argument))
+        self.stage.play(f"add_batch {argument}", self._signal("add_batch", argument))
 
     async def _signal(self, name: str, argument: Any) -> None:
         handle = self.handle
@@ -160,22 +184,23 @@ class Instance(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.01, 0.05, 0.2, 0.35]))
     def wait(self, seconds: float) -> None:
-        self.stage.run(asyncio.sleep(seconds))
+        self.stage.play(f"wait {seconds}", asyncio.sleep(seconds))
 
     @rule(
         verb=st.sampled_from(["flush", "flush", "pause", "resume", "resume", "clear", "terminate"])
     )
     def control(self, verb: str) -> None:
-        self.stage.run(getattr(self.handle, verb)())
+        self.stage.play(verb, getattr(self.handle, verb)())
 
     @rule(dice=st.integers(0, 3))
     def kill_the_worker(self, dice: int) -> None:
         if dice == 3:
+            self.stage.played.append("kill")
             self.stage.kill_worker()
 
     def teardown(self) -> None:
         if hasattr(self, "number") and self.accepted:
-            self.stage.run(self._balance())
+            self.stage.play("balance", self._balance())
             self.stage.counted += len(self.accepted)
 
     async def _balance(self) -> None:

@@ -182,18 +182,17 @@ async def patiently(send: Callable[[], Awaitable[_T]]) -> _T:
     """Try again where a run is full or ending: as soon as it can, it makes way for the next one.
 
     Raises:
-        Busy: it did not within 5 seconds.
+        Busy: it did not within 5 seconds, those of the calls themselves aside.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _PATIENCE
-    wait = 0.05
+    left, wait = _PATIENCE, 0.05
     while True:
         try:
             return await send()
         except Busy as busy:
             cause = busy.__cause__
             full = isinstance(cause, RPCError) and run_is_full(cause)
-            if not (full or isinstance(busy, NotYet)) or loop.time() + wait > deadline:
+            if not (full or isinstance(busy, NotYet)) or wait > left:
                 raise
         await asyncio.sleep(wait)
+        left -= wait
         wait = min(2 * wait, 1.0)
