@@ -22,6 +22,7 @@ def start_logging(level: LogLevel) -> None:
         # One line per request or per shutdown step, which says nothing that ours do not say.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         logging.getLogger("temporalio.worker").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
 def forward_core_logs() -> None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from examples.github.demo.replay import load, twice
+from examples.github.jobs import RepoDigest, RepoHealth, Thread
 from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +94,11 @@ async def test_a_demonstration_left_running_shows_its_page_until_it_is_interrupt
             for name in ("page", "Temporal UI", "collector"):
                 [address] = re.findall(rf"^  {name} +(http://\S+)$", text, re.MULTILINE)
                 assert (await client.get(address, follow_redirects=True)).is_success
+            [collector] = re.findall(r"^  collector +(\S+)$", text, re.MULTILINE)
+            found = (await client.get(f"{collector}/api/summary")).json()
+            assert found["gaps"] == 0
+            assert found["jobs"] == [RepoDigest.name, RepoHealth.name, Thread.name]
+            assert found["workflowsUrl"]
             [page] = re.findall(r"^  page +(\S+)$", text, re.MULTILINE)
             process.send_signal(signal.SIGINT)
             text = await output(process)

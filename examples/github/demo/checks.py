@@ -10,8 +10,8 @@ from examples.github.events import Delivery
 from examples.github.jobs import RepoDigest, Thread
 from examples.github.store import Store
 
-from .collector import Ledger
 from .errors import DemoError
+from .ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from examples.github.digest import plural
 from examples.github.store import Store
 
-from .collector import Ledger
+from .ledger import Ledger
 from .replay import Outcome
 
 

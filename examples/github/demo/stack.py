@@ -12,10 +12,11 @@ from pathlib import Path
 import httpx
 
 from durable_jobs.embedded import EmbeddedServer
+from durable_jobs.tracking.collector import CollectorSettings, collecting
 from examples.github.store import Store
 
-from .collector import Ledger, collecting
 from .errors import DemoError
+from .ledger import Ledger
 from .processes import Child, port_or_free, running
 from .report import Report
 
@@ -59,8 +60,9 @@ async def everything(report: Report, *, fixed_ports: bool) -> AsyncGenerator[Sta
         server = await stack.enter_async_context(_temporal(folder, fixed_ports))
         report.step(f"Temporal: {server.source}, at {server.target}")
         ledger = Ledger()
+        settings = CollectorSettings(folder / "events.db", temporal_ui=server.ui_url)
         at = _port("collector", fixed_ports)
-        collector = await stack.enter_async_context(collecting(ledger, at))
+        collector = await stack.enter_async_context(collecting(settings, port=at, show=ledger.note))
         environment, receiver = _environment(folder, server, collector, fixed_ports)
         children = await stack.enter_async_context(_children(folder, environment))
         store = stack.enter_context(Store(folder / "github.db"))
