@@ -1,10 +1,12 @@
 """Attempts that cannot speak for themselves: each is told of once, and does no harm later."""
 
+import asyncio
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs import JobClient, Retry, TaskRun
+from durable_jobs.definitions import threads
 from durable_jobs.embedded import EmbeddedServer
 from tests.kill_worker import Blocking, Stumble, SumTwice, Tally
 from tests.lives import TIME, tracked_worker
@@ -147,7 +150,7 @@ async def given_up(scene: Scene, instance_id: str) -> bool:
 
 
 class Stubborn(Handle):
-    """A plain handler whose first attempt takes no notice of its time-out."""
+    """A plain handler whose first attempt takes no notice of its cancellation."""
 
     name = "stubborn"
     timeout = timedelta(milliseconds=100)
@@ -159,7 +162,8 @@ class Stubborn(Handle):
 
     def on_event(self, run: TaskRun[Basket], event: Item) -> int:  # type: ignore[override]
         if not run.is_retry:
-            self.go_on.wait(20)
+            with suppress(asyncio.CancelledError):
+                self.go_on.wait(20)
         run.progress(1)
         run.state.total += event.n
         run.state.word += f"attempt {run.attempt}"
@@ -171,8 +175,12 @@ class Stubborn(Handle):
 
 
 async def test_a_thread_that_does_not_stop_is_told_of_as_timed_out_and_changes_nothing(
-    client: Client, queue: str, caplog: pytest.LogCaptureFixture
+    client: Client,
+    queue: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(threads, "GRACE_SECONDS", 0.1)
     job = Stubborn()
     async with tracked_worker(client, queue, [job]) as worker:
         task = JobClient(client, task_queue=queue).task(Stubborn, queue)
