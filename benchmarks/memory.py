@@ -120,6 +120,8 @@ async def _measure(client: Client, scene: str, name: str, cache: int) -> Row:
             await worker.metric(metric)
             for metric in ("sticky_cache_size", "sticky_cache_total_forced_eviction")
         ]
+        if cached + evicted < WINDOWS + warm:
+            raise Lost(f"the worker had taken up only {cached + evicted} windows when measured")
         if name == OURS:
             await _all_there(jobs, keys)
     return {
