@@ -154,7 +154,7 @@ class Attempt:
 
     def begin(self, request: RunRequest) -> None:
         """Begin the next run that the activity makes, in a burst of events."""
-        self.request = request
+        self.request: RunRequest = request
         # A lost activity may have come this far.
         self.number = 1 + self._lost
         self._began = self._loop.time()

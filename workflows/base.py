@@ -52,7 +52,7 @@ class JobWorkflow(Runner):
 
         self._signals = 0
         self._weighed: tuple[object, bool] = (None, True)
-        self.run_kept = self.carried.run if self.carried else None
+        self.run_kept: Run | None = self.carried.run if self.carried else None
         self._callers_reason: str | None = None
         extra = self.carried.extra if self.carried else {}
         if "condemned" in extra:

@@ -12,8 +12,8 @@ from functools import partial
 
 import uvicorn
 
+from ._protocol import ImpatientProtocol
 from .app import Show, create_app
-from .protocol import ImpatientProtocol
 from .retention import forget_step
 from .settings import CollectorSettings
 from .store import Store
