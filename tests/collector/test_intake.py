@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from durable_jobs.tracking import HttpSink
-from durable_jobs.tracking.collector import body as body_module
 from durable_jobs.tracking.collector import _protocol as protocol
+from durable_jobs.tracking.collector import body as body_module
 from durable_jobs.tracking.sinks.signing import signed_headers, signing_key
 from tests.support import eventually
 
