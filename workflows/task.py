@@ -1,154 +1,42 @@
 """The workflow of task jobs: an entity that handles events one at a time, with one alarm."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
-from durable_jobs.protocol import (
-    ASK_AGAIN,
-    ASK_AGAIN_MARK,
-    Detail,
-    EventIn,
-    JobType,
-    Reached,
-    Report,
-    RunResult,
-)
+from durable_jobs.protocol import Detail, EventIn, Reached, Report, RunResult
 from durable_jobs.tracking.ids import iso_ms
-from durable_jobs.wire import JSON
 
 from . import runs
-from .base import JobWorkflow
-from .inputs import raw_start, read_event_id, read_events, read_one_event
-from .queue import Queue
+from .inputs import raw_start
+from .receiving import ReceivingWorkflow
 from .step import Handler, Step, behind, unmarked
 
 _TRIGGERS = {"on_event": "event", "execute": "execute", "on_idle": "idle", "on_error": "error"}
 
 
 @workflow.defn(name="TaskJob", sandboxed=False)
-class TaskWorkflow(JobWorkflow):
+class TaskWorkflow(ReceivingWorkflow):
     """One task instance."""
-
-    job_type: ClassVar[JobType] = "task"
-    bare: ClassVar[frozenset[str]] = JobWorkflow.bare | {"trigger"}
 
     @workflow.init
     @raw_start
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
-        self._queue = Queue.model_validate(extra.get("queue", {}))
         self._begun = bool(extra.get("begun", False))
-        self._doing = Step.model_validate(extra["doing"]) if extra.get("doing") else None
-        """What is under way."""
-
         self._cause: BaseException | None = None
         """Of the last run that failed for good, unless continue-as-new came since."""
 
         self._rang = False
-        self._carrying = False
 
     @workflow.run
     @raw_start
     async def run(self, *args: Any) -> RawValue:
         """Live until terminated."""
         return await self.main()
-
-    # -- receiving
-
-    def handle_signal(self, name: str, args: Sequence[RawValue]) -> None:
-        """Take a signal."""
-        match name:
-            case "send":
-                self._queue.put(read_one_event(args))
-            case "send_batch":
-                for event in self.events_of(name, args):
-                    self._queue.put(event)
-            case "trigger":
-                self._queue.triggered = True
-            case "redrive":
-                self._queue.redrive(read_event_id(args))
-            case _:
-                super().handle_signal(name, args)
-
-    def check_update(self, name: str, args: Sequence[RawValue]) -> None:
-        """Refuse what has the wrong shape."""
-        match name:
-            case "send" | "ask":
-                read_one_event(args)
-            case "send_batch":
-                read_events(args)
-            case "redrive":
-                read_event_id(args)
-            case _:
-                super().check_update(name, args)
-
-    async def handle_update(self, name: str, args: Sequence[RawValue]) -> JSON:
-        """Answer an update."""
-        match name:
-            case "send" | "send_batch":
-                events = [read_one_event(args)] if name == "send" else read_events(args)
-                await self.judge(events)
-                taken = [self._queue.put(event) for event in events]
-                return {"eventCount": len(self._queue.events), "duplicate": not all(taken)}
-            case "ask":
-                return await self._ask(read_one_event(args))
-            case "redrive":
-                return {"redrivenEvents": self._queue.redrive(read_event_id(args))}
-            case _:
-                return await super().handle_update(name, args)
-
-    async def _ask(self, event: EventIn) -> JSON:
-        # The update's id is the event's: a caller that asks again joins its queued event.
-        info = workflow.current_update_info()
-        event_id = (info.id if info else str(workflow.uuid4())).split(ASK_AGAIN_MARK)[0]
-        queue = self._queue
-        if event_id not in queue.replies:
-            if not self._has(event_id):
-                await self._take(event.model_copy(update={"id": event_id}))
-            queue.asked[event_id] = None
-        await workflow.wait_condition(
-            lambda: event_id in queue.replies or self._hands_back() or self.ended is not None
-        )
-        return self._answer(event_id)
-
-    def _has(self, event_id: str) -> bool:
-        under_way = self._doing is not None and self._doing.has(event_id)
-        return under_way or self._queue.waits_for(event_id)
-
-    async def _take(self, event: EventIn) -> None:
-        await self.judge([event])
-        if not self._queue.put(event) and not self._has(event.id or ""):
-            raise ApplicationError(
-                f"an event with the id {event.id!r} was handled before and its reply is not kept",
-                type="JobFailed",
-                non_retryable=True,
-            )
-
-    def _answer(self, event_id: str) -> JSON:
-        kept = self._queue.replies.get(event_id)
-        if kept is None:
-            # Behind a life that its run ended, a fresh one handles it.
-            over = self.ended is not None and not self._queue.waits_for(event_id)
-            why = "the instance ended before the event was handled" if over else "ask again"
-            kind = "JobFailed" if over else ASK_AGAIN
-            raise ApplicationError(why, type=kind, non_retryable=True)
-        if "error" in kept:
-            raise ApplicationError(kept["error"], type="JobFailed", non_retryable=True)
-        return kept["reply"]
-
-    def _hands_back(self) -> bool:
-        """A waiting update would hold up `resume` and continue-as-new."""
-        return self._carrying or (self.life.paused is not None and self.run_now is None)
-
-    def discard_waiting(self) -> int:
-        """Drop the queued events."""
-        return self._queue.clear()
 
     # -- the life
 
