@@ -10,7 +10,6 @@ at the end it must be as many as were run.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -24,10 +23,11 @@ from durable_jobs import ContinuousJob, ContinuousRun, Every, JobClient, JobsPlu
 from durable_jobs.tracking import MemorySink, Tracking
 
 from .by_hand import BY_HAND
-from .frame import Asked, Findings, Row, command, in_turns, stage
-from .history import MAX_EVENTS, Cost, cost_of
-from .load import Board, ms
+from .frame import Asked, Findings, command, in_turns, stage
+from .history import MAX_EVENTS
+from .load import Board
 from .ours import OURS
+from .turns import Turns, rows_of
 
 FAST, LATE = "ticks, 16 instances back to back", "lateness, 20 ticks/s"
 INSTANCES = {FAST: 16, LATE: 20}
@@ -184,28 +184,9 @@ async def by_hand(client: Client, every: timedelta) -> AsyncIterator[Ticker]:
 # -- the scenes
 
 
-@dataclass
-class Turns:
-    """What one system did in one scene, over its turns."""
-
-    ticks: int = 0
-    span: float = 0.0
-    late: list[float] = field(default_factory=list[float])
-    sampled: list[str] = field(default_factory=list[str])
-    sampled_ticks: int = 0
-
-    def row(self, scene: str, system: str, cost: Cost) -> Row:
-        """The line of the table."""
-        return {
-            "scene": scene,
-            "system": system,
-            "ticks": self.ticks,
-            "ticks/s": round(self.ticks / self.span, 1),
-            "late p50 ms": ms(self.late, 0.5),
-            "late p99 ms": ms(self.late, 0.99),
-            "longest history": cost.longest,
-            **{f"{name}/tick": value for name, value in cost.each(self.sampled_ticks).items()},
-        }
+def ticking() -> Turns:
+    """The turns of a system that ticks."""
+    return Turns("tick", "late")
 
 
 async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) -> int:
@@ -220,8 +201,8 @@ async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) ->
     await board.until("the first ticks", lambda: all(board.done[key] for key in keys))
     before, late_before = board.runs, len(board.late)
     await asyncio.sleep(seconds)
-    turns.ticks += board.runs - before
-    turns.late += board.late[late_before:]
+    turns.count += board.runs - before
+    turns.seconds += board.late[late_before:]
     turns.span += seconds
     ticks = 0
     for key in keys:
@@ -230,7 +211,7 @@ async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) ->
         # A tick that ran while its instance was ended may be uncounted, never the reverse.
         assert board.done[key] - 1 <= counted <= board.done[key], (key, counted, board.done[key])
     turns.sampled += [ticker.instance(key) for key in keys[:SAMPLE]]
-    turns.sampled_ticks += sum(board.done[key] for key in keys[:SAMPLE])
+    turns.sampled_count += sum(board.done[key] for key in keys[:SAMPLE])
     return ticks
 
 
@@ -240,14 +221,11 @@ async def main(asked: Asked) -> Findings:
     async with stage() as client:
         stands = {OURS: partial(ours, client), BY_HAND: partial(by_hand, client)}
         for scene in filter(asked.wants, (FAST, LATE)):
-            turns = {name: Turns() for name in stands}
+            turns = {name: ticking() for name in stands}
             for name in in_turns(*stands):
                 async with stands[name](EVERY[scene]) as ticker:
                     await run_ticks(ticker, turns[name], scene, asked.seconds * 1.5)
-            findings.rows += [
-                each.row(scene, name, await cost_of(client, each.sampled))
-                for name, each in turns.items()
-            ]
+            findings.rows += await rows_of(client, scene, turns)
     if asked.wants(FAST):
         ratio = findings.ratio(FAST, "ticks/s", OURS, BY_HAND)
         findings.promise("ticks/s, times Temporal by hand", ratio, 0.8)

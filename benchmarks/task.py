@@ -11,7 +11,6 @@ must have been handled once; ours in the order in which they were sent.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -27,9 +26,10 @@ from durable_jobs.tracking import MemorySink, Tracking
 
 from .by_hand import AT_ONCE, BY_HAND
 from .frame import Asked, Findings, Row, command, in_turns, stage
-from .history import MAX_EVENTS, Cost, cost_of
-from .load import Board, Calls, all_the_time, ms
+from .history import MAX_EVENTS, Cost, ended
+from .load import Board, Calls, all_the_time
 from .ours import OURS
+from .turns import Turns, rows_of
 
 SINGLE, BURST, ASK = "one at a time, 32 callers", "burst to one instance", "ask, one caller"
 CALLERS = {SINGLE: 32, ASK: 1}
@@ -225,41 +225,28 @@ async def by_hand(client: Client) -> AsyncIterator[Entities]:
 # -- the scenes
 
 
-@dataclass
-class Turns:
-    """What one system did in one scene, over its turns."""
+class Handling(Turns):
+    """The turns of a system that handles events."""
 
-    events: int = 0
-    span: float = 0.0
-    took: list[float] = field(default_factory=list[float])
-    sampled: list[str] = field(default_factory=list[str])
-    sampled_events: int = 0
+    def __init__(self) -> None:
+        super().__init__("event", "handled")
 
     def note(self, calls: Calls, system: Entities, keys: list[str]) -> None:
         """Add one turn's figures."""
-        self.events += len(calls.took)
+        self.count += len(calls.took)
         self.span += calls.span
-        self.took += calls.took
+        self.seconds += calls.took
         self.sampled += [system.instance(key) for key in keys[:SAMPLE]]
-        self.sampled_events += sum(len(system.handled[key]) for key in keys[:SAMPLE])
+        self.sampled_count += sum(len(system.handled[key]) for key in keys[:SAMPLE])
 
     def row(self, scene: str, system: str, cost: Cost) -> Row:
         """The line of the table."""
         activities = cost.kinds.get("ACTIVITY_TASK_SCHEDULED", 0)
-        return {
-            "scene": scene,
-            "system": system,
-            "events": self.events,
-            "events/s": round(self.events / self.span, 1),
-            "handled p50 ms": ms(self.took, 0.5),
-            "handled p99 ms": ms(self.took, 0.99),
-            "longest history": cost.longest,
-            "events/activity": round(self.sampled_events / activities, 1),
-            **{f"{name}/event": value for name, value in cost.each(self.sampled_events).items()},
-        }
+        shared = {"events/activity": round(self.sampled_count / activities, 1)}
+        return super().row(scene, system, cost) | shared
 
 
-async def _one_by_one(system: Entities, turns: Turns, scene: str, seconds: float) -> None:
+async def _one_by_one(system: Entities, turns: Handling, scene: str, seconds: float) -> None:
     mark, callers = uuid4().hex[:8], CALLERS[scene]
     keys = [f"{mark}-{number}" for number in range(callers)]
     free = list(keys)
@@ -279,7 +266,7 @@ async def _one_by_one(system: Entities, turns: Turns, scene: str, seconds: float
     await _end(system, keys)
 
 
-async def _burst(system: Entities, turns: Turns, name: str) -> None:
+async def _burst(system: Entities, turns: Handling, name: str) -> None:
     key, count = uuid4().hex[:8], BURST_EVENTS[name]
     calls, began = Calls(), asyncio.get_running_loop().time()
 
@@ -313,25 +300,17 @@ async def main(asked: Asked) -> Findings:
     async with stage() as client:
         stands = {OURS: partial(ours, client), BY_HAND: partial(by_hand, client)}
         for scene in filter(asked.wants, (SINGLE, BURST, ASK)):
-            turns = {name: Turns() for name in stands}
+            turns = {name: Handling() for name in stands}
             for name in in_turns(*stands):
                 async with stands[name]() as system:
                     if scene == BURST:
                         await _burst(system, turns[name], name)
                     else:
                         await _one_by_one(system, turns[name], scene, asked.seconds)
-                    await _all_ended(client, turns[name])
-            findings.rows += [
-                each.row(scene, name, await cost_of(client, each.sampled))
-                for name, each in turns.items()
-            ]
+                    await ended(client, turns[name].sampled)
+            findings.rows += await rows_of(client, scene, turns)
     _promise(findings, asked)
     return findings
-
-
-async def _all_ended(client: Client, turns: Turns) -> None:
-    for instance in turns.sampled:
-        await client.get_workflow_handle(instance).result()
 
 
 def _promise(findings: Findings, asked: Asked) -> None:

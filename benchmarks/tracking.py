@@ -28,6 +28,7 @@ from .frame import Asked, Findings, Row, command, in_turns, stage
 from .history import cost_of, ended
 from .load import Lost
 from .ours import ours
+from .turns import rows_of
 
 TRACKED, UNTRACKED = "tracked", "untracked"
 TICKS, WINDOWS = continuous.FAST, debounce.WINDOWS
@@ -142,7 +143,7 @@ async def _arrived(collecting: CollectorProcess, job: str, runs: int) -> None:
 
 
 async def _ticks(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
-    turns = {name: continuous.Turns() for name in BOTH}
+    turns = {name: continuous.ticking() for name in BOTH}
     counted = 0
     for name in in_turns(*BOTH):
         tracked = name == TRACKED
@@ -151,9 +152,7 @@ async def _ticks(client: Client, collecting: CollectorProcess, seconds: float) -
         async with continuous.ours(client, every, tracking, tracked=tracked) as ticker:
             counted += await continuous.run_ticks(ticker, turns[name], TICKS, seconds) * tracked
     await _arrived(collecting, "count", counted)
-    rows = [
-        each.row(TICKS, name, await cost_of(client, each.sampled)) for name, each in turns.items()
-    ]
+    rows = await rows_of(client, TICKS, turns)
     rows[0] |= _shared(collecting)
     return rows
 

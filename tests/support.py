@@ -120,6 +120,11 @@ class Python:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    async def killed(self) -> None:
+        """Kill it, and wait for its end."""
+        self.signal(signal.SIGKILL)
+        await self.exit_code()
+
     async def line(self, containing: str = "", *, within: float = 15.0) -> str:
         """The next line of output with this text in it; lines before it are passed over."""
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
-from durable_jobs import TaskJob, TaskRun
+from durable_jobs import NonRetryable, TaskJob, TaskRun
 from tests.jobs import QUICK, at_most
 
 SOON = timedelta(milliseconds=150)
@@ -52,6 +52,26 @@ class Idling(Follow):
         self.idle.append(run.run_count)
         if self._on_idle is not None:
             await self._on_idle(run)
+
+
+class Sieve(TaskJob[str, list[str], int]):
+    """Fails with the events that do not pass."""
+
+    name = "sieve"
+
+    def __init__(self) -> None:
+        self.open = False
+        self.keys: list[str] = []
+
+    async def on_event(self, run: TaskRun[list[str]], event: str) -> int:
+        self.keys.append(run.idempotency_key)
+        if event.startswith("bad") and not self.open:
+            raise NonRetryable(f"no {event}")
+        run.state.append(event)
+        return run.event_count
+
+    async def execute(self, run: TaskRun[list[str]]) -> None:
+        """No handler sets the alarm."""
 
 
 async def nothing(run: TaskRun[int]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from temporalio.client import Client
 from durable_jobs import InvalidEvent, JobClient, PayloadTooLarge
 from durable_jobs.handles import DebounceHandle
 from durable_jobs.handles.base import Handle
-from tests.debounce_jobs import Bench, Gather, Held, debounce_bench
+from tests.debounce_jobs import Bench, Gather, Held
 from tests.jobs import new_key, running_worker
 from tests.scripted import Push
 from tests.simple_jobs import Note, simple_jobs
@@ -20,12 +19,6 @@ from tests.support import eventually
 
 SIGNALLED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 async def signals(client: Client, handle: Handle[Any], kind: int = SIGNALLED) -> list[str]:

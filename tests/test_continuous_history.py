@@ -15,6 +15,7 @@ from tests.jobs import (
     let_pass,
     new_key,
     result_of,
+    run_id_of,
     running_worker,
     status_of,
     until_run,
@@ -46,10 +47,6 @@ def short_histories(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 25)
 
 
-async def _run_id(client: Client, instance_id: str) -> str | None:
-    return (await client.get_workflow_handle(instance_id).describe()).run_id
-
-
 async def test_a_tracked_tick_adds_at_most_13_events_to_the_history(
     client: Client, queue: str
 ) -> None:
@@ -77,10 +74,10 @@ async def test_continue_as_new_keeps_the_state_the_count_and_the_place_in_the_sc
     async with running_worker(client, queue, job) as jobs:
         counter = jobs.continuous(Counter, new_key())
         await counter.start()
-        first = await _run_id(client, counter.instance_id)
+        first = await run_id_of(client, counter.instance_id)
         started_at = (await status_of(counter)).started_at
         await until_run(counter, 10)
-        assert await _run_id(client, counter.instance_id) != first
+        assert await run_id_of(client, counter.instance_id) != first
         assert (await status_of(counter)).started_at == started_at
         await counter.terminate("done")
         result = await result_of(client, counter.instance_id)
@@ -102,12 +99,12 @@ async def test_tracking_events_are_numbered_without_a_gap_over_continue_as_new(
     async with running_worker(client, queue, Counter(), tracking=Tracking(sink)) as jobs:
         counter = jobs.continuous(Counter, new_key())
         await counter.start()
-        first = await _run_id(client, counter.instance_id)
+        first = await run_id_of(client, counter.instance_id)
         await until_run(counter, 8)
         await counter.terminate()
         await result_of(client, counter.instance_id)
         await eventually(lambda: sink.events[-1]["type"] == "job.terminated")
-        assert await _run_id(client, counter.instance_id) != first
+        assert await run_id_of(client, counter.instance_id) != first
     unique = {event["eventId"]: event for event in sink.events}
     assert [e["sequence"] for e in unique.values()] == list(range(1, len(unique) + 1))
     assert {event["executionId"] for event in unique.values()} == {first}
@@ -122,8 +119,8 @@ async def test_a_pause_lasts_over_continue_as_new(client: Client, queue: str) ->
         await until_run(counter, 1)
         await counter.pause()
         before = await until_status(counter, "paused")
-        first = await _run_id(client, counter.instance_id)
-        while await _run_id(client, counter.instance_id) == first:
+        first = await run_id_of(client, counter.instance_id)
+        while await run_id_of(client, counter.instance_id) == first:
             await counter.pause()
         await let_pass(SOON * 2)
         assert await status_of(counter) == before
@@ -142,11 +139,11 @@ async def test_a_trigger_is_not_lost_over_continue_as_new(client: Client, queue:
     async with running_worker(client, queue, job) as jobs:
         counter = jobs.continuous(Idle, new_key())
         await counter.start()
-        first = await _run_id(client, counter.instance_id)
+        first = await run_id_of(client, counter.instance_id)
         for number in range(1, 9):
             await counter.trigger()
             await eventually(lambda n=number: len(job.runs) == n)
-        assert await _run_id(client, counter.instance_id) != first
+        assert await run_id_of(client, counter.instance_id) != first
         await counter.terminate()
 
 

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from durable_jobs import Cron, DefinitionError, Every, JobClient
 from durable_jobs.workflows import instance
-from tests.jobs import JobStatus, new_key, running_worker, status_of, until_status
+from tests.jobs import JobStatus, new_key, run_id_of, running_worker, status_of, until_status
 from tests.skipping import HOUR, Noting
 from tests.support import eventually
 from tests.test_wrong_input import refusal
@@ -88,16 +88,12 @@ async def test_a_schedule_outlives_continue_as_new(
     async with running_worker(client, queue, job) as jobs:
         hourly = jobs.continuous(Hourly, new_key())
         await hourly.start()
-        first = await _run_id(client, hourly.instance_id)
+        first = await run_id_of(client, hourly.instance_id)
         await hourly.reschedule(Every(SOON))
         await eventually(lambda: len(job.runs) >= 8)
-        assert await _run_id(client, hourly.instance_id) != first
+        assert await run_id_of(client, hourly.instance_id) != first
         assert (await status_of(hourly)).rescheduled
         await hourly.terminate()
-
-
-async def _run_id(client: Client, instance_id: str) -> str | None:
-    return (await client.get_workflow_handle(instance_id).describe()).run_id
 
 
 async def test_a_schedule_asked_for_while_an_instance_continues_as_new_is_not_lost(

@@ -1,7 +1,6 @@
 """Windows of debounce jobs: what they gather, when they flush, what `execute` sees."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,18 +16,11 @@ from tests.debounce_jobs import (
     Latest,
     Quiet,
     Sized,
-    debounce_bench,
     ms,
 )
 from tests.jobs import let_pass, new_key, result_of, running_worker
 from tests.scripted import Book, Push, Total
 from tests.support import eventually
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 async def test_one_event_opens_a_window_and_is_executed_once(bench: Bench) -> None:

@@ -1,15 +1,14 @@
 """The verbs of a debounce instance, how it ends, and what reaches it while it does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from temporalio.client import Client
 
 from durable_jobs import JobClient
 from durable_jobs.handles import DebounceHandle
-from tests.debounce_jobs import Bench, Gather, Held, Prompt, SlowToRetry, debounce_bench
+from tests.debounce_jobs import Bench, Gather, Held, Prompt, SlowToRetry
 from tests.scripted import Push
 from tests.support import eventually
 
@@ -21,12 +20,6 @@ VERBS: dict[str, Verb] = {
     "resume": lambda handle: handle.resume(),
     "terminate": lambda handle: handle.terminate(),
 }
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 async def test_flush_executes_what_waits_at_once(bench: Bench) -> None:

@@ -1,12 +1,11 @@
 """What happens when a debounce's `reduce` or `execute` fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs import NonRetryable, RetryAfter
@@ -19,17 +18,10 @@ from tests.debounce_jobs import (
     Pausing,
     Picky,
     SlowToRetry,
-    debounce_bench,
     ms,
 )
 from tests.scripted import Push, Script
 from tests.support import eventually
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 def failing(*errors: BaseException, after: asyncio.Event | None = None) -> Script:

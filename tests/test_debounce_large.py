@@ -1,7 +1,6 @@
 """A debounce instance that holds more than Temporal takes in one piece goes on all the same."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -9,19 +8,13 @@ from temporalio.client import Client
 
 from durable_jobs import DebounceJob, DebounceRun, JobClient
 from durable_jobs.workflows import base
-from tests.debounce_jobs import Bench, Counted, Held, debounce_bench
-from tests.jobs import QUICK, last_error_of, new_key, running_worker, until_status
+from tests.debounce_jobs import Bench, Counted, Held
+from tests.jobs import QUICK, last_error_of, new_key, running_worker, until_status, went_on
 from tests.scripted import Book, Push, Total
 from tests.support import eventually
 
 KB = 1024
 LARGE = "x" * 200 * KB
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 async def test_many_large_events_in_one_window_are_all_executed(bench: Bench) -> None:
@@ -94,8 +87,7 @@ async def test_ids_of_any_number_and_length_do_not_wedge_an_instance(
     for batch in range(60):
         events = [{"data": {"n": 0}, "id": f"{batch}-{n}".rjust(300, "i")} for n in range(100)]
         await handle.signal("add_batch", {"events": events})
-    description = await handle.describe()
-    assert description.raw_description.workflow_execution_info.first_run_id != description.run_id
+    assert await went_on(bench.client, held.instance_id)
     receipt = await held.add_confirmed(Push(), id="59-99".rjust(300, "i"))
     assert (receipt.duplicate, receipt.event_count) == (True, 6001)
     await held.flush()

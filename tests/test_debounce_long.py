@@ -1,23 +1,15 @@
 """A debounce instance whose history grows long goes on in a new run, with all it has."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from temporalio.client import Client
 
-from durable_jobs.handles import DebounceHandle
 from durable_jobs.workflows import base, instance
-from tests.debounce_jobs import Bench, Gather, Held, Pausing, debounce_bench
+from tests.debounce_jobs import Bench, Gather, Held, Pausing
+from tests.jobs import went_on
 from tests.scripted import Push, Total
 from tests.support import eventually
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 @pytest.fixture
@@ -27,19 +19,12 @@ def few_signals(monkeypatch: pytest.MonkeyPatch) -> int:
     return 10
 
 
-async def went_on(bench: Bench, handle: DebounceHandle[Any, Any]) -> bool:
-    """Whether the instance has continued as new."""
-    description = await bench.client.get_workflow_handle(handle.instance_id).describe()
-    info = description.raw_description.workflow_execution_info
-    return info.first_run_id != description.run_id
-
-
 async def test_a_waiting_window_survives_continue_as_new(bench: Bench, few_signals: int) -> None:
     held = bench.new(Held)
     first = await held.add_confirmed(Push(n=0), id="first")
     for n in range(1, 3 * few_signals):
         await held.add(Push(n=n))
-    await eventually(lambda: went_on(bench, held))
+    await eventually(lambda: went_on(bench.client, held.instance_id))
     status = await bench.status(held)
     assert (status.status, status.event_count) == ("debouncing", 3 * few_signals)
     assert await held.state() == Total(ns=list(range(3 * few_signals)))
@@ -67,7 +52,7 @@ async def test_a_long_history_continues_as_new_too(
     held = bench.new(Held)
     for n in range(40):
         await held.add(Push(n=n))
-    await eventually(lambda: went_on(bench, held))
+    await eventually(lambda: went_on(bench.client, held.instance_id))
     await held.flush()
     await bench.result(held)
     assert bench.executed(held) == list(range(40))
@@ -79,7 +64,7 @@ async def test_a_pause_survives_continue_as_new(bench: Bench, few_signals: int) 
     await gather.pause()
     for n in range(1, 2 * few_signals):
         await gather.add(Push(n=n))
-    await eventually(lambda: went_on(bench, gather))
+    await eventually(lambda: went_on(bench.client, gather.instance_id))
     status = await bench.status(gather)
     assert (status.status, status.event_count) == ("paused", 2 * few_signals)
     await gather.resume()
@@ -101,7 +86,7 @@ async def test_what_an_exhausted_flush_kept_survives_continue_as_new(
     await eventually(lambda: bench.events(pausing, "job.retryExhausted"))
     for n in range(1, 2 * few_signals):
         await pausing.add(Push(n=n))
-    await eventually(lambda: went_on(bench, pausing))
+    await eventually(lambda: went_on(bench.client, pausing.instance_id))
     status = await bench.status(pausing)
     assert (status.status, status.run_count) == ("paused", 1)
     assert status.last_error
@@ -142,7 +127,7 @@ async def test_a_run_that_fails_for_long_goes_on_in_a_new_run_of_its_workflow(
     await gather.add(Push(n=1))
     await eventually(lambda: len(bench.executed(gather)) == 2)
     await bench.result(gather)
-    assert await went_on(bench, gather)
+    assert await went_on(bench.client, gather.instance_id)
     *first, second = bench.calls(gather)
     assert [call.attempt for call in first] == list(range(1, 26))
     assert len({call.idempotency_key for call in first}) == 1

@@ -2,27 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import Client
 
 from durable_jobs import JobClient
 from durable_jobs.handles import DebounceHandle
-from tests.debounce_jobs import Bench, Counted, Gather, Held, Latest, SlowToRetry, debounce_bench
+from tests.debounce_jobs import Bench, Counted, Gather, Held, Latest, SlowToRetry
 from tests.jobs import new_key
 from tests.scripted import Push, Total
 from tests.support import eventually
-
-
-@pytest.fixture(scope="module")
-async def bench(client: Client) -> AsyncIterator[Bench]:
-    async with debounce_bench(client) as bench:
-        yield bench
 
 
 async def test_where_there_never_was_an_instance_status_and_state_are_none(bench: Bench) -> None:

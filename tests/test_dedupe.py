@@ -14,7 +14,7 @@ from durable_jobs import DefinitionError, JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import base
 from tests.debounce_jobs import Bench, Gather, ms
-from tests.jobs import at_most, new_key, running_worker, until_run, until_status
+from tests.jobs import at_most, new_key, run_id_of, running_worker, until_run, until_status
 from tests.scripted import Book, Push
 from tests.support import eventually
 
@@ -102,11 +102,11 @@ async def test_ids_are_remembered_over_continue_as_new(
         once = bench.new(Once)
         await once.add(Push(n=1), id="a")
         await until_run(once, 1)
-        first = (await client.get_workflow_handle(once.instance_id).describe()).run_id
+        first = await run_id_of(client, once.instance_id)
         for _ in range(8):
             await once.add(Push(n=2), id="a")
         receipt = await once.add_confirmed(Push(n=2), id="a")
-        last = (await client.get_workflow_handle(once.instance_id).describe()).run_id
+        last = await run_id_of(client, once.instance_id)
         assert (receipt.duplicate, last != first) == (True, True)
         assert bench.executed(once) == [1]
         await once.terminate()

@@ -1,10 +1,8 @@
 """Workers and servers that are killed in the middle of work."""
 
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -12,18 +10,10 @@ from durable_jobs import JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.tracking import MemorySink, Tracking
 from tests.kill_worker import Notebook, Sum, SumOnce, SumPatiently, Tally, Tick
-from tests.lives import Event, in_order, specific
-from tests.scene import ENDED, WINDOW, Scene, executed, flushed, lost, stage
+from tests.lives import Event, executed, flushed, in_order, specific, started, terminated
+from tests.scene import Scene, lost
 from tests.support import eventually
 from tests.tracking.collector import Collector
-
-
-@pytest.fixture
-async def scene(
-    server: EmbeddedServer, client: Client, queue: str, tmp_path: Path
-) -> AsyncIterator[Scene]:
-    async with stage(server, client, queue, tmp_path) as scene:
-        yield scene
 
 
 async def test_work_goes_on_after_a_worker_was_killed_in_the_middle_of_it(scene: Scene) -> None:
@@ -38,8 +28,7 @@ async def test_work_goes_on_after_a_worker_was_killed_in_the_middle_of_it(scene:
         await task.send(5)
         for instance in (digest, poll, task):
             await scene.begun(instance.instance_id)
-        first.signal(signal.SIGKILL)
-        await first.exit_code()
+        await first.killed()
     await digest.add(1)
     await task.send(6)
     scene.release()
@@ -63,14 +52,13 @@ async def test_an_only_attempt_that_is_lost_with_its_worker_fails_for_good(scene
     with scene.worker() as first:
         await digest.add(3)
         await scene.begun(digest.instance_id)
-        first.signal(signal.SIGKILL)
-        await first.exit_code()
+        await first.killed()
     with scene.worker():
         life = await scene.life(digest.instance_id, 3)
     assert len(scene.notes(digest.instance_id)) == 1
     reason = "Retry exhausted after 1 attempts"
-    end = {**ENDED, "reason": reason, "runCount": 1, "discardedEvents": 1}
-    assert life == [WINDOW, {**lost(1), "willRetry": False}, end]
+    end = terminated(reason, 1, discarded=1)
+    assert life == [started(), {**lost(1), "willRetry": False}, end]
 
 
 async def check_digest(scene: Scene, instance_id: str) -> None:
@@ -83,8 +71,8 @@ async def check_digest(scene: Scene, instance_id: str) -> None:
     assert first == again != next_one
     life = await scene.life(instance_id, 7)
     assert life == [
-        *[WINDOW, lost(1), executed(1, attempt=2), flushed(2)],
-        *[WINDOW, executed(2), flushed(1)],
+        *[started(), lost(1), executed(1, attempt=2), flushed(2)],
+        *[started(), executed(2), flushed(1)],
     ]
 
 
@@ -93,14 +81,14 @@ async def check_poll(scene: Scene, instance_id: str) -> None:
     assert life == [
         {"type": "job.started"},
         *[lost(1), executed(1, attempt=2), executed(2), executed(3)],
-        {**ENDED, "runCount": 3},
+        terminated("done", 3),
     ]
 
 
 async def check_task(scene: Scene, instance_id: str) -> None:
-    handled = [executed(run, 2 if run == 1 else 1, "on_event") for run in (1, 2, 3)]
+    handled = [executed(run, "on_event", 2 if run == 1 else 1) for run in (1, 2, 3)]
     life = await scene.life(instance_id, 6)
-    assert life == [{"type": "job.started"}, lost(1), *handled, {**ENDED, "runCount": 3}]
+    assert life == [{"type": "job.started"}, lost(1), *handled, terminated("done", 3)]
 
 
 async def test_ticks_go_on_after_a_worker_was_killed_between_them(scene: Scene) -> None:
@@ -109,8 +97,7 @@ async def test_ticks_go_on_after_a_worker_was_killed_between_them(scene: Scene) 
         await poll.start()
         await eventually(lambda: scene.collector.accepted[1:])
         await scene.begun(poll.instance_id)
-        first.signal(signal.SIGKILL)
-        await first.exit_code()
+        await first.killed()
     with scene.worker():
         assert (await scene.result(poll.instance_id))["runCount"] == 3
         assert (await poll.state()).runs == [1, 2, 3]
@@ -121,7 +108,7 @@ async def test_ticks_go_on_after_a_worker_was_killed_between_them(scene: Scene) 
         f'{poll.instance_id} run=3 attempt=1 state={{"total":2,"runs":[1,2]}}',
     ]
     ticks = [executed(run) for run in (1, 2, 3)]
-    assert life == [{"type": "job.started"}, *ticks, {**ENDED, "runCount": 3}]
+    assert life == [{"type": "job.started"}, *ticks, terminated("done", 3)]
 
 
 async def test_an_attempt_cut_off_by_sigterm_does_not_count(scene: Scene) -> None:
@@ -141,7 +128,7 @@ async def test_an_attempt_cut_off_by_sigterm_does_not_count(scene: Scene) -> Non
         f"{digest.instance_id} run=1 attempt=1 state=3",
     ]
     assert len(set(scene.keys(digest.instance_id))) == 1
-    assert life == [WINDOW, executed(1), flushed(1)]
+    assert life == [started(), executed(1), flushed(1)]
 
 
 async def test_work_goes_on_after_the_temporal_server_was_killed_in_the_middle_of_it(
@@ -172,7 +159,7 @@ async def test_work_goes_on_after_the_temporal_server_was_killed_in_the_middle_o
         f"{digest.instance_id} run=1 attempt=1 state=3",
         f"{digest.instance_id} run=2 attempt=1 state=4",
     ]
-    assert life == [*[WINDOW, executed(1), flushed(1)], *[WINDOW, executed(2), flushed(1)]]
+    assert life == [*[started(), executed(1), flushed(1)], *[started(), executed(2), flushed(1)]]
 
 
 def sink_life(sink: MemorySink, instance_id: str, count: int) -> list[Event]:

@@ -1,11 +1,9 @@
 """Attempts that cannot speak for themselves: each is told of once, and does no harm later."""
 
 import asyncio
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -17,19 +15,10 @@ from durable_jobs import JobClient, Retry, TaskRun
 from durable_jobs.definitions import threads
 from durable_jobs.embedded import EmbeddedServer
 from tests.kill_worker import Blocking, Stumble, SumTwice, Tally
-from tests.lives import TIME, tracked_worker
-from tests.lives import executed as executed_as
-from tests.scene import ENDED, WINDOW, Scene, executed, lost, stage
+from tests.lives import TIME, executed, started, terminated, tracked_worker
+from tests.scene import Scene, lost, stage
 from tests.support import alive, eventually
 from tests.tracked_jobs import Basket, Handle, Item
-
-
-@pytest.fixture
-async def scene(
-    server: EmbeddedServer, client: Client, queue: str, tmp_path: Path
-) -> AsyncIterator[Scene]:
-    async with stage(server, client, queue, tmp_path) as scene:
-        yield scene
 
 
 async def test_attempts_lost_one_after_the_other_are_each_told_of(scene: Scene) -> None:
@@ -39,17 +28,16 @@ async def test_attempts_lost_one_after_the_other_are_each_told_of(scene: Scene) 
     for number in (1, 2):
         with scene.worker() as worker:
             await scene.begun(digest.instance_id, number)
-            worker.signal(signal.SIGKILL)
-            await worker.exit_code()
+            await worker.killed()
     with scene.worker():
         life = await scene.life(digest.instance_id, 5)
     reason = "Retry exhausted after 2 attempts"
     assert life == [
-        WINDOW,
+        started(),
         lost(1),
         {**lost(1, attempt=2), "willRetry": False},
         {"type": "job.retryExhausted", "attempts": 2, "reason": "max_attempts"},
-        {**ENDED, "reason": reason, "runCount": 1, "discardedEvents": 1},
+        terminated(reason, 1, discarded=1),
     ]
 
 
@@ -65,13 +53,12 @@ async def test_an_attempt_lost_while_the_server_was_away_is_told_of_once(
                 await task.send(5)
                 await scene.begun(task.instance_id)
                 await server.kill()
-                worker.signal(signal.SIGKILL)
-                await worker.exit_code()
+                await worker.killed()
             scene.release()
             await server.restart()
             with scene.worker():
                 life = await scene.life(task.instance_id, 3)
-    assert life == [{"type": "job.started"}, lost(1), executed(1, 2, "on_event")]
+    assert life == [{"type": "job.started"}, lost(1), executed(1, "on_event", 2)]
 
 
 async def test_an_attempt_that_blocks_its_worker_is_lost_and_its_late_end_counts_for_nothing(
@@ -92,9 +79,9 @@ async def test_an_attempt_that_blocks_its_worker_is_lost_and_its_late_end_counts
     assert life == [
         {"type": "job.started"},
         lost(1),
-        executed(1, 2, "on_event"),
+        executed(1, "on_event", 2),
         {"type": "task.scheduled", "scheduledAt": TIME, "trigger": "event"},
-        executed(2, 1, "on_event"),
+        executed(2, "on_event"),
         {"type": "task.scheduled", "scheduledAt": TIME, "trigger": "event"},
     ]
     assert state is not None
@@ -110,8 +97,7 @@ async def test_events_of_a_lost_burst_keep_their_keys_and_each_attempt_is_told_o
         await task.send(event)
     with scene.worker() as worker:
         await scene.begun(task.instance_id, 3)
-        worker.signal(signal.SIGKILL)
-        await worker.exit_code()
+        await worker.killed()
     scene.release()
     with scene.worker():
         life = await scene.life(task.instance_id, 10)
@@ -196,7 +182,7 @@ async def test_a_thread_that_does_not_stop_is_told_of_as_timed_out_and_changes_n
     message = "the attempt took longer than its timeout of 0:00:00.100000"
     assert [event["type"] for event in life] == ["job.started", "job.failed", "job.executed"]
     assert life[1]["error"]["message"] == message
-    assert life[2] == executed_as(1, "on_event", attempt=2)
+    assert life[2] == executed(1, "on_event", attempt=2)
     assert state is not None
     assert state.word.startswith("attempt 2")
     assert time.monotonic() - began < 10

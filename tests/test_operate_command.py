@@ -26,7 +26,7 @@ from tests.jobs import (
 )
 from tests.skipping import HOUR, Noting
 from tests.support import eventually
-from tests.test_task_redrive import Sieve
+from tests.task_jobs import Sieve
 
 
 class Hourly(Noting):

@@ -99,11 +99,9 @@ async def test_two_that_reconcile_at_once_tell_the_same(worker: Tracked) -> None
 
 
 async def test_what_an_instance_had_not_delivered_arrives_with_its_end(
-    client: Client, queue: str
+    client: Client, queue: str, collector: Collector
 ) -> None:
-    collector = Collector()
     collector.behaviour = lambda _: Answer(503)
-    await collector.start()
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)) as worker:
         poll = worker.jobs.continuous(Rest, queue)
         await poll.start()
@@ -115,7 +113,6 @@ async def test_what_an_instance_had_not_delivered_arrives_with_its_end(
         kinds = ["job.started", "job.executed", "job.terminated"]
         events = await eventually(lambda: arrived(collector, poll.instance_id, kinds))
         await check_common(client, poll.instance_id, events)
-    await collector.stop()
 
 
 async def ran_once(worker: Tracked, instance_id: str) -> bool:
@@ -204,11 +201,9 @@ async def test_an_untracked_instance_has_nothing_to_say(client: Client, queue: s
 
 
 async def test_a_delivery_that_was_ended_from_outside_is_begun_again(
-    client: Client, queue: str
+    client: Client, queue: str, collector: Collector
 ) -> None:
-    collector = Collector()
     collector.behaviour = lambda _: Answer(503)
-    await collector.start()
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)) as worker:
         digest = worker.jobs.debounce(Gather, queue)
         await digest.add(Item())
@@ -220,7 +215,6 @@ async def test_a_delivery_that_was_ended_from_outside_is_begun_again(
         collector.behaviour = lambda _: Answer()
         kinds = ["debounce.started", "job.executed", "debounce.flushed"]
         await eventually(lambda: arrived(collector, digest.instance_id, kinds))
-    await collector.stop()
 
 
 async def ids(client: Client, query: str) -> list[str]:

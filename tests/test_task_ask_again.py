@@ -9,7 +9,15 @@ from temporalio.client import Client
 from durable_jobs import JobFailed
 from durable_jobs.handles import TaskHandle
 from durable_jobs.workflows import instance
-from tests.jobs import let_pass, new_key, running_worker, status_of, until_settled
+from tests.jobs import (
+    let_pass,
+    new_key,
+    run_id_of,
+    running_worker,
+    status_of,
+    until_settled,
+    went_on,
+)
 from tests.support import eventually
 from tests.task_jobs import Oracle, Question
 
@@ -139,10 +147,10 @@ async def test_asks_are_answered_across_continue_as_new(
     async with running_worker(client, queue, job) as jobs:
         oracle = jobs.task(Oracle, new_key())
         await oracle.send(Question(number=0))
-        first = (await client.get_workflow_handle(oracle.instance_id).describe()).run_id
+        first = await run_id_of(client, oracle.instance_id)
         replies = await asyncio.gather(*(oracle.ask(Question(number=n)) for n in range(1, 41)))
         assert replies == [f"reply {n}" for n in range(1, 41)]
-        assert (await client.get_workflow_handle(oracle.instance_id).describe()).run_id != first
+        assert await run_id_of(client, oracle.instance_id) != first
         assert sorted(job.asked) == list(range(41))
         assert await oracle.state() == 41
         await oracle.terminate()
@@ -155,10 +163,10 @@ async def test_asking_again_across_continue_as_new_gives_the_kept_reply(
     async with running_worker(client, queue, job) as jobs:
         oracle = jobs.task(Oracle, new_key())
         assert await oracle.ask(Question(number=1), id="question-1") == "reply 1"
-        first = (await client.get_workflow_handle(oracle.instance_id).describe()).run_id
+        first = await run_id_of(client, oracle.instance_id)
         monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 5)
         await oracle.send(Question(number=2))
-        await eventually(lambda: _other_run(client, oracle.instance_id, first))
+        await eventually(lambda: went_on(client, oracle.instance_id, first))
         monkeypatch.undo()
         assert await oracle.ask(Question(number=1), id="question-1") == "reply 1"
         assert job.asked == [1, 2]
@@ -167,7 +175,3 @@ async def test_asking_again_across_continue_as_new_gives_the_kept_reply(
 
 async def _waiting(oracle: TaskHandle[Question, int, str], count: int) -> bool:
     return (await status_of(oracle)).event_count == count
-
-
-async def _other_run(client: Client, instance_id: str, first: str | None) -> bool:
-    return (await client.get_workflow_handle(instance_id).describe()).run_id != first

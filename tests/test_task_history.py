@@ -16,10 +16,12 @@ from tests.jobs import (
     at_most,
     new_key,
     result_of,
+    run_id_of,
     running_worker,
     status_of,
     until_settled,
     until_status,
+    went_on,
 )
 from tests.support import eventually
 
@@ -50,10 +52,6 @@ class Counter(TaskJob[str, int, int]):
         self.runs.append(run)
 
 
-async def _run_id(client: Client, instance_id: str) -> str | None:
-    return (await client.get_workflow_handle(instance_id).describe()).run_id
-
-
 @pytest.fixture
 def short_histories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Continue as new every few events."""
@@ -70,12 +68,12 @@ async def test_events_keep_their_order_and_none_is_lost_over_continue_as_new(
         first = None
         for number in range(60):
             await counter.send(str(number), id=f"event-{number}")
-            first = first or await _run_id(client, counter.instance_id)
+            first = first or await run_id_of(client, counter.instance_id)
             if number % 10 == 0:
                 await counter.send("twice", id=f"event-{number}")
         await eventually(lambda: len(job.events) == 60, within=30)
         await until_settled(counter)
-        assert await _run_id(client, counter.instance_id) != first
+        assert await run_id_of(client, counter.instance_id) != first
         assert await counter.state() == 60
         await counter.terminate()
     assert job.events == [str(number) for number in range(60)]
@@ -93,12 +91,12 @@ async def test_many_signals_make_it_continue_as_new(
     async with running_worker(client, queue, job) as jobs:
         counter = jobs.task(Counter, new_key())
         await counter.send("0")
-        first = await _run_id(client, counter.instance_id)
+        first = await run_id_of(client, counter.instance_id)
         raw = client.get_workflow_handle(counter.instance_id)
         await asyncio.gather(*(raw.signal("send", str(number)) for number in range(1, 60)))
         await eventually(lambda: len(job.events) == 60, within=30)
         assert sorted(job.events) == sorted(str(number) for number in range(60))
-        assert await _run_id(client, counter.instance_id) != first
+        assert await run_id_of(client, counter.instance_id) != first
         assert (await until_settled(counter)).run_count == 60
         await counter.terminate()
 
@@ -114,10 +112,10 @@ async def test_the_alarm_the_failed_events_and_a_pause_are_carried(
         await until_settled(counter)
         await counter.pause()
         before = await until_status(counter, "paused")
-        first = await _run_id(client, counter.instance_id)
+        first = await run_id_of(client, counter.instance_id)
         monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 5)
         await counter.pause()
-        await eventually(lambda: _other_run(client, counter.instance_id, first))
+        await eventually(lambda: went_on(client, counter.instance_id, first))
         monkeypatch.undo()
         assert await status_of(counter) == before
         assert (len(before.failed_events), before.run_count) == (1, 3)
@@ -142,10 +140,10 @@ async def test_a_backlog_too_large_to_carry_is_worked_off_first(
         for number in range(30):
             await counter.send(f"{number:<10}" + "x" * 100_000)
         assert (await until_status(counter, "paused")).event_count == 30
-        first = await _run_id(client, counter.instance_id)
+        first = await run_id_of(client, counter.instance_id)
         await counter.resume()
         await eventually(lambda: len(job.events) == 31, within=30)
-        await eventually(lambda: _other_run(client, counter.instance_id, first))
+        await eventually(lambda: went_on(client, counter.instance_id, first))
         assert job.events == ["first", *(f"{number:<10}" for number in range(30))]
         assert await counter.state() == 31
         await counter.terminate()
@@ -262,10 +260,6 @@ async def test_more_signals_than_the_server_takes_are_busy_and_none_accepted_is_
             assert await counter.resume()
             await eventually(lambda: len(job.events) == accepted + 1)
             assert job.events == [str(number) for number in range(accepted + 1)]
-
-
-async def _other_run(client: Client, instance_id: str, first: str | None) -> bool:
-    return await _run_id(client, instance_id) != first
 
 
 async def _send_until_refused(counter: TaskHandle[str, int, int]) -> tuple[int, Busy]:

@@ -1,26 +1,9 @@
 """Tasks whose worker is killed in a handler, or between two."""
 
-import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-from temporalio.client import Client
-
-from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles import TaskHandle
 from tests.kill_worker import Checkpoints, Stages
-from tests.scene import Scene, stage
+from tests.scene import Scene
 from tests.support import eventually
-
-
-@pytest.fixture
-async def scene(
-    server: EmbeddedServer, client: Client, queue: str, tmp_path: Path
-) -> AsyncIterator[Scene]:
-    async with stage(server, client, queue, tmp_path) as scene:
-        yield scene
-
 
 HANDLERS = ("on_event", "execute", "on_error", "on_idle")
 
@@ -39,8 +22,7 @@ async def test_a_task_whose_worker_is_killed_in_any_handler_is_as_if_it_had_not_
             await eventually(lambda: scene.in_handler(tasks[handler].instance_id, handler))  # noqa: B023
         await eventually(lambda: scene.in_handler(tasks["between"].instance_id, "on_idle"))
         await scene.begun(tasks["between"].instance_id)
-        first.signal(signal.SIGKILL)
-        await first.exit_code()
+        await first.killed()
     scene.release()
     with scene.worker():
         for handler, task in tasks.items():
@@ -67,8 +49,7 @@ async def test_a_checkpoint_outlives_its_worker(scene: Scene) -> None:
     with scene.worker() as first:
         await task.send(5)
         await scene.begun(task.instance_id)
-        first.signal(signal.SIGKILL)
-        await first.exit_code()
+        await first.killed()
     scene.release()
     with scene.worker():
         await scene.begun(task.instance_id, 2)

@@ -7,31 +7,12 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 
-from durable_jobs import NonRetryable, TaskJob, TaskRun
+from durable_jobs import TaskRun
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import queue as queues
 from tests.jobs import new_key, result_of, running_worker, status_of, until_settled
 from tests.support import eventually
-
-
-class Sieve(TaskJob[str, list[str], int]):
-    """Fails with the events that do not pass."""
-
-    name = "sieve"
-
-    def __init__(self) -> None:
-        self.open = False
-        self.keys: list[str] = []
-
-    async def on_event(self, run: TaskRun[list[str]], event: str) -> int:
-        self.keys.append(run.idempotency_key)
-        if event.startswith("bad") and not self.open:
-            raise NonRetryable(f"no {event}")
-        run.state.append(event)
-        return run.event_count
-
-    async def execute(self, run: TaskRun[list[str]]) -> None:
-        """No handler sets the alarm."""
+from tests.task_jobs import Sieve
 
 
 async def test_redrive_queues_all_events_set_aside_again_in_their_order(

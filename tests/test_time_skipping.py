@@ -2,7 +2,6 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,34 +20,13 @@ from durable_jobs import (
     TaskJob,
     TaskRun,
 )
-from tests.jobs import result_of, running_worker, status_of, until_status
+from tests.jobs import running_worker, status_of, until_status
+from tests.skipping import DAY, HOUR, Noting, skip_to_the_end
 from tests.support import eventually
 
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 BERLIN = ZoneInfo("Europe/Berlin")
 NOTICEABLE = timedelta(seconds=2)
 """More than any delay of a machine at work, less than any time that is skipped."""
-
-
-async def _skip_to_the_end(environment: Any, instance_id: str) -> dict[str, Any]:
-    async with environment.time_skipping_unlocked():
-        return await result_of(environment.client, instance_id)
-
-
-class Noting(ContinuousJob[int]):
-    """Notes its runs and ends after as many as it is told."""
-
-    name = "noting"
-
-    def __init__(self, runs: int) -> None:
-        self.runs: list[ContinuousRun[int]] = []
-        self._last = runs
-
-    async def execute(self, run: ContinuousRun[int]) -> None:
-        self.runs.append(run)
-        if run.run_count == self._last:
-            run.terminate()
 
 
 async def test_an_hourly_job_keeps_its_due_times_for_days(
@@ -61,7 +39,7 @@ async def test_an_hourly_job_keeps_its_due_times_for_days(
     async with running_worker(time_skipping.client, queue, job) as jobs:
         hourly = jobs.continuous(Hourly, "two-days")
         await hourly.start()
-        await _skip_to_the_end(time_skipping, hourly.instance_id)
+        await skip_to_the_end(time_skipping, hourly)
         started_at = (await status_of(hourly)).started_at
     assert [run.due_at for run in job.runs] == [started_at + n * HOUR for n in range(49)]
 
@@ -81,7 +59,7 @@ async def test_a_daily_cron_job_follows_its_time_zone_over_a_change_of_clock(
     async with running_worker(env.client, queue, job) as jobs:
         daily = jobs.continuous(Daily, "a-week")
         await daily.start()
-        await _skip_to_the_end(env, daily.instance_id)
+        await skip_to_the_end(env, daily)
     dues = [run.due_at for run in job.runs]
     assert dues == [_in_berlin(begin + n * DAY, 7.5) for n in range(7)]
     steps = [(later - earlier) / HOUR for earlier, later in pairwise(dues)]
@@ -126,7 +104,7 @@ async def test_a_debounce_flushes_hours_after_its_first_event(
             receipt = await digest.add_confirmed(number)
             assert receipt.will_flush_at == first.will_flush_at
             assert not flushed
-        await _skip_to_the_end(env, digest.instance_id)
+        await skip_to_the_end(env, digest)
         assert (flushed[0].state, flushed[0].event_count) == (15, 5)
         assert flushed[0].flush_reason == "timeout"
     passed = flushed_at[0] - flushed[0].window_opened_at
@@ -160,7 +138,7 @@ async def test_a_tasks_alarm_rings_a_week_after_its_event(
         status = await until_status(follow, "scheduled")
         assert status.next_run_at is not None
         assert 7 * DAY <= status.next_run_at - before < 7 * DAY + NOTICEABLE
-        await _skip_to_the_end(env, follow.instance_id)
+        await skip_to_the_end(env, follow)
         rang = [datetime.fromisoformat(line) for line in await follow.state() or []]
     for number, moment in enumerate(rang, 1):
         assert number * 7 * DAY <= moment - before < number * 7 * DAY + 3 * NOTICEABLE
@@ -188,7 +166,7 @@ async def test_retries_with_a_long_backoff_wait_as_long_as_they_say(
     async with running_worker(env.client, queue, Patient()) as jobs:
         patient = jobs.continuous(Patient, "waiting")
         await patient.start()
-        result = await _skip_to_the_end(env, patient.instance_id)
+        result = await skip_to_the_end(env, patient)
     assert result["runCount"] == 1
     waits = [later - earlier for earlier, later in pairwise(tried)]
     for wait, hours in zip(waits, [1, 3, 9, 12, 30, 12], strict=True):
@@ -217,7 +195,7 @@ async def test_a_daily_run_is_tried_again_until_the_next_one_is_due(
     async with running_worker(env.client, queue, Failing()) as jobs:
         failing = jobs.continuous(Failing, "waiting")
         await failing.start()
-        await _skip_to_the_end(env, failing.instance_id)
+        await skip_to_the_end(env, failing)
         started_at = (await status_of(failing)).started_at
     # After 0, 1, 3, 7, 12, 17 and 22 hours; the next would be after the day.
     assert [run.attempt for run in runs] == [1, 2, 3, 4, 5, 6, 7] * 3 + [1]
@@ -251,7 +229,7 @@ async def test_max_duration_ends_a_run_after_days(
         limited = jobs.task(Limited, "waiting")
         await limited.send("event")
         with pytest.raises(WorkflowFailureError):
-            await _skip_to_the_end(env, limited.instance_id)
+            await skip_to_the_end(env, limited)
     assert tried == [1, 2, 3, 4, 5]
 
 
@@ -273,7 +251,7 @@ async def test_a_long_pause_is_not_made_up_for(
         await env.sleep(10 * DAY)
         assert len(job.runs) == 3
         await hourly.resume()
-        await _skip_to_the_end(env, hourly.instance_id)
+        await skip_to_the_end(env, hourly)
         started_at = (await status_of(hourly)).started_at
     expected = [0, 1, 2, 243, 244, 245]
     assert [(run.due_at - started_at) / HOUR for run in job.runs] == expected
@@ -304,5 +282,5 @@ async def test_a_paused_task_rings_its_alarm_once_after_a_long_pause(
         assert not rang
         resumed = await env.get_current_time()
         await follow.resume()
-        await _skip_to_the_end(env, follow.instance_id)
+        await skip_to_the_end(env, follow)
     assert timedelta() <= rang[0] - resumed < NOTICEABLE

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,15 +26,6 @@ from tests.tracked_jobs import Basket, Beat, Gather, Handle, Item, Rest, all_job
 from tests.tracking.collector import Collector
 
 WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
-
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    """Answers at its URL once started."""
-    collector = Collector()
-    await collector.start()
-    yield collector
-    await collector.stop()
 
 
 def arrived(collector: Collector, instance_id: str, *kinds: str) -> list[Event]:

@@ -1,9 +1,7 @@
 """The tracking events of whole lives of a debounce, field by field."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 
 from tests.lives import (
     EXHAUSTED,
@@ -17,7 +15,6 @@ from tests.lives import (
     started,
     terminated,
     time_of,
-    tracked_worker,
 )
 from tests.tracked_jobs import (
     Gather,
@@ -26,14 +23,7 @@ from tests.tracked_jobs import (
     GatherOnce,
     GatherOrEnd,
     Item,
-    all_jobs,
 )
-
-
-@pytest.fixture(scope="module")
-async def worker(client: Client) -> AsyncIterator[Tracked]:
-    async with tracked_worker(client, "tracked-windows", all_jobs()) as running:
-        yield running
 
 
 async def test_a_window_is_tracked_from_its_first_event_to_its_flush(worker: Tracked) -> None:

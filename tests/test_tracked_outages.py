@@ -59,10 +59,9 @@ async def test_a_collector_that_is_dead_for_whole_lives_gets_them_afterwards(
     await collector.stop()
 
 
-async def test_a_slow_collector_gets_all_and_holds_up_nothing(client: Client, queue: str) -> None:
-    collector = Collector()
-    await collector.start()
-
+async def test_a_slow_collector_gets_all_and_holds_up_nothing(
+    client: Client, queue: str, collector: Collector
+) -> None:
     async def slowly(_: Request) -> Answer:
         await asyncio.sleep(2)
         return Answer()
@@ -72,16 +71,17 @@ async def test_a_slow_collector_gets_all_and_holds_up_nothing(client: Client, qu
     async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
         await live_all(worker)
         await eventually(lambda: complete(collector), within=60)
-    await collector.stop()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 async def test_a_wrong_set_up_keeps_the_events_until_it_is_corrected(
-    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch, status: int
+    client: Client,
+    queue: str,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
 ) -> None:
     monkeypatch.setattr(courier, "Pace", lambda: FAST)
-    collector = Collector()
-    await collector.start()
     collector.behaviour = lambda _: Answer(status)
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)) as worker:
         window = worker.jobs.debounce(Gather, queue)
@@ -94,4 +94,3 @@ async def test_a_wrong_set_up_keeps_the_events_until_it_is_corrected(
     # A worker with the right set-up delivers what the other one could not.
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)):
         await eventually(lambda: len({e["sequence"] for e in collector.accepted}) == 3, within=20)
-    await collector.stop()

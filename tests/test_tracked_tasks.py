@@ -1,10 +1,5 @@
 """The tracking events of whole lives of a task, field by field."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-from temporalio.client import Client
-
 from tests.lives import (
     EXHAUSTED,
     Tracked,
@@ -13,7 +8,6 @@ from tests.lives import (
     failed_for_good,
     scheduled,
     terminated,
-    tracked_worker,
 )
 from tests.support import eventually
 from tests.tracked_jobs import (
@@ -22,14 +16,7 @@ from tests.tracked_jobs import (
     HandleOrEnd,
     HandleOrPause,
     Item,
-    all_jobs,
 )
-
-
-@pytest.fixture(scope="module")
-async def worker(client: Client) -> AsyncIterator[Tracked]:
-    async with tracked_worker(client, "tracked-tasks", all_jobs()) as running:
-        yield running
 
 
 async def test_a_task_is_tracked_through_events_alarms_and_its_end(worker: Tracked) -> None:

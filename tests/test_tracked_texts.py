@@ -1,9 +1,7 @@
 """What tracking events show of states, inputs and errors, and what they do not."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from temporalio.client import Client
 
 from durable_jobs.tracking import MemorySink, Tracking
@@ -19,7 +17,6 @@ from tests.lives import (
     stack_of,
     started,
     terminated,
-    tracked_worker,
 )
 from tests.support import eventually
 from tests.tracked_jobs import (
@@ -30,14 +27,7 @@ from tests.tracked_jobs import (
     GatherShown,
     HandleShown,
     Item,
-    all_jobs,
 )
-
-
-@pytest.fixture(scope="module")
-async def worker(client: Client) -> AsyncIterator[Tracked]:
-    async with tracked_worker(client, "tracked-texts", all_jobs()) as running:
-        yield running
 
 
 def with_state(event: Event, **state: Any) -> Event:

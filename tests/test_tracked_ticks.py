@@ -1,8 +1,5 @@
 """The tracking events of whole lives of a continuous job, field by field."""
 
-from collections.abc import AsyncIterator
-
-import pytest
 from temporalio.client import Client
 
 from durable_jobs import JobClient
@@ -27,12 +24,6 @@ from tests.tracked_jobs import (
     Unlucky,
     all_jobs,
 )
-
-
-@pytest.fixture(scope="module")
-async def worker(client: Client) -> AsyncIterator[Tracked]:
-    async with tracked_worker(client, "tracked-ticks", all_jobs()) as running:
-        yield running
 
 
 async def test_ticks_are_tracked_from_start_to_end(worker: Tracked) -> None:

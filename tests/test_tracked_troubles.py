@@ -1,7 +1,6 @@
 """Tracking events of attempts and collectors in trouble."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -92,14 +91,6 @@ async def test_an_attempt_that_took_too_long_is_told_as_such(client: Client, que
         {**failed(1, 1, again=True), "error": error},
         executed(1, attempt=2),
     ]
-
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    collector = Collector()
-    await collector.start()
-    yield collector
-    await collector.stop()
 
 
 class Trouble:

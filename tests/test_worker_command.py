@@ -133,7 +133,7 @@ def adding(client: Client, queue: str) -> Add:
 
 
 class Quick(DebounceJob[Event, Event]):
-    """Stands for the class of the same name in the worker."""
+    """Stands for the class of the same name in the worker, as the others do."""
 
     name = "quick"
     flush_after = timedelta(milliseconds=50)
@@ -142,34 +142,16 @@ class Quick(DebounceJob[Event, Event]):
         """Done by the worker."""
 
 
-class Slow(DebounceJob[Event, Event]):
-    """The same."""
-
+class Slow(Quick):
     name = "slow"
-    flush_after = timedelta(milliseconds=50)
-
-    async def execute(self, run: DebounceRun[Event]) -> None:
-        """Done by the worker."""
 
 
-class Stubborn(DebounceJob[Event, Event]):
-    """The same."""
-
+class Stubborn(Quick):
     name = "stubborn"
-    flush_after = timedelta(milliseconds=50)
-
-    async def execute(self, run: DebounceRun[Event]) -> None:
-        """Done by the worker."""
 
 
-class Deaf(DebounceJob[Event, Event]):
-    """The same."""
-
+class Deaf(Quick):
     name = "deaf"
-    flush_after = timedelta(milliseconds=50)
-
-    async def execute(self, run: DebounceRun[Event]) -> None:
-        """Done by the worker."""
 
 
 NAMED = {job.name: job for job in (Quick, Slow, Stubborn, Deaf)}

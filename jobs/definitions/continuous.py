@@ -10,10 +10,9 @@ from ..protocol import Detail, JobType, RunResult
 from ..retry import is_whole
 from ..schedule import Cron, Every, Schedule
 from .base import Job, bind_types, call, not_written
-from .codec import codec_of
 from .identity import instance_id_of
 from .run import Run, RunContext, State, aware
-from .state import check_initial_state, initial_state, load_or_create
+from .state import check_initial_state, initial_state, load_or_create, result_of
 
 CatchUp = Literal["skip", "one", "all"]
 
@@ -143,10 +142,6 @@ class ContinuousJob(Job, Generic[State]):
         state = await load_or_create(self, context)
         run = ContinuousRun[Any](context, state, datetime.fromisoformat(request.detail["due_at"]))
         await call(self.execute, run)
-        return RunResult(
-            state=codec_of(type(self)).dump_state(run.state, run.key),
-            state_version=self.state_version,
-            terminate=run.terminated,
-            terminate_reason=run.terminate_reason,
-            detail={"next_at": run.next_run_at.isoformat()} if run.next_run_at else {},
+        return result_of(
+            self, run, {"next_at": run.next_run_at.isoformat()} if run.next_run_at else {}
         )

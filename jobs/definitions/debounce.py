@@ -22,7 +22,7 @@ from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
 from .run import Run, RunContext, State
-from .state import note_state, state_reached
+from .state import note_state, result_of, state_reached
 from .windows import check_rules, rules_of
 
 Event = TypeVar("Event")
@@ -137,13 +137,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
             datetime.fromisoformat(detail["opened_at"]),
         )
         await call(self.execute, run)
-        return RunResult(
-            state=codec_of(type(self)).dump_state(run.state, run.key),
-            state_version=self.state_version,
-            terminate=run.terminated,
-            terminate_reason=run.terminate_reason,
-            detail=judged,
-        )
+        return result_of(self, run, judged)
 
 
 def as_debounce(job: Job) -> DebounceJob[Any, Any] | None:

@@ -1,12 +1,13 @@
-"""Where the state of a continuous or task job comes from."""
+"""Where the state of a job comes from, and what a run leaves."""
 
 from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import DefinitionError, InvalidState, PayloadTooLarge
+from ..protocol import Detail, RunResult
 from .base import Job, call
 from .codec import codec_of
-from .run import RunContext
+from .run import Run, RunContext
 
 
 @runtime_checkable
@@ -64,3 +65,14 @@ def note_state(job: Job, context: RunContext, state: Any) -> None:
     # One that cannot be written is the handler's to mend, or fails with the run's result.
     with suppress(InvalidState, PayloadTooLarge):
         context.begins_with(codec_of(type(job)).dump_state(state, context.request.key))
+
+
+def result_of(job: Job, run: Run[Any], detail: Detail) -> RunResult:
+    """What a run whose handler succeeded leaves."""
+    return RunResult(
+        state=codec_of(type(job)).dump_state(run.state, run.key),
+        state_version=job.state_version,
+        terminate=run.terminated,
+        terminate_reason=run.terminate_reason,
+        detail=detail,
+    )

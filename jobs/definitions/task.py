@@ -13,7 +13,7 @@ from ..retry import Retry
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
 from .run import Run, RunContext, State, aware
-from .state import check_initial_state, initial_state, load_or_create
+from .state import check_initial_state, initial_state, load_or_create, result_of
 
 Event = TypeVar("Event")
 Reply = TypeVar("Reply", default=None)
@@ -148,13 +148,7 @@ class TaskJob(Job, Generic[Event, State, Reply]):
         if run.changed:
             at = run.scheduled_at
             detail["scheduled_at"] = at.isoformat() if at else None
-        return RunResult(
-            state=codec.dump_state(run.state, run.key),
-            state_version=self.state_version,
-            terminate=run.terminated,
-            terminate_reason=run.terminate_reason,
-            detail=detail,
-        )
+        return result_of(self, run, detail)
 
 
 def _task_run(context: RunContext, state: Any) -> TaskRun[Any]:

@@ -30,8 +30,7 @@ async def test_what_it_accepted_survives_a_kill(tmp_path: Path) -> None:
                 events = [event(start * 100 + n) for n in range(1, 101)]
                 answer = await http.post("/events", json={"events": events})
                 assert answer.json()["accepted"] == 100
-                process.signal(signal.SIGKILL)
-                await process.exit_code()
+                await process.killed()
     with Python(*command) as process:
         url = await address(process)
         async with httpx.AsyncClient(base_url=url, trust_env=False) as http:

@@ -11,15 +11,6 @@ from durable_jobs.tracking.courier import Courier, Pace
 from tests.tracking.collector import Collector
 from tests.tracking.helpers import FAST
 
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    running = Collector()
-    await running.start()
-    yield running
-    await running.stop()
-
-
 MakeSink = Callable[..., HttpSink]
 MakeCourier = Callable[..., Courier]
 

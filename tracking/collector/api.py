@@ -133,10 +133,12 @@ def _moment(text: str) -> int:
     """Milliseconds since 1970, from these or from an ISO time with its zone."""
     if text.isascii() and text.isdigit() and len(text) < 16:
         return int(text)
+    wrong = WrongQuery(f"{text[:50]!r} is no time; give milliseconds since 1970 or ISO 8601")
     try:
         moment = datetime.fromisoformat(text)
-        if moment.utcoffset() is not None:
-            return int(moment.timestamp() * 1000)
-    except (ValueError, OverflowError):
-        pass
-    raise WrongQuery(f"{text[:50]!r} is no time; give milliseconds since 1970 or ISO 8601")
+        since_1970 = int(moment.timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise wrong from error
+    if moment.utcoffset() is None:
+        raise wrong
+    return since_1970
