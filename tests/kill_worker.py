@@ -51,15 +51,20 @@ class Notebook:
     def __init__(self, folder: Path) -> None:
         self._notes, self._hold = folder / "notes", folder / "hold"
 
+    @property
+    def held(self) -> bool:
+        """Whether it is held."""
+        return self._hold.exists()
+
     async def note(self, run: Any, handler: str = "", held: str = "held") -> None:
         """Write down that an attempt began; then wait while it is held."""
         self.write(run, handler)
-        while run.key.startswith(held) and self._hold.exists():  # noqa: ASYNC110
+        while run.key.startswith(held) and self.held:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def block(self, run: Any) -> None:
         """Let nothing else run while it is held."""
-        while run.key.startswith("held") and self._hold.exists():
+        while run.key.startswith("held") and self.held:
             time.sleep(0.01)
 
     def write(self, run: Any, handler: str = "") -> None:
@@ -249,8 +254,9 @@ class Checkpoints(TaskJob[int, list[int]]):
         """No handler sets the alarm."""
 
 
-def all_jobs(book: Notebook) -> list[Any]:
+def all_jobs(folder: Path) -> list[Any]:
     """One of each."""
+    book = Notebook(folder)
     return [
         Sum(book),
         SumOnce(book),
@@ -267,8 +273,7 @@ def all_jobs(book: Notebook) -> list[Any]:
 async def main(target: str, queue: str, folder: str, url: str, mode: str = "") -> None:
     """Work until killed."""
     client = await Client.connect(target)
-    book = Notebook(Path(folder))
-    jobs = all_jobs(book)
+    jobs = all_jobs(Path(folder))
     tracking = Tracking(HttpSink(url))
     if mode == "graceful":
         await run_worker(jobs, client=client, task_queue=queue, tracking=tracking, grace=GRACE)

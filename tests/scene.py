@@ -1,22 +1,30 @@
 """A stage for tests that kill: workers that come and go, their notes, what they tracked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHistory
 
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
-from tests.kill_worker import Notebook, all_jobs
+from tests.kill_worker import all_jobs
 from tests.lives import Event, assert_replays, histories_of, in_order, specific
 from tests.support import Python, eventually
 from tests.tracking.collector import Collector
 
 ROOT = Path(__file__).parents[1]
 LOST = "the attempt was lost with its worker or timed out"
+
+
+def at_rest(history: WorkflowHistory) -> bool:
+    """Whether no workflow task is under way."""
+    return history.events[-1].WhichOneof("attributes") not in (
+        "workflow_task_scheduled_event_attributes",
+        "workflow_task_started_event_attributes",
+    )
 
 
 @dataclass
@@ -28,6 +36,7 @@ class Scene:
     queue: str
     folder: Path
     collector: Collector
+    module: str = "tests.kill_worker"
 
     @property
     def jobs(self) -> JobClient:
@@ -36,7 +45,7 @@ class Scene:
     def worker(self, *mode: str) -> Python:
         """Start a worker process."""
         where = (self.server.target, self.queue, str(self.folder), self.collector.url)
-        return Python("-m", "tests.kill_worker", *where, *mode, cwd=ROOT)
+        return Python("-m", self.module, *where, *mode, cwd=ROOT)
 
     def hold(self) -> None:
         """Let attempts of held keys not end."""
@@ -69,12 +78,7 @@ class Scene:
         await eventually(lambda: self._at_rest(instance_id))
 
     async def _at_rest(self, instance_id: str) -> bool:
-        history = await self.client.get_workflow_handle(instance_id).fetch_history()
-        last = history.events[-1].WhichOneof("attributes")
-        return last not in (
-            "workflow_task_scheduled_event_attributes",
-            "workflow_task_started_event_attributes",
-        )
+        return at_rest(await self.client.get_workflow_handle(instance_id).fetch_history())
 
     async def result(self, instance_id: str) -> Any:
         return await self.client.get_workflow_handle(instance_id).result()
@@ -92,14 +96,21 @@ class Scene:
 
 @asynccontextmanager
 async def stage(
-    server: EmbeddedServer, client: Client, queue: str, folder: Path
+    server: EmbeddedServer,
+    client: Client,
+    queue: str,
+    folder: Path,
+    jobs: Callable[[Path], list[Any]] = all_jobs,
 ) -> AsyncIterator[Scene]:
-    """A scene with its collector; at the end all that its workers did is replayed."""
+    """A scene with its collector; at the end all that its workers did is replayed.
+
+    The workers' program is where the jobs are made.
+    """
     collector = Collector()
     await collector.start()
-    yield Scene(server, client, queue, folder, collector)
+    yield Scene(server, client, queue, folder, collector, jobs.__module__)
     await collector.stop()
-    plugin = JobsPlugin(all_jobs(Notebook(folder)))
+    plugin = JobsPlugin(jobs(folder))
     await assert_replays(await histories_of(client, queue), plugin)
 
 
