@@ -210,7 +210,9 @@ class ContinuousWorkflow(JobWorkflow):
         due, paused = times.due, self.life.paused
         if due is None:
             return
-        ahead = await times.ahead(rule, self.now)
+        # What is skipped was missed by the schedule, whether the end came in between or not.
+        end = None if self._catch_up == "skip" else self._until
+        ahead = await times.ahead(rule, self.now, end)
         if times.due is not due or self.life.paused != paused or self._over():
             return
         missed = ahead.last_missed is not None

@@ -69,11 +69,12 @@ class Timetable(BaseModel):
         """Have the next tick planned anew; what was missed is not made up for."""
         self.due, self.chosen, self.must_run = None, False, True
 
-    async def ahead(self, rule: ScheduleRule, now: datetime) -> Ahead:
-        """What follows the next tick, which is due now or was before."""
+    async def ahead(self, rule: ScheduleRule, now: datetime, end: datetime | None = None) -> Ahead:
+        """What follows the next tick, which is due now or was before; missed ones up to `end`."""
         due = self.due or now
         # A tick delayed by jitter is as late as the delay is over.
         seen = now - timedelta(seconds=self.delay)
+        seen = seen if end is None else min(seen, end)
         if rule.every is not None:
             first = next_multiple(self.anchor, rule.every, due)
             last = next_multiple(self.anchor, rule.every, seen) - timedelta(seconds=rule.every)
