@@ -191,6 +191,9 @@ class RunRequest(Record):
     progress: Detail | None = None
     """Of earlier activities of this run."""
 
+    alone: bool = Field(default=False, exclude_if=lambda alone: not alone)
+    """Whether the activity makes one attempt, and the workflow decides on the next one."""
+
     detail: Detail = Field(default_factory=dict)
     """What only one job type's handlers need."""
 

@@ -249,7 +249,8 @@ class Attempt:
 
     def _goes_on_elsewhere(self) -> bool:
         # The workflow has to know a checkpoint: it may cancel the activity in a long backoff.
-        return self._info.attempt >= MAX_ATTEMPTS or self._checkpoints.is_new
+        enough = self.request.alone or self._info.attempt >= MAX_ATTEMPTS
+        return enough or self._checkpoints.is_new
 
     def reached(self, error: BaseException | None) -> Reached:
         """How far a run of a burst got, for the workflow to go on from; None where cut off."""

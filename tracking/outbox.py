@@ -103,6 +103,11 @@ class Outbox:
         return any(_free(entry, before) for entry in self._entries.values())
 
     @property
+    def weight(self) -> int:
+        """Its bytes, in units of a delivery's."""
+        return self._bytes // BATCH_BYTES
+
+    @property
     def overflowing(self) -> bool:
         """Whether it holds more than an instance should carry."""
         return len(self._entries) > MAX_EVENTS or self._bytes > MAX_BYTES

@@ -274,7 +274,7 @@ class JobWorkflow(Runner):
     def run_fits(self, run: Run) -> bool:
         """Whether continue-as-new can carry the instance with the run that is under way."""
         # Weighing takes its time: not at each of many signals.
-        known = (run.key, run.attempt, self._signals // 100)
+        known = (run.key, run.attempt, self._signals // 100, self.outbox.weight)
         if self._weighed[0] != known:
             carry = self._carry_of(self.life, self.carry_extra(), run)
             self._weighed = known, size(self._start_with(carry)) <= CARRIED_BYTES

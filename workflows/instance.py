@@ -18,6 +18,9 @@ from .inputs import BadInput, job_ref, read_start
 from .runs import Run
 
 MAX_HISTORY_EVENTS = 4_000
+MOST_HISTORY_EVENTS = 8_000
+"""With so many, and no way to continue as new, a run makes attempts only when told to."""
+
 KEPT_REJECTIONS = 20
 CARRIED_BYTES = 1536 * 1024
 """The most that continue-as-new carries together with a run; 2 MB wedge it."""
@@ -158,6 +161,7 @@ class Instance:
 
         self._first_task = self.task
         self.history_is_long: bool = False
+        self.history_is_full: bool = False
         try:
             continued = info.continued_run_id is not None
             start = read_start(args, self.job_type, info.workflow_id, continued=continued)
@@ -208,10 +212,8 @@ class Instance:
         self.task = info.get_current_history_length()
         first = self.task == self._first_task
         self.now: datetime = info.workflow_start_time if first else workflow.now()
-        self.history_is_long = (
-            info.is_continue_as_new_suggested()
-            or info.get_current_history_length() > MAX_HISTORY_EVENTS
-        )
+        self.history_is_long = info.is_continue_as_new_suggested() or self.task > MAX_HISTORY_EVENTS
+        self.history_is_full = self.task > MOST_HISTORY_EVENTS
 
     @property
     def terminating(self) -> bool:

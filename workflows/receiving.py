@@ -115,7 +115,8 @@ class ReceivingWorkflow(JobWorkflow):
 
     def _hands_back(self) -> bool:
         """A waiting update would hold up `resume` and continue-as-new."""
-        return self._carrying or (self.life.paused is not None and self.run_now is None)
+        waits = self.held or self.run_now is None
+        return self._carrying or (self.life.paused is not None and waits)
 
     def discard_waiting(self) -> int:
         """Drop the queued events."""

@@ -19,6 +19,8 @@ CANCEL_GRACE = timedelta(seconds=10)
 LONG_BACKOFF = timedelta(seconds=0.5)
 """With so much of it left, an activity may be cancelled before its next attempt begins."""
 
+_STUCK = "too much waits behind the run for its history to go on; resume makes one more attempt"
+
 
 class Runner(Instance):
     """An instance that runs the user's handlers, in activities."""
@@ -36,6 +38,9 @@ class Runner(Instance):
 
         self.failure: runs.Failed | None = None
         """What made the life fail."""
+
+        self.held: bool = False
+        """Whether its run waits to be told to go on, as no more history can be made."""
 
         self._waits_for_worker = 0
 
@@ -100,7 +105,9 @@ class Runner(Instance):
         """Between two activities of a run: wait for the rest of a backoff, then end or go on."""
         if run.began_at is None:
             return None
-        if run.retry_at is not None and run.retry_at > self.now:
+        if self._is_stuck(run):
+            await self._hold(run)
+        elif run.retry_at is not None and run.retry_at > self.now:
             what = f"next attempt {self.ref.key}"
             await self.wait(lambda: self.terminating or self.carries(run), run.retry_at, what)
         if self.terminating:
@@ -110,10 +117,28 @@ class Runner(Instance):
             return runs.Carried()
         return None
 
+    async def _hold(self, run: runs.Run) -> None:
+        """Make no further attempt until resumed; each one costs history, which has an end."""
+        self.held, run.retry_at = True, None
+        self.life.last_error = f"{_STUCK}; the last error: {self.life.last_error}"
+        self.life.pause("exhausted", self.now, _STUCK)
+        await self.wait(lambda: self.terminating or not self.life.paused or self.carries(run))
+        self.held = False
+        if self.carries(run):
+            self.life.resume(self.now)
+
+    def _is_stuck(self, run: runs.Run) -> bool:
+        """Whether continue-as-new is long due, and cannot take the run along."""
+        due = self.history_is_full and self.should_continue_as_new()
+        return due and not self.terminating and not self.run_fits(run)
+
     def carries(self, run: runs.Run, backoff: timedelta = timedelta()) -> bool:
         """Whether continue-as-new is due, and can take the run along."""
-        resting = not backoff or (run.retry_at is not None and run.retry_at - self.now > backoff)
-        return resting and self.should_continue_as_new() and self.run_fits(run)
+        return self._rests(run, backoff) and self.should_continue_as_new() and self.run_fits(run)
+
+    def _rests(self, run: runs.Run, backoff: timedelta) -> bool:
+        """Whether so much of a backoff is left."""
+        return not backoff or (run.retry_at is not None and run.retry_at - self.now > backoff)
 
     def should_continue_as_new(self) -> bool:
         """Whether this run's history is long enough."""
@@ -163,10 +188,11 @@ class Runner(Instance):
         run.attempt, run.retry_at = run.attempts_before + 1, None
         run.began_at = run.began_at or self.now
         run.outbox = self.outbox.take()
+        run.alone = self._is_stuck(run)
         handle = runs.start(run, self.ref, self.rules, summary)
         self.show()
         await workflow.wait_condition(
-            lambda: handle.done() or self.terminating or self.carries(run, LONG_BACKOFF)
+            lambda: handle.done() or self.terminating or self._makes_way(run)
         )
         if not handle.done():
             await self._cancel(handle)
@@ -175,6 +201,12 @@ class Runner(Instance):
         if not handle.done():
             return runs.Cancelled()
         return await runs.outcome_of(run, handle, self.rules, self.now)
+
+    def _makes_way(self, run: runs.Run) -> bool:
+        """Whether the activity, in a long backoff, is not needed for the rest of it."""
+        if not self._rests(run, LONG_BACKOFF):
+            return False
+        return self.carries(run) or self._is_stuck(run)
 
     async def _cancel(self, handle: workflow.ActivityHandle[Any]) -> None:
         """Let the attempt end by itself: what it reports stands in history and counts.
@@ -325,7 +357,7 @@ class Runner(Instance):
     def status_word(self) -> str:
         """The one word that says what the instance does."""
         run = self.run_shown
-        if run is None or self.terminating or self.ended is not None:
+        if run is None or self.held or self.terminating or self.ended is not None:
             return super().status_word()
         return "retrying" if run.retry_at is not None else "running"
 
@@ -341,7 +373,7 @@ class Runner(Instance):
     def story(self) -> str:
         """What the instance does, in a few words."""
         run = self.run_shown
-        if run is None or self.ended is not None:
+        if run is None or self.held or self.ended is not None:
             return super().story()
         again = f", again at {iso_ms(run.retry_at)}" if run.retry_at else ""
         return f"{run.handler}, run {run.count}, attempt {run.attempt}{again}"

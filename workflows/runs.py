@@ -64,6 +64,9 @@ class Run(BaseModel):
     retry_at: datetime | None = None
     checkpoint: Checkpoint | None = None
     progress: Detail | None = None
+    alone: bool = Field(default=False, exclude=True)
+    """Whether its activity makes one attempt and no more."""
+
     reported: dict[int, Report] = Field(default_factory=dict[int, Report], exclude=True)
     outbox: list[Detail] = Field(default_factory=list[Detail], exclude=True)
 
@@ -104,6 +107,7 @@ class Run(BaseModel):
             state_version=self.state_version,
             checkpoint=self.checkpoint,
             progress=self.progress,
+            alone=self.alone,
             detail=self.detail,
             outbox=self.outbox,
         )
