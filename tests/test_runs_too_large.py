@@ -11,7 +11,15 @@ from durable_jobs import Retry, TaskJob, TaskRun
 from durable_jobs.handles import TaskHandle
 from durable_jobs.tracking import MemorySink, Tracking, attempt
 from durable_jobs.workflows import instance
-from tests.jobs import new_key, result_of, running_worker, status_of, until_settled, until_status
+from tests.jobs import (
+    new_key,
+    result_of,
+    running_worker,
+    status_of,
+    until_settled,
+    until_status,
+    went_on,
+)
 from tests.lives import histories_of, in_order, tracked_worker
 from tests.support import eventually
 
@@ -98,18 +106,13 @@ async def test_a_run_before_a_backlog_too_large_to_carry_waits_and_says_so_with(
         assert job.events == ["bad", *(f"{number:<3}" for number in range(BACKLOG)), "que"]
         # What is left fits.
         await task.send("end")
-        await eventually(lambda: _went_on(client, task))
+        await eventually(lambda: went_on(client, task.instance_id))
         await task.terminate()
         await result_of(client, task.instance_id)
     events = in_order(worker.sink.events, task.instance_id)
     failed = [event["attempt"] for event in events if event["type"] == "job.failed"]
     assert failed == list(range(1, tried + 2))
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
-
-
-async def _went_on(client: Client, task: TaskHandle[str, int, int]) -> bool:
-    described = await client.get_workflow_handle(task.instance_id).describe()
-    return described.raw_description.workflow_execution_info.first_run_id != described.run_id
 
 
 async def test_a_run_that_waits_so_still_ends_by_terminate(client: Client, queue: str) -> None:
