@@ -134,12 +134,13 @@ class Reconciler:
         if run.workflow_type == DELIVERY_WORKFLOW:
             given = await self._start_argument(handle)
             return FlushRequest.model_validate(given).events
+        ref = _ref_of(run)
+        if ref is None:
+            return []
         described = await handle.describe()
         left = await self._leftover(handle, described)
-        job_type, job, key = run.id.split(":", 2)
-        if left.tracking is None or JOB_WORKFLOWS[run.workflow_type] != job_type:
+        if left.tracking is None:
             return []
-        ref = JobRef(job_type=JOB_WORKFLOWS[run.workflow_type], job=job, key=key)
         outbox = Outbox(ref, run.id, OutboxCarry.model_validate(left.outbox))
         outbox.identity = left.tracking
         if not (left.told or _was_reset(described)):
@@ -249,6 +250,14 @@ class Reconciler:
         codec = self._client.data_converter.payload_codec
         found = await codec.decode(payloads) if codec is not None else payloads
         return from_raw(RawValue(found[0])) if found else None
+
+
+def _ref_of(run: WorkflowExecution) -> JobRef | None:
+    """None where its ID names no instance: such a one is refused at its start."""
+    job_type, *name = run.id.split(":", 2)
+    if job_type != JOB_WORKFLOWS[run.workflow_type] or len(name) < 2:
+        return None
+    return JobRef(job_type=JOB_WORKFLOWS[run.workflow_type], job=name[0], key=name[1])
 
 
 def _note(found: Reconciled, workflow_id: str, outcome: Outcome | Unreadable) -> None:

@@ -48,7 +48,11 @@ VIEWS = {
     "instances of one job": "/api/instances?job=triage-issue&limit=50",
     "instances by a rare text": "/api/instances?text=account-77/&limit=50",
     "the newest events": "/api/events?limit=100",
+    "the last exhausted retries": "/api/events?type=job.retryExhausted&limit=100",
     "failures of one job": "/api/events?type=job.failed&job=sync-account&limit=100",
+    "events of a type that never came": "/api/events?type=never&limit=100",
+    "events of a job that never came": "/api/events?job=never&limit=100",
+    "events of one instance and type": "/api/events?instance={instance}&type=never&limit=100",
     "gaps": "/api/gaps?limit=20",
     "rates of a day": "/api/rates",
     "rates of 30 days": "/api/rates?step=hour&since={month}",
@@ -233,7 +237,9 @@ async def _drawn(browser: Browser, address: str) -> float:
 async def _calls(address: str) -> dict[str, list[float]]:
     month = int((time.time() - 30 * 86_400) * 1000)
     async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=60) as http:
-        return {name: await _timed(http, path.format(month=month)) for name, path in VIEWS.items()}
+        found = (await http.get("/api/instances?limit=1")).json()["instances"]
+        known = {"month": month, "instance": found[0]["instanceId"]}
+        return {name: await _timed(http, path.format(**known)) for name, path in VIEWS.items()}
 
 
 async def _timed(http: httpx.AsyncClient, path: str) -> list[float]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.converter import DataConverter
 from temporalio.worker import Replayer, Worker
 
 from durable_jobs import JobClient, JobsPlugin
@@ -203,6 +206,26 @@ async def first_run_of(client: Client, instance_id: str) -> str:
     return description.raw_description.workflow_execution_info.first_run_id
 
 
+async def reset_to_first_task(worker: Tracked, instance_id: str) -> str:
+    """Reset an instance to just after its first workflow task; returns the new run's ID."""
+    history = await worker.handle(instance_id).fetch_history()
+    completed = [
+        event.event_id
+        for event in history.events
+        if event.HasField("workflow_task_completed_event_attributes")
+    ]
+    answer = await worker.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=worker.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=instance_id),
+            workflow_task_finish_event_id=completed[1],
+            request_id=str(uuid.uuid4()),
+            reason="a test",
+        )
+    )
+    return answer.run_id
+
+
 async def check_common(client: Client, instance_id: str, events: list[Event]) -> None:
     """Compare the fields that all events of a life have."""
     first_run = await first_run_of(client, instance_id)
@@ -259,7 +282,7 @@ async def tracked_worker(
     plugin = JobsPlugin(jobs, Tracking(sink or memory, env=ENV, service_key=SERVICE))
     async with Worker(client, task_queue=queue, plugins=[plugin], **options):
         yield Tracked(client, queue, JobClient(client, task_queue=queue), memory, plugin)
-    await assert_replays(await histories_of(client, queue), plugin)
+    await assert_replays(await histories_of(client, queue), plugin, client.data_converter)
 
 
 async def histories_of(client: Client, queue: str) -> list[WorkflowHistory]:
@@ -271,9 +294,13 @@ async def histories_of(client: Client, queue: str) -> list[WorkflowHistory]:
     ]
 
 
-async def assert_replays(histories: Sequence[WorkflowHistory], plugin: JobsPlugin) -> None:
+async def assert_replays(
+    histories: Sequence[WorkflowHistory],
+    plugin: JobsPlugin,
+    converter: DataConverter = DataConverter.default,
+) -> None:
     """Each history leads a worker with that plugin to the same commands."""
-    replayer = Replayer(workflows=[], plugins=[plugin])
+    replayer = Replayer(workflows=[], plugins=[plugin], data_converter=converter)
     for history in histories:
         result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
         assert result.replay_failure is None, f"{history.workflow_id}: {result.replay_failure}"

@@ -13,8 +13,7 @@ from durable_jobs.workflows import instance
 from tests.jobs import JobStatus, new_key, run_id_of, running_worker, status_of, until_status
 from tests.skipping import HOUR, Noting
 from tests.support import eventually
-from tests.test_wrong_input import refusal
-from tests.wrong_input import Raw, raw_bench
+from tests.wrong_input import Raw, raw_bench, refusal
 
 SOON = timedelta(milliseconds=100)
 BERLIN = ZoneInfo("Europe/Berlin")

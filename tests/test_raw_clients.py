@@ -3,19 +3,18 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, PayloadCodec
 
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.tracking import MemorySink, Tracking
 from tests.jobs import new_key, running_worker
+from tests.scrambled import ENCRYPTED, Scrambler
 from tests.scripted import Book, Push, Total
 from tests.simple_jobs import Count, Held, Note, simple_jobs
 from tests.support import Python, eventually, installed_binary
@@ -94,29 +93,6 @@ async def test_the_command_line_drives_a_task(server: EmbeddedServer, shared_que
     assert (await temporal("result"))["result"]["reason"] == "closed"
 
 
-class Scrambler(PayloadCodec):
-    """Stands for encryption: no byte of a payload or of its metadata stays readable."""
-
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload(
-                metadata={"encoding": b"binary/scrambled"},
-                data=bytes(byte ^ 0x5A for byte in payload.SerializeToString()),
-            )
-            for payload in payloads
-        ]
-
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [self._decoded(payload) for payload in payloads]
-
-    @staticmethod
-    def _decoded(payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != b"binary/scrambled":
-            return payload
-        return Payload.FromString(bytes(byte ^ 0x5A for byte in payload.data))
-
-
-ENCRYPTED = dataclasses.replace(DataConverter.default, payload_codec=Scrambler())
 CONVERTERS = {
     "pydantic": pydantic_data_converter,
     "encrypted": ENCRYPTED,

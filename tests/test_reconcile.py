@@ -3,62 +3,35 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
 from durable_jobs import JobClient
-from durable_jobs.activities.reconcile import Reconciler
-from durable_jobs.protocol import Reconciled, TrackingIdentity
+from durable_jobs.protocol import Reconciled
 from durable_jobs.tracking import HttpSink, NoopSink
 from tests.lives import (
-    ENV,
-    SERVICE,
     Event,
     Tracked,
     check_common,
     in_order,
     kinds_of,
+    reset_to_first_task,
     specific,
     started,
     terminated,
     tracked_worker,
 )
+from tests.reconciling import ROOT, Later, command, reconcile
 from tests.support import Python, eventually
-from tests.test_tracked_delivery import reset_to_first_task
 from tests.tracked_jobs import Gather, Handle, Item, Rest, all_jobs
 from tests.tracking.collector import Answer, Collector
-
-DAY = timedelta(days=1)
-ROOT = Path(__file__).parents[1]
-IDENTITY = TrackingIdentity(env=ENV, service_key=SERVICE)
-
-
-class Later(Gather):
-    """Whose window stays open."""
-
-    name = "later"
-    flush_after = timedelta(hours=1)
 
 
 @pytest.fixture
 async def worker(client: Client, queue: str) -> AsyncIterator[Tracked]:
     async with tracked_worker(client, queue, [*all_jobs(), Later()]) as worker:
         yield worker
-
-
-async def reconcile(
-    client: Client, queue: str, count: int = 1, identity: TrackingIdentity | None = IDENTITY
-) -> Reconciled:
-    """Reconcile once the server's list has that many workflows that were ended from outside."""
-    query = f"TaskQueue = '{queue}' AND ExecutionStatus IN ('Terminated', 'TimedOut')"
-
-    async def listed() -> bool:
-        return len([run async for run in client.list_workflows(query)]) >= count
-
-    await eventually(listed)
-    return await Reconciler(client, queue, identity).reconcile(DAY)
 
 
 async def test_a_window_that_was_ended_from_outside_is_told_to_have_ended(worker: Tracked) -> None:
@@ -233,19 +206,6 @@ async def test_an_instance_that_no_worker_can_read_is_left_for_the_next_time(
     found = await reconcile(client, queue)
     assert found.delivered == []
     assert "no worker of the task queue" in found.failed[poll.instance_id]
-
-
-def command(client: Client, queue: str, *options: str) -> Python:
-    target = client.service_client.config.target_host
-    return Python(
-        "-m",
-        "durable_jobs.cli",
-        "reconcile",
-        *options,
-        cwd=ROOT,
-        TEMPORAL_ADDRESS=target,
-        DURABLE_JOBS_TASK_QUEUE=queue,
-    )
 
 
 async def test_the_command_says_what_it_found(worker: Tracked) -> None:

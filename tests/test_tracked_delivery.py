@@ -1,12 +1,9 @@
 """How tracking events leave instances: over HTTP, over outages, runs and resets."""
 
 import asyncio
-import uuid
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle
 
 from durable_jobs import ContinuousRun
@@ -19,6 +16,7 @@ from tests.lives import (
     histories_of,
     in_order,
     kinds_of,
+    reset_to_first_task,
     tracked_worker,
 )
 from tests.support import eventually
@@ -207,23 +205,3 @@ def execution(worker: Tracked, run_id: str, last: str) -> list[Event]:
     """The events of one execution, once the last one is there."""
     events = [event for event in worker.sink.events if event["executionId"] == run_id]
     return events if last in kinds_of(events) else []
-
-
-async def reset_to_first_task(worker: Tracked, instance_id: str) -> str:
-    """Reset an instance to just after its first workflow task; returns the new run's ID."""
-    history = await worker.handle(instance_id).fetch_history()
-    completed = [
-        event.event_id
-        for event in history.events
-        if event.HasField("workflow_task_completed_event_attributes")
-    ]
-    answer = await worker.client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=worker.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=instance_id),
-            workflow_task_finish_event_id=completed[1],
-            request_id=str(uuid.uuid4()),
-            reason="a test",
-        )
-    )
-    return answer.run_id

@@ -9,7 +9,6 @@ from temporalio.client import (
     Client,
     WorkflowFailureError,
     WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
 )
 from temporalio.exceptions import ApplicationError
 
@@ -25,6 +24,7 @@ from tests.wrong_input import (
     Handle,
     Raw,
     raw_bench,
+    refusal,
     result_of,
 )
 
@@ -167,19 +167,6 @@ async def test_a_wrong_event_alone_opens_a_window_that_flushes_without_a_run(raw
 
 
 # -- updates and queries
-
-
-async def refusal(handle: Handle, name: str, *arguments: Any) -> str:
-    """The reason for which an update was refused; it left no trace."""
-    before = await handle.query("status")
-    with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await handle.execute_update(name, args=arguments)
-    cause = refused.value.cause
-    assert isinstance(cause, ApplicationError)
-    after = await handle.query("status")
-    before.pop("tracking"), after.pop("tracking")
-    assert after == before
-    return cause.message
 
 
 @pytest.mark.parametrize(("kind", "update"), [*ONE_EVENT, ("task", "ask"), *BATCH])

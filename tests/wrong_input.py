@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 from durable_jobs import JobClient
 from tests.jobs import new_key, running_worker
@@ -145,3 +147,16 @@ async def raw_bench(client: Client) -> AsyncIterator[Raw]:
     queue = f"test-{new_key()}"
     async with running_worker(client, queue, *simple_jobs(Book())) as jobs:
         yield Raw(client, queue, jobs)
+
+
+async def refusal(handle: Handle, name: str, *arguments: Any) -> str:
+    """The reason for which an update was refused; it left no trace."""
+    before = await handle.query("status")
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await handle.execute_update(name, args=arguments)
+    cause = refused.value.cause
+    assert isinstance(cause, ApplicationError)
+    after = await handle.query("status")
+    before.pop("tracking"), after.pop("tracking")
+    assert after == before
+    return cause.message

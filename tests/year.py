@@ -9,9 +9,9 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from durable_jobs import ContinuousRun, Cron
+from tests.brute_cron import Brute
 from tests.jobs import running_worker
 from tests.skipping import Noting, skip_to_the_end
-from tests.test_cron import Brute
 
 ZONE = "Europe/Berlin"
 MAX_EVENTS = 10_000

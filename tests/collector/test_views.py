@@ -1,5 +1,6 @@
 """What the JSON API says of the events that came."""
 
+import random
 import sqlite3
 import time
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from durable_jobs.tracking.collector import CollectorSettings, collecting, parse_retention
+from durable_jobs.tracking.ids import iso_ms
 from tests.support import eventually
 
 from .support import START, Sender, event, failed, running
@@ -85,6 +87,45 @@ async def test_events_are_found_by_each_filter_newest_first(collector: Sender) -
     moment = event(2)["timestamp"]
     assert await collector.ids(since=moment, job="triage") == ["x-3", "x-2"]
     assert await collector.ids(until=moment, job="triage") == ["x-1"]
+
+
+async def test_any_filter_gives_the_events_of_many_hours_page_by_page(collector: Sender) -> None:
+    chance = random.Random(7)
+    kinds, jobs = ["job.executed", "job.executed", "job.terminated"], ["a", "a", "b"]
+    events = [
+        event(n, type=chance.choice(kinds), jobName=chance.choice(jobs), timestamp=_hours_ago(n))
+        for n in range(1, 200)
+    ]
+    events.append(event(200, type="job.started", timestamp=_hours_ago(999)))
+    await collector.send(*events)
+    since, until = _hours_ago(170), _hours_ago(20)
+    for kind in (None, "job.executed", "job.terminated", "job.started", "never"):
+        for job in (None, "a", "b", "never"):
+            for span in ({}, {"since": since}, {"until": until}, {"since": since, "until": until}):
+                wanted = [
+                    one["eventId"]
+                    for one in events
+                    if kind in (None, one["type"])
+                    and job in (None, one["jobName"])
+                    and span.get("since", "0") <= one["timestamp"] < span.get("until", "3")
+                ]
+                given = {"type": kind, "job": job, **span}
+                asked = {name: value for name, value in given.items() if value}
+                assert await _all_pages(collector, limit=70, **asked) == wanted
+
+
+def _hours_ago(number: int) -> str:
+    """Several an hour, none at the same moment."""
+    return iso_ms(START - timedelta(minutes=17 * number))
+
+
+async def _all_pages(collector: Sender, **asked: Any) -> list[str]:
+    found = await collector.get("/api/events", **asked)
+    ids = [one["eventId"] for one in found["events"]]
+    while found["cursor"]:
+        found = await collector.get("/api/events", **asked, cursor=found["cursor"])
+        ids += [one["eventId"] for one in found["events"]]
+    return ids
 
 
 @pytest.mark.parametrize(
@@ -199,6 +240,21 @@ async def test_retention_deletes_what_came_long_ago_and_calls_nothing_missing(
         await collector.send(event(3003))
         [gap] = (await collector.get("/api/gaps"))["gaps"]
         assert (gap["missing"], gap["ranges"]) == (1, [[3002, 3002]])
+
+
+async def test_what_came_late_and_is_kept_is_found_by_its_type(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    async with running(path) as collector:
+        await collector.send(event(1), event(2, timestamp="2020-01-01T00:00:00.000Z"), event(3))
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE events SET received = 0 WHERE sequence = 1")
+    async with running(path, retention=timedelta(days=2)) as collector:
+
+        async def swept() -> bool:
+            return (await collector.get("/api/summary"))["events"] == 2
+
+        await eventually(swept)
+        assert await collector.ids(type="job.executed") == ["x-3", "x-2"]
 
 
 async def test_a_quiet_instance_outlives_its_events_so_that_no_gap_is_invented(

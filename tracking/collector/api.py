@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from . import queries
 from .books import HOUR, MINUTE
-from .queries import Page, Where, WrongQuery
+from .queries import Page, Span, Where, WrongQuery
 from .settings import CollectorSettings
 from .store import Reading, Store
 from .stream import News, stream
@@ -91,13 +91,17 @@ def _instances(asked: QueryParams) -> Reading[Any]:
 
 
 def _events(asked: QueryParams) -> Reading[Any]:
-    names = {"instance": "instance", "execution": "execution", "type": "type", "job": "job"}
-    where = _filters(asked, names)
+    where = _filters(asked, {"instance": "instance", "execution": "execution"})
+    kinds = _filters(asked, {"type": "type", "job": "job"})
+    if where.conditions:
+        # Those of one instance are few enough to look at each.
+        where, kinds = where.joined(kinds), Where()
+    span = Span()
     if since := asked.get("since"):
-        where = where.also("at >= ?", _moment(since))
+        span = span.within(Span(since=_moment(since)))
     if until := asked.get("until"):
-        where = where.also("at < ?", _moment(until))
-    return partial(queries.events, where=where, page=_page(asked))
+        span = span.within(Span(until=_moment(until)))
+    return partial(queries.events, where=where, kinds=kinds, span=span, page=_page(asked))
 
 
 def _gaps(asked: QueryParams) -> Reading[Any]:

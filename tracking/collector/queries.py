@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,26 @@ class Where:
         """One more condition."""
         return Where((*self.conditions, condition), (*self.values, *values))
 
+    def joined(self, other: "Where") -> "Where":
+        """The conditions of both."""
+        return Where(self.conditions + other.conditions, self.values + other.values)
+
     @property
     def sql(self) -> str:
         """The clause, empty without a condition."""
         return f"WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """From a time to before another one."""
+
+    since: int = -(2**62)
+    until: int = 2**62
+
+    def within(self, other: "Span") -> "Span":
+        """What both have in common."""
+        return Span(max(self.since, other.since), min(self.until, other.until))
 
 
 def instances(connection: sqlite3.Connection, where: Where, page: Page) -> JSONObject:
@@ -56,18 +72,21 @@ def instances(connection: sqlite3.Connection, where: Where, page: Page) -> JSONO
     return {"instances": [_instance(row) for row in shown], "cursor": cursor}
 
 
-def events(connection: sqlite3.Connection, where: Where, page: Page) -> str:
+def events(
+    connection: sqlite3.Connection, where: Where, kinds: Where, span: Span, page: Page
+) -> str:
     """Events, the newest first, as JSON: each in the very text it came in.
 
-    Fewer than asked for, with a cursor, where they are large.
+    `kinds` are conditions on `type` and `job`. Fewer than asked for, with a cursor, where they
+    are large.
     """
     if page.cursor is not None:
         at, seq = _split(page.cursor)
-        where = where.also("(at, seq) < (?, ?)", at, _whole(seq))
-    query = f"SELECT seq, at, raw FROM events {where.sql} ORDER BY at DESC, seq DESC LIMIT ?"
+        span = span.within(Span(until=at + 1))
+        where = where.also("NOT (at = ? AND seq >= ?)", at, _whole(seq))
     shown: list[str] = []
     cursor, last, size = None, "", 0
-    for row in connection.execute(query, (*where.values, page.limit + 1)):
+    for row in _found(connection, where.joined(kinds), _spans(connection, kinds, span), page.limit):
         if len(shown) == page.limit or size > _CHARACTERS:
             cursor = last
             break
@@ -75,6 +94,28 @@ def events(connection: sqlite3.Connection, where: Where, page: Page) -> str:
         size += len(row["raw"])
         last = f"{row['at']}~{row['seq']}"
     return f'{{"events":[{",".join(shown)}],"cursor":{json.dumps(cursor)}}}'
+
+
+def _spans(connection: sqlite3.Connection, kinds: Where, span: Span) -> Iterator[Span]:
+    """Where to look, the newest first: of some kinds, the hours that have any."""
+    if not kinds.conditions:
+        yield span
+        return
+    hours = kinds.also("step = ?", HOUR).also("start > ?", span.since - HOUR)
+    hours = hours.also("start < ?", span.until)
+    query = f"SELECT DISTINCT start FROM counts {hours.sql} ORDER BY start DESC"
+    for (start,) in connection.execute(query, hours.values):
+        yield span.within(Span(start, start + HOUR))
+
+
+def _found(
+    connection: sqlite3.Connection, where: Where, spans: Iterable[Span], limit: int
+) -> Iterator[sqlite3.Row]:
+    """Rows, the newest first, and at least one more than the limit where there is one."""
+    for span in spans:
+        there = where.also("at >= ?", span.since).also("at < ?", span.until)
+        query = f"SELECT seq, at, raw FROM events {there.sql} ORDER BY at DESC, seq DESC LIMIT ?"
+        yield from connection.execute(query, (*there.values, limit + 1))
 
 
 def arrived(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:

@@ -15,7 +15,11 @@ def forget_step(connection: sqlite3.Connection, before: int, step: int = STEP) -
     query = "SELECT seq, received, instance, execution, sequence FROM events ORDER BY seq LIMIT ?"
     old = [row for row in connection.execute(query, (step,)) if row[1] < before]
     if not old:
-        connection.execute("DELETE FROM counts WHERE start < ?", (before - 3_600_000,))
+        # The hours of what is kept stay, by which filters find it: it may have come late.
+        oldest = "SELECT coalesce(min(at), ?) FROM events"
+        [kept] = connection.execute(oldest, (before,)).fetchone()
+        until = min(before, kept) - 3_600_000
+        connection.execute("DELETE FROM counts WHERE start <= ?", (until,))
         return False
     connection.execute("DELETE FROM events WHERE seq <= ?", (old[-1][0],))
     forgotten = [(row[4], row[3]) for row in old if row[3] is not None]

@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS events (
   sequence INTEGER,
   raw TEXT NOT NULL
 );
--- One index in the order of time for every filter: a rare type is looked for in it, at some ten
--- million entries a second, which costs intake less than an index a filter.
+-- One index in the order of time for every filter: `counts` says in which hours a type or a job
+-- is to be looked for, which costs intake less than an index a filter.
 CREATE INDEX IF NOT EXISTS events_time ON events (at, type, job);
 CREATE INDEX IF NOT EXISTS events_instance ON events (instance, at);
 CREATE INDEX IF NOT EXISTS events_execution ON events (execution, sequence)

@@ -1,0 +1,49 @@
+"""How tests reconcile."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+
+from durable_jobs.activities.reconcile import Reconciler
+from durable_jobs.protocol import Reconciled, TrackingIdentity
+from tests.lives import ENV, SERVICE
+from tests.support import Python, eventually
+from tests.tracked_jobs import Gather
+
+DAY = timedelta(days=1)
+ROOT = Path(__file__).parents[1]
+IDENTITY = TrackingIdentity(env=ENV, service_key=SERVICE)
+
+
+class Later(Gather):
+    """Whose window stays open."""
+
+    name = "later"
+    flush_after = timedelta(hours=1)
+
+
+async def reconcile(
+    client: Client, queue: str, count: int = 1, identity: TrackingIdentity | None = IDENTITY
+) -> Reconciled:
+    """Reconcile once the server's list has that many workflows that were ended from outside."""
+    query = f"TaskQueue = '{queue}' AND ExecutionStatus IN ('Terminated', 'TimedOut')"
+
+    async def listed() -> bool:
+        return len([run async for run in client.list_workflows(query)]) >= count
+
+    await eventually(listed)
+    return await Reconciler(client, queue, identity).reconcile(DAY)
+
+
+def command(client: Client, queue: str, *options: str) -> Python:
+    target = client.service_client.config.target_host
+    return Python(
+        "-m",
+        "durable_jobs.cli",
+        "reconcile",
+        *options,
+        cwd=ROOT,
+        TEMPORAL_ADDRESS=target,
+        DURABLE_JOBS_TASK_QUEUE=queue,
+    )
