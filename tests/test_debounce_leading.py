@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 from durable_jobs.handles import DebounceHandle
 from durable_jobs.tracking import MemorySink, Tracking
@@ -14,6 +16,7 @@ from durable_jobs.workflows import base
 from tests.debounce_jobs import Bench, Gather, ms
 from tests.jobs import at_most, new_key, running_worker, until_run, until_status
 from tests.scripted import Book, Push
+from tests.skipping import HOUR, skip_to_the_end
 from tests.support import eventually
 
 
@@ -22,6 +25,14 @@ class Eager(Gather):
     leading = True
     flush_after = timedelta(minutes=1)
     quiet_for = ms(300)
+
+
+class Patient(Eager):
+    """Is quiet again after an hour, on a server that skips it."""
+
+    name = "patient"
+    flush_after = timedelta(days=1)
+    quiet_for = HOUR
 
 
 class Throttled(Gather):
@@ -47,11 +58,17 @@ class Fussy(Throttled):
     dedupe_for = timedelta(hours=2)
 
 
-JOBS = (Eager, Throttled, Stubborn, Yielding, Fussy)
+JOBS = (Eager, Patient, Throttled, Stubborn, Yielding, Fussy)
 
 
 @pytest.fixture(scope="module")
 async def bench(client: Client) -> AsyncIterator[Bench]:
+    async with leading_bench(client) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def leading_bench(client: Client) -> AsyncIterator[Bench]:
     book, sink, queue = Book(), MemorySink(), f"test-{new_key()}"
     jobs = [job(book) for job in JOBS]
     async with running_worker(client, queue, *jobs, tracking=Tracking(sink)) as connected:
@@ -86,19 +103,22 @@ async def test_the_first_event_runs_at_once_and_alone_and_is_tracked_as_a_run_on
     assert await tracked(bench, eager, 1) == ["job.executed"]
 
 
-async def test_events_after_it_gather_into_a_window_of_their_own(bench: Bench) -> None:
-    eager = bench.new(Eager)
-    await eager.add(Push(n=1))
-    await until_run(eager, 1)
-    before = datetime.now(UTC)
-    await eager.add(Push(n=2))
-    await eager.add(Push(n=3))
-    assert (await bench.result(eager))["runCount"] == 2
-    assert runs(bench, eager) == [("leading", [1]), ("quiet", [2, 3])]
-    window = bench.calls(eager)[1].window_opened_at
-    assert abs(window - before) < timedelta(seconds=1)
-    kinds = ["job.executed", "debounce.started", "job.executed", "debounce.flushed"]
-    assert await tracked(bench, eager, 4) == kinds
+async def test_events_after_it_gather_into_a_window_of_their_own(
+    time_skipping: WorkflowEnvironment,
+) -> None:
+    async with leading_bench(time_skipping.client) as bench:
+        patient = bench.new(Patient)
+        await patient.add(Push(n=1))
+        await until_run(patient, 1)
+        before = await time_skipping.get_current_time()
+        await patient.add(Push(n=2))
+        await patient.add(Push(n=3))
+        after = await time_skipping.get_current_time()
+        assert (await skip_to_the_end(time_skipping, patient))["runCount"] == 2
+        assert runs(bench, patient) == [("leading", [1]), ("quiet", [2, 3])]
+        assert before <= bench.calls(patient)[1].window_opened_at <= after
+        kinds = ["job.executed", "debounce.started", "job.executed", "debounce.flushed"]
+        assert await tracked(bench, patient, 4) == kinds
 
 
 async def test_events_added_together_lead_with_the_first(bench: Bench) -> None:
@@ -109,17 +129,18 @@ async def test_events_added_together_lead_with_the_first(bench: Bench) -> None:
 
 
 async def test_an_event_within_the_quiet_time_does_not_lead_and_one_after_it_does(
-    bench: Bench,
+    time_skipping: WorkflowEnvironment,
 ) -> None:
-    eager = bench.new(Eager)
-    await eager.add(Push(n=1))
-    await until_run(eager, 1)
-    assert (await bench.status(eager)).status == "idle"
-    await eager.add(Push(n=2))
-    await bench.result(eager)
-    await eager.add(Push(n=3))
-    await bench.result(eager)
-    assert [reason for reason, _ in runs(bench, eager)] == ["leading", "quiet", "leading"]
+    async with leading_bench(time_skipping.client) as bench:
+        patient = bench.new(Patient)
+        await patient.add(Push(n=1))
+        await until_run(patient, 1)
+        assert (await bench.status(patient)).status == "idle"
+        await patient.add(Push(n=2))
+        await skip_to_the_end(time_skipping, patient)
+        await patient.add(Push(n=3))
+        await skip_to_the_end(time_skipping, patient)
+        assert [reason for reason, _ in runs(bench, patient)] == ["leading", "quiet", "leading"]
 
 
 async def test_events_that_come_while_the_leading_run_goes_on_wait_for_the_next(
