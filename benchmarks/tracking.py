@@ -18,9 +18,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 from temporalio.client import Client
 
 from durable_jobs.embedded.ports import free_port, listens
+from durable_jobs.telemetry import serving_metrics
 from durable_jobs.tracking import HttpSink, Tracking
 
 from . import continuous, debounce
@@ -31,7 +33,9 @@ from .ours import ours
 from .turns import rows_of
 
 TRACKED, UNTRACKED = "tracked", "untracked"
+MEASURED = "tracked and measured"
 TICKS, WINDOWS = continuous.FAST, debounce.WINDOWS
+METRICS = "metrics, ticks with and without"
 
 
 class CountingSink(HttpSink):
@@ -95,11 +99,15 @@ async def collector() -> AsyncGenerator[CollectorProcess]:
 
 
 async def main(asked: Asked) -> Findings:
-    """Run both through both scenes."""
+    """Run all through all scenes."""
     findings = Findings()
     async with stage() as client, collector() as collecting:
         if asked.wants(TICKS):
-            findings.rows += await _ticks(client, collecting, asked.seconds)
+            rows = await _ticks(dict.fromkeys(BOTH, client), collecting, TICKS, asked.seconds)
+            rows[0] |= _shared(collecting)
+            findings.rows += rows
+        if asked.wants(METRICS):
+            findings.rows += await _measured(client, collecting, asked.seconds)
         if asked.wants(WINDOWS):
             findings.rows += await _windows(client, collecting, asked.seconds)
     _promise(findings, asked)
@@ -107,6 +115,9 @@ async def main(asked: Asked) -> Findings:
 
 
 def _promise(findings: Findings, asked: Asked) -> None:
+    if asked.wants(METRICS):
+        ratio = findings.ratio(METRICS, "ticks/s", MEASURED, TRACKED)
+        findings.promise("ticks/s with metrics, times without", ratio, 0.95)
     for scene, figure, a_run in ((TICKS, "ticks/s", "tick"), (WINDOWS, "windows/s", "window")):
         if not asked.wants(scene):
             continue
@@ -142,19 +153,40 @@ async def _arrived(collecting: CollectorProcess, job: str, runs: int) -> None:
 # -- ticks
 
 
-async def _ticks(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
-    turns = {name: continuous.ticking() for name in BOTH}
-    counted = 0
-    for name in in_turns(*BOTH):
-        tracked = name == TRACKED
+async def _ticks(
+    clients: dict[str, Client], collecting: CollectorProcess, scene: str, seconds: float
+) -> list[Row]:
+    """Let each of these tick with its client."""
+    turns = {name: continuous.ticking() for name in clients}
+    counted, before = 0, collecting.count("job.executed", "count")
+    for name in in_turns(*clients):
+        tracked = name != UNTRACKED
         tracking = collecting.tracking() if tracked else None
         every = timedelta(milliseconds=1)
-        async with continuous.ours(client, every, tracking, tracked=tracked) as ticker:
+        async with continuous.ours(clients[name], every, tracking, tracked=tracked) as ticker:
             counted += await continuous.run_ticks(ticker, turns[name], TICKS, seconds) * tracked
-    await _arrived(collecting, "count", counted)
-    rows = await rows_of(client, TICKS, turns)
-    rows[0] |= _shared(collecting)
+    await _arrived(collecting, "count", before + counted)
+    return await rows_of(clients[TRACKED], scene, turns)
+
+
+async def _measured(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
+    """With a client whose metrics are served, as with `--metrics`, and read each second."""
+    address = f"127.0.0.1:{free_port()}"
+    target = client.service_client.config.target_host
+    measured = await Client.connect(target, runtime=serving_metrics(address))
+    reading = asyncio.create_task(_read_metrics(f"http://{address}/metrics"))
+    clients = {TRACKED: client, MEASURED: measured}
+    rows = await _ticks(clients, collecting, METRICS, seconds)
+    reading.cancel()
+    collecting.sinks.clear()
     return rows
+
+
+async def _read_metrics(url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while True:
+            (await http.get(url)).raise_for_status()
+            await asyncio.sleep(1)
 
 
 # -- windows
