@@ -14,6 +14,8 @@ from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.delivery import submit, summary
 from durable_jobs.wire import model_from_raw, to_raw
 
+from .keeping import Keeper
+
 logger: logging.Logger = logging.getLogger(__name__)
 
 # A local activity holds its workflow task.
@@ -31,12 +33,29 @@ class FlushActivities:
     def __init__(self, tracking: Tracking | None, courier: Courier | None) -> None:
         self._tracking = tracking
         self._courier = courier
+        self._keepers: dict[str, Keeper] = {}
 
     @activity.defn(name=FLUSH_NOW)
     async def flush_now(self, raw: RawValue) -> RawValue:
-        """Deliver what can be delivered within 50 ms; the rest stays under way."""
-        events = model_from_raw(FlushRequest, raw).events
-        return to_raw(await self._flush(events, NOW))
+        """Deliver what can be delivered within 50 ms; the rest stays under way, or is kept."""
+        request = model_from_raw(FlushRequest, raw)
+        verdicts = await self.flush_within(request.events)
+        return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
+
+    async def flush_within(self, events: list[Detail]) -> Verdicts:
+        """What became of events within 50 ms."""
+        return await self._flush(events, NOW)
+
+    async def _keep(self, events: list[Detail], verdicts: Verdicts) -> Verdicts:
+        settled = verdicts.settled()
+        left = [event for event in events if event["eventId"] not in settled]
+        if not left or not await self._keeper().keep(left):
+            return verdicts
+        return verdicts.model_copy(update={"kept": [event["eventId"] for event in left]})
+
+    def _keeper(self) -> Keeper:
+        queue = activity.info().task_queue
+        return self._keepers.setdefault(queue, Keeper(queue))
 
     @activity.defn(name=FLUSH)
     async def flush_events(self, raw: RawValue) -> RawValue:

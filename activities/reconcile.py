@@ -132,8 +132,7 @@ class Reconciler:
     async def _events_of(self, run: WorkflowExecution) -> list[Detail]:
         handle = self._client.get_workflow_handle(run.id, run_id=run.run_id)
         if run.workflow_type == DELIVERY_WORKFLOW:
-            given = await self._start_argument(handle)
-            return FlushRequest.model_validate(given).events
+            return await self._given(handle)
         ref = _ref_of(run)
         if ref is None:
             return []
@@ -240,6 +239,19 @@ class Reconciler:
                 return len(events)
             case _:
                 return 0
+
+    async def _given(self, handle: WorkflowHandle[Any, Any]) -> list[Detail]:
+        """All events of a delivery, those that it has delivered too: their ids tell."""
+        given: list[Detail] = []
+        async for event in handle.fetch_history_events():
+            if event.HasField("workflow_execution_started_event_attributes"):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+            elif event.HasField("workflow_execution_signaled_event_attributes"):
+                payloads = event.workflow_execution_signaled_event_attributes.input.payloads
+            else:
+                continue
+            given += FlushRequest.model_validate(await self._decoded(payloads)).events
+        return given
 
     async def _start_argument(self, handle: WorkflowHandle[Any, Any]) -> Any:
         first = await anext(handle.fetch_history_events(page_size=1))

@@ -67,13 +67,14 @@ class JobsPlugin(SimplePlugin):
         self._courier = Courier(enabled) if enabled is not None else None
         self._tracking = enabled
         self._metrics = Metrics()
+        flushing = FlushActivities(enabled, self._courier)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             "durable-jobs",
             workflows=WORKFLOWS,
             activities=[
                 *handler_activities(self._registry, _jobs_of_run),
-                *LibraryActivities(self._registry).all(),
-                *FlushActivities(enabled, self._courier).all(),
+                *LibraryActivities(self._registry, flushing.flush_within).all(),
+                *flushing.all(),
                 *ReconcileActivities(_identity(enabled)).all(),
             ],
             interceptors=[

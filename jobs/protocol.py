@@ -23,6 +23,7 @@ NEXT_DUE = "durable_jobs.next_due"
 FLUSH_NOW = "durable_jobs.flush_events_now"
 FLUSH = "flush_events"
 DELIVERY_WORKFLOW = "TrackingDelivery"
+DELIVER_SIGNAL = "deliver"
 OUTBOX_QUERY = "durable_jobs.outbox"
 RECONCILE = "reconcile_tracking"
 RECONCILE_WORKFLOW = "TrackingReconcile"
@@ -218,11 +219,14 @@ class Verdicts(Record):
     delivered: list[str] = Field(default_factory=list)
     rejected: dict[str, str] = Field(default_factory=dict)
     dropped: dict[str, str] = Field(default_factory=dict)
+    kept: list[str] = Field(default_factory=list)
+    """A workflow of their own delivers these from now on."""
+
     trouble: str | None = None
 
     def settled(self) -> set[str]:
-        """The ids that need no further delivery."""
-        return {*self.delivered, *self.rejected, *self.dropped}
+        """The ids that the instance need not deliver any more."""
+        return {*self.delivered, *self.rejected, *self.dropped, *self.kept}
 
 
 class Rejected(Record):
@@ -258,12 +262,34 @@ class RunResult(Record):
     """Of a burst: what ended it, an attempt of the event after those that failed or was cut off."""
 
 
+class Opening(Record):
+    """The window that a debounce instance begins with, from which its first event follows."""
+
+    instance_id: str
+    execution_id: str
+    opened_at: datetime
+    leads: bool
+    """Whether its first event runs at once, where the job wants that."""
+
+    flush_from: float
+    """The event is delivered now where the window lasts so many seconds, or has no end in time."""
+
+
+class DescribeRequest(JobRef):
+    """Asks for a job's options."""
+
+    opening: Opening | None = None
+    """What the instance will tell as soon as it knows that it is tracked."""
+
+
 class Described(Record):
     """The answer of `describe`: whether this worker knows the job, and its options."""
 
     known: bool
     options: Options | None = None
     message: str | None = None
+    verdicts: Verdicts | None = None
+    """What became of the event of the opening, where it was sent."""
 
 
 class JudgeRequest(JobRef):
@@ -318,6 +344,8 @@ class FlushRequest(Record):
     """Tracking events to deliver."""
 
     events: list[Detail]
+    keep: bool = False
+    """Whether what is not delivered at once is to be kept by a workflow of its own."""
 
 
 class Leftover(Record):

@@ -19,6 +19,7 @@ from tests.lives import (
 from tests.tracked_jobs import (
     Gather,
     GatherByCount,
+    GatherLater,
     GatherOn,
     GatherOnce,
     GatherOrEnd,
@@ -82,7 +83,7 @@ async def test_a_run_that_ends_its_debounce_is_followed_by_the_end(worker: Track
 
 
 async def test_clearing_a_debounce_tells_how_many_events_were_dropped(worker: Tracked) -> None:
-    digest = worker.jobs.debounce(Gather, "cleared")
+    digest = worker.jobs.debounce(GatherLater, "cleared")
     await digest.add(Item())
     await digest.pause()
     await digest.add(Item())
@@ -93,7 +94,7 @@ async def test_clearing_a_debounce_tells_how_many_events_were_dropped(worker: Tr
 
 
 async def test_cancelling_a_debounce_tells_so(worker: Tracked) -> None:
-    digest = worker.jobs.debounce(Gather, "cancelled")
+    digest = worker.jobs.debounce(GatherLater, "cancelled")
     await digest.add(Item())
     await digest.status()
     await worker.handle(digest.instance_id).cancel()
@@ -102,7 +103,7 @@ async def test_cancelling_a_debounce_tells_so(worker: Tracked) -> None:
 
 
 async def test_a_debounce_that_is_terminated_without_a_reason_gives_none(worker: Tracked) -> None:
-    digest = worker.jobs.debounce(Gather, "terminated")
+    digest = worker.jobs.debounce(GatherLater, "terminated")
     await digest.add(Item())
     await digest.status()
     await digest.terminate()

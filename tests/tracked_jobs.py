@@ -67,6 +67,13 @@ class Gather(DebounceJob[Item, Basket]):
             run.terminate("enough")
 
 
+class GatherLater(Gather):
+    """Is ended before it flushes."""
+
+    name = "gather-later"
+    flush_after = timedelta(seconds=50)
+
+
 class GatherOn(Gather):
     name = "gather-on"
     on_exhausted = "continue"
@@ -206,6 +213,7 @@ def all_jobs() -> list[Any]:
     """One instance of each."""
     return [
         Gather(),
+        GatherLater(),
         GatherOn(),
         GatherOrEnd(),
         GatherOnce(),

@@ -21,7 +21,7 @@ class Pace:
     linger: float = 0.005
     """How long events wait for company while a flush waits for them."""
 
-    patience: float = 0.4
+    patience: float = 0.5
     """The same where no flush waits: a handler's activity took them along."""
 
     slow: float = 0.05

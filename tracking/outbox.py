@@ -63,6 +63,16 @@ class Outbox:
         self.identity: TrackingIdentity | None = None
         """Set from the recorded options. None: tracking is off, nothing is emitted."""
 
+    @property
+    def sequence(self) -> int:
+        """The number of the last event."""
+        return self._carry.sequence
+
+    @property
+    def execution_id(self) -> str:
+        """What the events are numbered within."""
+        return self._carry.execution_id
+
     def emit(
         self, kind: str, event_id: str | None, at: datetime, fields: Detail, *, task: int
     ) -> None:
@@ -92,6 +102,13 @@ class Outbox:
         self._bytes += entry.bytes
         if self.on_emit is not None:
             self.on_emit(kind)
+
+    def emit_opening(
+        self, opened_at: datetime, flush_at: datetime | None, *, task: int = 0
+    ) -> None:
+        """Say that a window was opened."""
+        due = {"flushAt": iso_ms(flush_at) if flush_at else None}
+        self.emit("debounce.started", None, opened_at, due, task=task)
 
     def restart(self, execution_id: str) -> None:
         """Number the events from 1 again under another execution id, as after a reset."""
@@ -144,6 +161,8 @@ class Outbox:
         for kind in ("delivered", "rejected", "dropped"):
             count = sum(self._remove(event_id) for event_id in getattr(verdicts, kind))
             setattr(self._carry, kind, getattr(self._carry, kind) + count)
+        for event_id in verdicts.kept:
+            self._remove(event_id)
         refused = [*verdicts.rejected.values(), *verdicts.dropped.values()]
         if verdicts.trouble or refused:
             self._carry.last_error = verdicts.trouble or refused[-1]

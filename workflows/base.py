@@ -16,10 +16,12 @@ from durable_jobs.protocol import (
     OUTBOX_QUERY,
     REPORT_SIGNAL,
     Described,
+    DescribeRequest,
     Detail,
     EventIn,
     Folded,
     JudgeRequest,
+    Opening,
     Rejected,
     Report,
     RunResult,
@@ -171,6 +173,7 @@ class JobWorkflow(Runner):
         return to_raw(self.result())
 
     async def _wind_up(self) -> None:
+        self.flusher.end()
         while True:
             await self._settle_handlers()
             await self.flusher.finish()
@@ -201,13 +204,26 @@ class JobWorkflow(Runner):
         """Ask for the options; an instance that is to end does not wait for a worker to know."""
         if self.options is not None:
             return
-        found = await call_local(DESCRIBE, self.ref, Described)
+        opening = self.opening()
+        request = DescribeRequest(**self.ref.model_dump(), opening=opening)
+        found = await call_local(DESCRIBE, request, Described)
         if found is None or not found.known:
             self.life.last_error = found.message if found else "no worker could read the job"
             self.show()
             found = await self.find_worker()
-        if found is not None:
-            self.adopt(found.options)
+        if found is None:
+            return
+        self.adopt(found.options)
+        if opening is not None:
+            self.tell_opening(opening)
+            self.flusher.note(found.verdicts)
+
+    def opening(self) -> Opening | None:
+        """The window that the instance begins with."""
+        return None
+
+    def tell_opening(self, opening: Opening) -> None:
+        """Emit its event, whatever became of it meanwhile: it may have been sent."""
 
     async def find_worker(self) -> Described | None:
         """Wait until a worker of the queue knows the job; None where something else comes first."""

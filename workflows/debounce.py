@@ -7,16 +7,18 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
+from durable_jobs.definitions.windows import first_flush_at
 from durable_jobs.protocol import (
     FOLD,
     Detail,
     Folded,
+    Opening,
     Rejected,
     RunResult,
 )
-from durable_jobs.tracking.ids import iso_ms
 
 from . import runs
+from .flush import PROMPT
 from .gathered import Gathered
 from .gathering import GatheringWorkflow
 from .inputs import raw_start
@@ -162,13 +164,33 @@ class DebounceWorkflow(GatheringWorkflow):
         if window is None or self._waiting.announced or self._leads():
             return
         self._waiting.announced = True
-        at = window.first_flush_at(self._windows)
-        self.emit(
-            "debounce.started",
-            window.opened_at,
-            settled=window.opened_at == workflow.info().workflow_start_time,
-            flushAt=iso_ms(at) if at else None,
+        settled = window.opened_at == workflow.info().workflow_start_time
+        self._emit_opening(window.opened_at, 0 if settled else self.task)
+
+    def _emit_opening(self, opened_at: datetime, task: int) -> None:
+        at = first_flush_at(opened_at, self.rules.spec)
+        self.outbox.emit_opening(opened_at, at, task=task)
+
+    def opening(self) -> Opening | None:
+        """See base class."""
+        if self._first_window is None or self.outbox.sequence:
+            return None
+        window, leads = self._first_window
+        return Opening(
+            instance_id=workflow.info().workflow_id,
+            execution_id=self.outbox.execution_id,
+            opened_at=window.opened_at,
+            leads=leads,
+            flush_from=PROMPT.total_seconds(),
         )
+
+    def tell_opening(self, opening: Opening) -> None:
+        """See base class."""
+        if opening.leads and self._windows.leading:
+            return
+        self._emit_opening(opening.opened_at, 0)
+        if self._first_window is not None and self._waiting.window is self._first_window[0]:
+            self._waiting.announced = True
 
     def _timer_summary(self) -> str:
         if self._waiting.window is None:

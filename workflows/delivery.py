@@ -1,4 +1,4 @@
-"""Delivers the tracking events of an instance that ended, or holds too many."""
+"""Delivers the tracking events of instances that ended, or of one that holds too many."""
 
 from typing import Any
 
@@ -6,7 +6,13 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from durable_jobs.protocol import DELIVERY_WORKFLOW, FLUSH, Detail, FlushRequest
+from durable_jobs.protocol import (
+    DELIVER_SIGNAL,
+    DELIVERY_WORKFLOW,
+    FLUSH,
+    Detail,
+    FlushRequest,
+)
 from durable_jobs.wire import to_raw
 
 from .library import start_delivery, verdicts_of
@@ -17,6 +23,7 @@ class TrackingDelivery:
     """Lives until each of its events was delivered, refused for good, or too old."""
 
     def __init__(self) -> None:
+        self._waiting: dict[str, Detail] = {}
         self.known: Detail = {"pending": 0, "delivered": 0, "rejected": 0, "dropped": 0}
         """How many events wait, and what became of the others."""
 
@@ -25,24 +32,38 @@ class TrackingDelivery:
     @workflow.run
     async def run(self, request: RawValue) -> RawValue:
         """Deliver everything, however long it takes; the result is the final status."""
+        self._take(request)
+        while self._waiting:
+            await self._deliver(list(self._waiting.values()))
+        return to_raw(self.known)
+
+    @workflow.signal(name=DELIVER_SIGNAL)
+    def deliver(self, request: RawValue) -> None:
+        """Take more events."""
+        self._take(request)
+
+    def _take(self, request: RawValue) -> None:
         events = FlushRequest.model_validate_json(request.payload.data).events
-        self.known["pending"] = len(events)
-        workflow.set_current_details(f"Delivering {len(events)} tracking events")
+        self._waiting.update((event["eventId"], event) for event in events)
+        self._show()
+
+    def _show(self) -> None:
+        self.known["pending"] = len(self._waiting)
+        workflow.set_current_details(f"Delivering {len(self._waiting)} tracking events")
+
+    async def _deliver(self, events: list[Detail]) -> None:
         try:
             raw: Any = await start_delivery(FLUSH, FlushRequest(events=events))
         except ActivityError as error:
             raise ApplicationError(f"delivery ended: {error}", non_retryable=True) from error
         verdicts = verdicts_of(raw)
-        self.known = {
-            "pending": len(events) - len(verdicts.settled()),
-            "delivered": len(verdicts.delivered),
-            "rejected": len(verdicts.rejected),
-            "dropped": len(verdicts.dropped),
-            "lastError": next(
-                iter([*verdicts.rejected.values(), *verdicts.dropped.values()]), None
-            ),
-        }
-        return to_raw(self.known)
+        for event_id in verdicts.settled():
+            self._waiting.pop(event_id, None)
+        for kind in ("delivered", "rejected", "dropped"):
+            self.known[kind] += len(getattr(verdicts, kind))
+        refused = [*verdicts.rejected.values(), *verdicts.dropped.values()]
+        self.known["lastError"] = next(iter(refused), self.known["lastError"])
+        self._show()
 
     @workflow.query
     def status(self) -> RawValue:

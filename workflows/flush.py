@@ -25,6 +25,9 @@ from .library import call_local, start_delivery, verdicts_of
 PROMPT = timedelta(seconds=2)
 """Tracking events may wait this long for an activity that takes them along."""
 
+SOON = timedelta(minutes=1)
+"""The same where the collector is in trouble."""
+
 
 class Flusher:
     """Delivers what stands in an outbox.
@@ -37,8 +40,10 @@ class Flusher:
     once the task is in history. While an instance waits for a handler's start that is near, all
     events wait for it.
 
-    Where 50 ms were not enough, one regular activity with a long retry takes over while the
-    instance goes on.
+    Where 50 ms were not enough, the rest waits for the instance's next step, if that is near; else
+    one regular activity with a long retry takes over while the instance goes on. At a life's end
+    the local activity sees to it that the rest is kept by a `TrackingDelivery`, which it shares
+    with other instances; what may not leave by a local activity gets one of its own, as a child.
     """
 
     def __init__(self, outbox: Outbox, task: Callable[[], int]) -> None:
@@ -48,13 +53,18 @@ class Flusher:
         self._delivery: workflow.ActivityHandle[Any] | None = None
         self._busy = False
         self._stopping = False
+        self._ending = False
         self._urged = False
         self._held = False
+        self._wakes_soon = False
+        self._tried = False
+        """Whether what waits was not delivered at once a moment ago."""
+
         self._waiting_since: datetime | None = None
 
     def start(self) -> None:
         """Begin to flush in the background."""
-        self._stopping = False
+        self._stopping = self._ending = False
         self._task = asyncio.create_task(self._loop())
 
     def before_wait(self, now: datetime, until: datetime | None) -> None:
@@ -62,6 +72,7 @@ class Flusher:
 
         That costs no history, and its worker's requests carry more events each.
         """
+        self._wakes_soon = until is not None and until - now <= SOON
         if not self._outbox.ready():
             self._waiting_since = None
             return
@@ -75,7 +86,13 @@ class Flusher:
 
     def after_wait(self) -> None:
         """From here on, what follows from history leaves at once again."""
-        self._held = False
+        self._held = self._wakes_soon = False
+
+    def note(self, verdicts: Verdicts | None) -> None:
+        """Note what became of events that another activity has taken along just now."""
+        if verdicts is not None:
+            self._outbox.settle(verdicts)
+            self._tried = True
 
     async def _loop(self) -> None:
         while True:
@@ -84,10 +101,13 @@ class Flusher:
                 await self._hand_over(self._outbox.take_all())
                 continue
             left = await self._flush_now(self._outbox.take(self._current_task()))
+            self._tried = False
             if self._stopping:
                 return
             self._outbox.release(left)
-            if left or self._urged:
+            if left and self._wakes_soon:
+                self._held, self._urged = True, False
+            elif left or self._urged:
                 self._urged = False
                 await self._deliver(self._outbox.take())
 
@@ -97,11 +117,12 @@ class Flusher:
         return self._outbox.ready(self._current_task())
 
     async def _flush_now(self, events: list[Detail]) -> list[Detail]:
-        if not events:
+        if not events or self._tried:
             return events
         self._busy = True
         try:
-            verdicts = await call_local(FLUSH_NOW, FlushRequest(events=events), Verdicts)
+            request = FlushRequest(events=events, keep=self._ending)
+            verdicts = await call_local(FLUSH_NOW, request, Verdicts)
         finally:
             self._busy = False
         if verdicts is None:
@@ -133,28 +154,32 @@ class Flusher:
             workflow.logger.warning("Delivery of tracking events ended early, trying again")
         self._outbox.release(events)
 
+    def end(self) -> None:
+        """From here on, what is not delivered at once is to be kept by another workflow."""
+        self._ending = True
+
     async def finish(self) -> None:
-        """Leave the outbox empty: deliver the rest now, or hand it to a workflow of its own."""
-        in_trouble = await self.stop()
-        if not in_trouble:
-            self._outbox.release(await self._flush_now(self._outbox.take(self._current_task())))
-        left = self._outbox.take_all()
-        if left:
-            await self._hand_over(left)
+        """Leave the outbox empty: deliver the rest, or see it kept by workflows of their own."""
+        self.end()
+        await self.stop()
+        while events := self._outbox.take(self._current_task()):
+            left = await self._flush_now(events)
+            self._outbox.release(left)
+            if left:
+                break
+        if unkept := self._outbox.take_all():
+            await self._hand_over(unkept)
 
-    async def stop(self) -> bool:
-        """Stop flushing; what is not settled stays in the outbox.
-
-        Returns whether a long delivery was under way, which means a collector in trouble.
-        """
+    async def stop(self) -> None:
+        """Stop flushing; what is not settled stays in the outbox."""
         self._stopping = True
         await workflow.wait_condition(lambda: not self._busy)
         if self._task is not None:
             self._task.cancel()
-        delivering = self._delivery is not None and not self._delivery.done()
-        if self._delivery is not None and delivering:
+        if self._delivery is not None and not self._delivery.done():
             self._delivery.cancel()
-        return delivering
+        self._delivery = None
+        self._outbox.release(self._outbox.take_all())
 
     async def _hand_over(self, events: list[Detail]) -> None:
         """Give events to a child that outlives this instance; returns once it exists."""

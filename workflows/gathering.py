@@ -20,7 +20,7 @@ from .base import JobWorkflow
 from .gathered import Gathered
 from .inputs import BadInput, asks_for_each, read_events, read_one_event
 from .seen import Seen
-from .window import Rules
+from .window import Rules, Window
 
 
 class GatheringWorkflow(JobWorkflow):
@@ -40,6 +40,9 @@ class GatheringWorkflow(JobWorkflow):
 
         self._touched = bool(extra)
         """Whether anyone asked anything yet; an instance started bare waits for that."""
+
+        self._first_window: tuple[Window, bool] | None = None
+        """The first one of this execution, and whether its first event may lead."""
 
         self._cleared: int | None = extra.get("cleared")
         self._seen = Seen.model_validate(extra.get("seen", {}))
@@ -163,7 +166,9 @@ class GatheringWorkflow(JobWorkflow):
 
     def _open(self) -> None:
         self._touched = True
-        self._waiting.open(self.now)
+        window = self._waiting.open(self.now)
+        if self._first_window is None and self.carried is None:
+            self._first_window = window, self._waiting.leads
 
     def _clear(self) -> int:
         self._touched = True

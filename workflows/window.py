@@ -83,10 +83,6 @@ class Window(BaseModel):
             bytes=self.bytes + newer.bytes,
         )
 
-    def first_flush_at(self, rules: Rules) -> datetime | None:
-        """The same as it was when the window opened."""
-        return Window(opened_at=self.opened_at, last_at=self.opened_at).flush_at(rules)
-
     def full(self, rules: Rules) -> str | None:
         """The count rule that holds, if one does."""
         if rules.max_events is not None and self.received >= rules.max_events:

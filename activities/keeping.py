@@ -1,0 +1,90 @@
+"""Keeps tracking events of ended instances in Temporal while the collector is in trouble.
+
+Instances share the workflows that do so: one for each would cost the server as much again as the
+instance did.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from temporalio import activity
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from durable_jobs.protocol import DELIVER_SIGNAL, DELIVERY_WORKFLOW, Detail, FlushRequest
+from durable_jobs.wire import size, to_raw
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+# What one workflow gets: its history stays short, and what it waits for fits into one activity.
+MOST_EVENTS = 1_000
+MOST_BYTES = 1_000_000
+_PATIENCE = 1.0  # seconds; the instance then gives its events to a child of its own
+
+
+@dataclass
+class _Group:
+    """Events that go in one signal."""
+
+    events: list[Detail] = field(default_factory=list[Detail])
+    bytes: int = 0
+    sent: bool = False
+    kept: bool = False
+
+
+class Keeper:
+    """Hands events to a `TrackingDelivery` of this process, for one task queue."""
+
+    def __init__(self, task_queue: str) -> None:
+        self._queue = task_queue
+        self._turn = asyncio.Lock()
+        self._group = _Group()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._workflow = f"tracking-delivery:{uuid4()}"
+        self._events = self._bytes = 0
+
+    async def keep(self, events: list[Detail]) -> bool:
+        """Whether Temporal has them now. What comes while a call is under way shares the next."""
+        group = self._join(events)
+        async with self._turn:
+            if not group.sent:
+                group.sent = True
+                group.kept = await self._send(group)
+        return group.kept
+
+    def _join(self, events: list[Detail]) -> _Group:
+        added = size(events)
+        if self._group.sent or self._group.bytes + added > MOST_BYTES // 2:
+            self._group = _Group()
+        self._group.events += events
+        self._group.bytes += added
+        return self._group
+
+    async def _send(self, group: _Group) -> bool:
+        if self._events + len(group.events) > MOST_EVENTS or self._bytes + group.bytes > MOST_BYTES:
+            self._begin()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._signal(group.events)
+        except (RPCError, TimeoutError) as error:
+            logger.warning("%d tracking events could not be kept: %s", len(group.events), error)
+            return False
+        self._events += len(group.events)
+        self._bytes += group.bytes
+        return True
+
+    async def _signal(self, events: list[Detail]) -> None:
+        await activity.client().start_workflow(
+            DELIVERY_WORKFLOW,
+            to_raw(FlushRequest(events=[])),
+            id=self._workflow,
+            task_queue=self._queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal=DELIVER_SIGNAL,
+            start_signal_args=[to_raw(FlushRequest(events=events))],
+            static_summary="Tracking events of ended instances",
+        )

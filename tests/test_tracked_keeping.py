@@ -1,0 +1,223 @@
+"""Instances that end while the collector is away share the workflows that keep their events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowExecution
+
+from durable_jobs import DebounceJob, DebounceRun
+from durable_jobs.activities import keeping
+from durable_jobs.protocol import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FlushRequest
+from durable_jobs.tracking import HttpSink
+from durable_jobs.wire import to_raw
+from tests.lives import Tracked, in_order, kinds_of, tracked_worker
+from tests.support import eventually
+from tests.tracked_jobs import Gather, Item, all_jobs
+from tests.tracking.collector import Collector
+
+WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    """Not there until it is started; its address is known."""
+    collector = Collector()
+    await collector.start()
+    await collector.stop()
+    yield collector
+    await collector.stop()
+
+
+@pytest.fixture
+async def worker(client: Client, queue: str, collector: Collector) -> AsyncIterator[Tracked]:
+    """Sends to the collector."""
+    jobs = [*all_jobs(), Long()]
+    async with tracked_worker(client, queue, jobs, sink=HttpSink(collector.url)) as worker:
+        yield worker
+
+
+class Long(DebounceJob[Item]):
+    """Has windows that stay open until they are asked to flush."""
+
+    name = "long"
+    flush_after = timedelta(seconds=50)
+
+    async def execute(self, run: DebounceRun[Item]) -> None:
+        """Nothing."""
+
+
+async def live(worker: Tracked, number: int) -> str:
+    """A whole life; returns its instance."""
+    window = worker.jobs.debounce(Gather, f"{worker.queue}-{number}")
+    await window.add(Item())
+    await worker.handle(window.instance_id).result()
+    return window.instance_id
+
+
+async def deliveries(worker: Tracked) -> list[WorkflowExecution]:
+    query = f"TaskQueue = '{worker.queue}' AND WorkflowType = '{DELIVERY_WORKFLOW}'"
+    return [run async for run in worker.client.list_workflows(query)]
+
+
+async def all_arrive(collector: Collector, instances: list[str]) -> None:
+    def there() -> bool:
+        lives = [in_order(collector.accepted, instance) for instance in instances]
+        return all(kinds_of(life) == WINDOW for life in lives)
+
+    await eventually(there, within=30)
+
+
+async def test_many_instances_share_one_delivery(worker: Tracked, collector: Collector) -> None:
+    instances = await asyncio.gather(*(live(worker, number) for number in range(20)))
+    [delivery] = await eventually(lambda: deliveries(worker))
+    status: dict[str, Any] = await worker.handle(delivery.id).query("status")
+    assert status["pending"] == 60
+    assert "connect" in status["lastError"].lower()
+    await collector.start()
+    await all_arrive(collector, instances)
+    done = await worker.handle(delivery.id).result()
+    assert done == {
+        "pending": 0,
+        "delivered": 60,
+        "rejected": 0,
+        "dropped": 0,
+        "lastError": None,
+    }
+
+
+async def test_a_delivery_that_has_enough_is_followed_by_another(
+    worker: Tracked, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "MOST_EVENTS", 6)
+    instances = [await live(worker, number) for number in range(6)]
+    found = await eventually(lambda: deliveries(worker))
+    sizes = [(await worker.handle(run.id).query("status"))["pending"] for run in found]
+    assert sorted(sizes) == [6, 6, 6]
+    await collector.start()
+    await all_arrive(collector, instances)
+
+
+async def test_where_events_cannot_be_kept_the_instance_has_a_delivery_of_its_own(
+    worker: Tracked, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(keeping.Keeper, "_signal", fails)
+    instance = await live(worker, 0)
+    [delivery] = await eventually(lambda: deliveries(worker))
+    assert delivery.parent_id == instance
+    await collector.start()
+    await all_arrive(collector, [instance])
+
+
+async def test_events_that_are_handed_over_twice_are_delivered_once(
+    worker: Tracked, collector: Collector
+) -> None:
+    instance = await live(worker, 0)
+    [delivery] = await eventually(lambda: deliveries(worker))
+    handle = worker.handle(delivery.id)
+    history = await handle.fetch_history()
+    [given] = [
+        event.workflow_execution_signaled_event_attributes.input.payloads[0].data
+        for event in history.events
+        if event.HasField("workflow_execution_signaled_event_attributes")
+    ]
+    again = FlushRequest.model_validate_json(given)
+    await handle.signal(DELIVER_SIGNAL, to_raw(again))
+    await collector.start()
+    await all_arrive(collector, [instance])
+    assert (await handle.result())["delivered"] == 3
+
+
+async def history_of(worker: Tracked, instance: str) -> list[str]:
+    history = await worker.handle(instance).fetch_history()
+    return [str(event.WhichOneof("attributes")) for event in history.events]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_long_window_s_tracking_costs_one_event_of_history(
+    worker: Tracked, collector: Collector, there: bool
+) -> None:
+    if there:
+        await collector.start()
+        # The first request of a process takes its time.
+        await all_arrive(collector, [await live(worker, 0)])
+    window = worker.jobs.debounce(Long, worker.queue)
+    await window.add(Item())
+    instance = window.instance_id
+    if there:
+        await eventually(lambda: kinds_of(in_order(collector.accepted, instance)) == WINDOW[:1])
+    else:
+        await eventually(lambda: waits(worker, instance))
+    await window.flush()
+    await worker.handle(instance).result()
+    kinds = await history_of(worker, instance)
+    # One tells the options, and what the window begins with goes along; the other the rest.
+    assert kinds.count("marker_recorded_event_attributes") == 2
+    assert kinds.count("activity_task_scheduled_event_attributes") == 1
+    if not there:
+        await collector.start()
+    await all_arrive(collector, [instance])
+
+
+async def waits(worker: Tracked, instance: str) -> bool:
+    tracking = (await worker.handle(instance).query("status"))["tracking"]
+    return tracking["pending"] == 1 and tracking["lastError"] is not None
+
+
+async def test_what_a_long_window_began_with_arrives_while_it_is_open(
+    worker: Tracked, collector: Collector
+) -> None:
+    window = worker.jobs.debounce(Long, worker.queue)
+    await window.add(Item())
+    await eventually(lambda: waits(worker, window.instance_id))
+    await collector.start()
+    await eventually(
+        lambda: kinds_of(in_order(collector.accepted, window.instance_id)) == WINDOW[:1], within=30
+    )
+    status = await window.status()
+    assert status is not None
+    assert status.status == "debouncing"
+    await window.flush()
+    await all_arrive(collector, [window.instance_id])
+
+
+async def test_a_window_that_was_ended_before_a_worker_saw_it_is_told_of_first(
+    client: Client, queue: str
+) -> None:
+    handle = await client.start_workflow(
+        "DebounceJob",
+        {"job": "long", "key": queue},
+        id=f"debounce:long:{queue}",
+        task_queue=queue,
+        start_signal="add",
+        start_signal_args=[{"n": 1}],
+    )
+    await handle.signal("terminate", "never mind")
+    async with tracked_worker(client, queue, [Long()]) as worker:
+        life = await worker.life(handle.id, "debounce.started", "job.terminated")
+    assert life[-1]["discardedEvents"] == 1
+
+
+async def test_each_window_of_a_first_task_is_told_of(client: Client, queue: str) -> None:
+    handle = await client.start_workflow(
+        "DebounceJob",
+        {"job": "long", "key": queue},
+        id=f"debounce:long:{queue}",
+        task_queue=queue,
+        start_signal="add",
+        start_signal_args=[{"n": 1}],
+    )
+    await handle.signal("terminate", "never mind")
+    await handle.signal("add", {"n": 2})
+    async with tracked_worker(client, queue, [Long()]) as worker:
+        life = await worker.life(
+            handle.id, "debounce.started", "job.terminated", "debounce.started"
+        )
+        await worker.jobs.debounce(Long, queue).terminate()
+        await worker.until(handle.id, "debounce.started", "job.terminated")
+    assert len(life) == 3
