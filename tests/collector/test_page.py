@@ -150,6 +150,7 @@ async def test_an_empty_page_says_where_events_go(collector: Sender, browser: Br
 
 
 FLUSHED = {"type": "debounce.flushed", "reason": "timeout", "durationMs": 5012}
+ALARM = {"type": "task.scheduled", "trigger": "event"}
 EXHAUSTED = {"type": "job.retryExhausted", "attempts": 3, "reason": "max_attempts"}
 
 
@@ -170,6 +171,7 @@ EXHAUSTED = {"type": "job.retryExhausted", "attempts": 3, "reason": "max_attempt
             "Terminated closed; after 1 run; 2 events discarded",
         ),
         ({"type": "job.paused", "by": "ada"}, "job.paused"),
+        ({**ALARM, "scheduledAt": "2126-03-04T00:00:00.000Z"}, "Alarm set for Mar 4, 2126, "),
     ],
 )
 async def test_what_happened_reads_as_a_sentence(
@@ -231,18 +233,28 @@ async def test_an_instance_is_chosen_and_left_by_keyboard(
     await eventually(left)
 
 
+PHONE = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+
+
 @pytest.mark.parametrize("address", ["", "?instance=task:triage:a"])
 async def test_nothing_is_wider_than_a_phone(
     collector: Sender, browser: Browser, address: str
 ) -> None:
     await collector.send(failed(2, "long" * 200, id="k" * 150))
-    await browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=390,
-        height=800,
-        deviceScaleFactor=1,
-        mobile=True,
-    )
+    await browser.call("Emulation.setDeviceMetricsOverride", **PHONE)
     await browser.go(f"{collector.address}{address}")
     await shows(browser, "longlong", "#detail" if address else "#instances")
     assert await browser.evaluate("document.documentElement.scrollWidth") == 390
+
+
+async def test_the_plots_numbers_stay_within_their_card_on_a_phone(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*(event(n) for n in range(1, 5)), *(failed(n) for n in range(5, 9)))
+    await browser.call("Emulation.setDeviceMetricsOverride", **PHONE)
+    await browser.go(collector.address)
+    await shows(browser, "50 %", "#plot")
+    left = "Math.min(...[...document.querySelectorAll('#plot text')].map(LEFT))"
+    text = left.replace("LEFT", "text => text.getBoundingClientRect().left")
+    plot = "document.querySelector('#plot').getBoundingClientRect().left"
+    assert await browser.evaluate(f"{text} >= {plot}")

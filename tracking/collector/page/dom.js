@@ -29,12 +29,15 @@ export const some = (value, what, many = `${what}s`) =>
 
 const sameDay = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
 const otherDay = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+const otherYear = { ...otherDay, year: "numeric" };
 
 export function time(value) {
   const moment = new Date(value);
   if (Number.isNaN(moment.valueOf())) return h("time", {}, String(value));
-  const today = moment.toDateString() === new Date().toDateString();
-  const text = moment.toLocaleString(undefined, today ? sameDay : otherDay);
+  const now = new Date();
+  const thisYear = moment.getFullYear() === now.getFullYear();
+  const today = moment.toDateString() === now.toDateString();
+  const text = moment.toLocaleString(undefined, today ? sameDay : thisYear ? otherDay : otherYear);
   return h("time", { datetime: moment.toISOString(), title: moment.toLocaleString() }, text);
 }
 
