@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client
 from temporalio.service import RPCError
 
 from durable_jobs.embedded import EmbeddedServer
@@ -18,7 +18,8 @@ from durable_jobs.embedded import EmbeddedServer
 from .accounts import Report, balance
 from .jobs import Notebook
 from .load import Callers
-from .weather import Moody, Weather, Workers, chosen
+from .refusals import check_refusals
+from .weather import Moody, Weather, Workers
 
 PATIENCE = 120.0
 """Seconds without anything ending, once nothing fails any more, until it counts as stuck."""
@@ -71,7 +72,7 @@ async def run(
             await moody.change("fine")
             await _all_ended(client, queue, load)
             report = balance(moody.books, Notebook(notes).read(), load.added)
-            await _check_refusals(client, queue, moody, report)
+            await check_refusals(client, queue, moody, report)
         finally:
             await workers.stop()
             await moody.collector.stop()
@@ -112,21 +113,3 @@ async def _sweep(client: Client, instance_id: str, load: Callers) -> None:
     status: Any = await client.get_workflow_handle(instance_id).query("status")
     if status["status"] == "idle":
         await load.end(status["key"])
-
-
-async def _check_refusals(client: Client, queue: str, moody: Moody, report: Report) -> None:
-    """The refused events are the chosen ones; the instances count each of them, once."""
-    expected = {name for name in moody.books.texts if chosen(name)}
-    if expected != moody.books.refused:
-        report.faults.append("the events refused are not those chosen")
-    turns = asyncio.Semaphore(8)
-
-    async def rejected(workflow: WorkflowExecution) -> int:
-        async with turns:
-            handle = client.get_workflow_handle(workflow.id, run_id=workflow.run_id)
-            status: Any = await handle.query("status")
-        return status.get("tracking", status)["rejected"]
-
-    found = [workflow async for workflow in client.list_workflows(f"TaskQueue = '{queue}'")]
-    counted = sum(await asyncio.gather(*map(rejected, found)))
-    report.expect("events counted as rejected", counted, len(expected))
