@@ -21,6 +21,11 @@ class Pace:
     linger: float = 0.005
     """How long events wait for company while a flush waits for them."""
 
+    busy_linger: float = 0.02
+    """The same where the last request was sent less than `busy` ago: each costs both sides."""
+
+    busy: float = 0.1
+
     patience: float = 0.5
     """The same where no flush waits: a handler's activity took them along."""
 

@@ -47,6 +47,7 @@ class Courier:
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._gather_until: float | None = None
+        self._last_sent = -math.inf
         self._fresh_turn = False
         self._closing = False
         self._timings = Timings()
@@ -106,7 +107,7 @@ class Courier:
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
         if missing:
-            self._gather(self._pace.linger)
+            self._gather(self._linger())
         self._start()
         began = time.monotonic()
         if missing and not (within is not None and self._hopeless()):
@@ -135,6 +136,10 @@ class Courier:
         """Let events wait for company, no longer than this from now."""
         until = time.monotonic() + seconds
         self._gather_until = min(until, self._gather_until or until)
+
+    def _linger(self) -> float:
+        busy = time.monotonic() - self._last_sent < self._pace.busy
+        return max(self._pace.linger, self._pace.busy_linger) if busy else self._pace.linger
 
     def _hopeless(self) -> bool:
         oldest = min(self._started.values(), default=math.inf)
@@ -219,7 +224,7 @@ class Courier:
     def _dispatch(self, batch: Batch, now: float) -> None:
         batch.under_way = True
         batch.first_try = min(batch.first_try, now)
-        batch.last_try = now
+        batch.last_try = self._last_sent = now
         task = asyncio.get_running_loop().create_task(self._send(batch, now))
         self._sending.add(task)
         self._started[batch] = now

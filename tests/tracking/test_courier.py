@@ -180,6 +180,23 @@ async def test_old_verdicts_are_forgotten_and_such_an_event_is_sent_again(
     assert collector.ids == [*ids_of(batch), batch[0]["eventId"]]
 
 
+async def test_flushes_soon_after_a_request_wait_longer_for_company(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    courier = courier_to(pace=replace(FAST, linger=0, busy=60, busy_linger=60))
+    first, second, third = events(3)
+    courier.submit([first])
+    await courier.settle([first["eventId"]], None)
+    courier.submit([second])
+    assert await courier.settle([second["eventId"]], timedelta(milliseconds=20)) == {}
+    courier.submit([third])
+    await courier.close(SOON)
+    assert [request.ids for request in collector.requests] == [
+        [first["eventId"]],
+        [second["eventId"], third["eventId"]],
+    ]
+
+
 async def test_settle_does_not_wait_for_events_that_are_not_in_hand(
     courier_to: MakeCourier,
 ) -> None:
