@@ -16,7 +16,7 @@ from temporalio.worker import Replayer, Worker
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.definitions import Job
 from durable_jobs.tracking import MemorySink, Sink, Tracking, parse_event
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 Event = dict[str, Any]
 
@@ -162,7 +162,7 @@ class Tracked:
         """What was tracked of an instance so far, by sequence; the same event only once."""
         return in_order(self.sink.events, instance_id)
 
-    async def until(self, instance_id: str, *kinds: str, within: float = 10) -> list[Event]:
+    async def until(self, instance_id: str, *kinds: str, within: float = PATIENCE) -> list[Event]:
         """The life's events once they end with those types."""
 
         def ends_so() -> list[Event]:

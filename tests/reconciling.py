@@ -27,13 +27,18 @@ async def reconcile(
     client: Client, queue: str, count: int = 1, identity: TrackingIdentity | None = IDENTITY
 ) -> Reconciled:
     """Reconcile once the server's list has that many workflows that were ended from outside."""
+    await listed(client, queue, count)
+    return await Reconciler(client, queue, identity).reconcile(DAY)
+
+
+async def listed(client: Client, queue: str, count: int = 1) -> None:
+    """Wait until the server's list has that many workflows that were ended from outside."""
     query = f"TaskQueue = '{queue}' AND ExecutionStatus IN ('Terminated', 'TimedOut')"
 
-    async def listed() -> bool:
+    async def there() -> bool:
         return len([run async for run in client.list_workflows(query)]) >= count
 
-    await eventually(listed)
-    return await Reconciler(client, queue, identity).reconcile(DAY)
+    await eventually(there)
 
 
 def command(client: Client, queue: str, *options: str) -> Python:

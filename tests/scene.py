@@ -74,7 +74,7 @@ class Scene:
 
     async def begun(self, instance_id: str, number: int = 1) -> None:
         """Wait until so many attempts began and no workflow task is under way."""
-        await eventually(lambda: len(self.notes(instance_id)) >= number, within=20)
+        await eventually(lambda: len(self.notes(instance_id)) >= number)
         await eventually(lambda: self._at_rest(instance_id))
 
     async def _at_rest(self, instance_id: str) -> bool:
@@ -85,7 +85,7 @@ class Scene:
 
     async def life(self, instance_id: str, count: int) -> list[Event]:
         """The tracked life, once it has so many events, without the fields common to all."""
-        events = await eventually(lambda: self._tracked(instance_id, count), within=20)
+        events = await eventually(lambda: self._tracked(instance_id, count))
         assert [event["sequence"] for event in events] == list(range(1, count + 1))
         return [specific(event) for event in events]
 

@@ -16,9 +16,12 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 30.0
+"""Seconds until what does not come counts as missing, on a busy machine too."""
+
 
 async def eventually(
-    check: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.02
+    check: Callable[[], T | Awaitable[T]], *, within: float = PATIENCE, every: float = 0.02
 ) -> T:
     """Call `check`, plain or async, until what it gives is true, and return that.
 
@@ -125,7 +128,7 @@ class Python:
         self.signal(signal.SIGKILL)
         await self.exit_code()
 
-    async def line(self, containing: str = "", *, within: float = 15.0) -> str:
+    async def line(self, containing: str = "", *, within: float = PATIENCE) -> str:
         """The next line of output with this text in it; lines before it are passed over."""
 
         def find() -> tuple[int, str] | None:
@@ -138,7 +141,7 @@ class Python:
             raise AssertionError(f"no line with {containing!r} in:\n{self.text}") from error
         return line
 
-    async def exit_code(self, *, within: float = 15.0) -> int:
+    async def exit_code(self, *, within: float = PATIENCE) -> int:
         """Wait for its end, and for the end of its output."""
         try:
             await eventually(lambda: self._process.poll() is not None, within=within)

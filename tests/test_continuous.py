@@ -273,7 +273,7 @@ async def test_progress_shows_with_the_pending_activity(
             expected = {"done": 3, "total": 8, "message": "third of eight"}
             return any(detail and detail[0].get("progress") == expected for detail in details)
 
-        await eventually(shown, within=5)
+        await eventually(shown)
         assert [run.attempt for run in job.runs] == [1]
         job.go_on.set()
         await eventually(lambda: _page(poll, 0))

@@ -96,7 +96,7 @@ async def outage(client: Client) -> Outage:
     await eventually(lambda: datetime.now(UTC) > max(begin + OUTAGE, rare))
     end = datetime.now(UTC)
     async with running_worker(client, queue, *second.values()):
-        await eventually(lambda: all(_enough(job) for job in second.values()), within=30)
+        await eventually(lambda: all(_enough(job) for job in second.values()))
         await asyncio.gather(*(handle.terminate() for handle in handles.values()))
     dues = {name: [run.due_at for run in first[name].runs + second[name].runs] for name in first}
     return Outage(begin, started, end, rare, dues)

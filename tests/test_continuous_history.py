@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from temporalio.client import Client
 
-from durable_jobs import ContinuousJob, ContinuousRun, Every
+from durable_jobs import ContinuousRun, Every
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import instance
 from tests.jobs import (
@@ -21,24 +21,16 @@ from tests.jobs import (
     until_run,
     until_status,
 )
+from tests.skipping import Noting
 from tests.support import eventually
 
 SOON = timedelta(milliseconds=100)
 
 
-class Counter(ContinuousJob[int]):
-    """Counts its runs, and notes them."""
-
+class Counter(Noting):
     name = "counter"
     schedule = Every(SOON)
     retry = QUICK
-
-    def __init__(self) -> None:
-        self.runs: list[ContinuousRun[int]] = []
-
-    async def execute(self, run: ContinuousRun[int]) -> None:
-        run.state += 1
-        self.runs.append(run)
 
 
 @pytest.fixture

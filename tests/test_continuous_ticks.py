@@ -6,26 +6,18 @@ from itertools import pairwise
 
 from temporalio.client import Client
 
-from durable_jobs import ContinuousJob, ContinuousRun, Every, JobClient
+from durable_jobs import ContinuousRun, Every, JobClient
 from tests.jobs import let_pass, new_key, running_worker, status_of, until_run, until_status
+from tests.skipping import Noting
 from tests.support import eventually
 
 SOON = timedelta(milliseconds=100)
 NEVER = timedelta(hours=1)
 
 
-class Ticker(ContinuousJob[int]):
-    """Counts its runs, and notes them."""
-
+class Ticker(Noting):
     name = "ticker"
     schedule = Every(SOON)
-
-    def __init__(self) -> None:
-        self.runs: list[ContinuousRun[int]] = []
-
-    async def execute(self, run: ContinuousRun[int]) -> None:
-        run.state += 1
-        self.runs.append(run)
 
 
 class Idle(Ticker):

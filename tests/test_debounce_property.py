@@ -206,7 +206,7 @@ class Instance(RuleBasedStateMachine):
     async def _balance(self) -> None:
         self._waiting = await eventually(self._count_waiting, within=40)
         await self.handle.terminate()
-        await eventually(self._adds_up, within=15, every=0.1)
+        await eventually(self._adds_up, within=60, every=0.1)
 
     async def _count_waiting(self) -> tuple[int]:
         """Nothing runs or is about to, so that what waits can be counted."""

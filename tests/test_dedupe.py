@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from durable_jobs import DefinitionError, JobsPlugin
@@ -16,6 +17,7 @@ from durable_jobs.workflows import base
 from tests.debounce_jobs import Bench, Gather, ms
 from tests.jobs import at_most, new_key, run_id_of, running_worker, until_run, until_status
 from tests.scripted import Book, Push
+from tests.skipping import skip_to_the_end
 from tests.support import eventually
 
 
@@ -66,15 +68,17 @@ async def test_an_id_of_an_earlier_window_is_dropped(bench: Bench) -> None:
     await bench.result(once)
 
 
-async def test_an_instance_is_idle_until_its_ids_expired_and_completes_then(bench: Bench) -> None:
-    briefly = bench.new(Briefly)
-    await briefly.add(Push(n=1), id="a")
-    await until_status(briefly, "idle")
-    assert (await bench.status(briefly)).event_count == 0
-    assert (await bench.result(briefly))["status"] == "completed"
-    await briefly.add(Push(n=2), id="a")
-    await bench.result(briefly)
-    assert bench.executed(briefly) == [1, 2]
+async def test_an_instance_is_idle_until_its_ids_expired_and_completes_then(
+    time_skipping: WorkflowEnvironment,
+) -> None:
+    async with bench_of(time_skipping.client) as bench:
+        once = bench.new(Once)
+        await once.add(Push(n=1), id="a")
+        assert (await until_status(once, "idle")).event_count == 0
+        assert (await skip_to_the_end(time_skipping, once))["status"] == "completed"
+        await once.add(Push(n=2), id="a")
+        await skip_to_the_end(time_skipping, once)
+        assert bench.executed(once) == [1, 2]
 
 
 async def test_an_instance_without_ids_to_remember_completes_after_its_window(

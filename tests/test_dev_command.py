@@ -75,7 +75,7 @@ def children(pid: int) -> list[int]:
 
 async def started(dev: Python) -> list[int]:
     """Wait for the worker; give the processes of Temporal and the worker."""
-    await dev.line("Working on task queue", within=20)
+    await dev.line("Working on task queue")
     found = children(dev.pid)
     assert len(found) == 2
     return found

@@ -75,7 +75,7 @@ async def drive(scene: Scene, instance_id: str) -> None:
     """Send a task its other events, each once it has become idle."""
     raw = scene.client.get_workflow_handle(instance_id)
     for number, event in enumerate(("second", "last"), 1):
-        await eventually(lambda: _idle_calls(scene, instance_id) == number, within=30)  # noqa: B023
+        await eventually(lambda: _idle_calls(scene, instance_id) == number)  # noqa: B023
         await raw.signal("send", event)
 
 
@@ -154,7 +154,7 @@ class Theatre:
             events = in_order(scene.collector.accepted, instance_id)
             return events if events and events[-1]["type"] == "job.terminated" else []
 
-        events = await eventually(tracked, within=20)
+        events = await eventually(tracked)
         assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
         state = await self.client.get_workflow_handle(instance_id).query("state")
         life = [_lasting(event) for event in events]

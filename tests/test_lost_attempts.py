@@ -68,10 +68,10 @@ async def test_an_attempt_that_blocks_its_worker_is_lost_and_its_late_end_counts
     task = scene.jobs.task(Blocking, f"held-{scene.queue}")
     with scene.worker() as blocked, scene.worker():
         await task.send(5)
-        await eventually(lambda: given_up(scene, task.instance_id), within=20)
+        await eventually(lambda: given_up(scene, task.instance_id))
         scene.release()
         # The first attempt, and with it its worker, goes on.
-        await eventually(lambda: len(scene.notes(task.instance_id)) == 4, within=30)
+        await eventually(lambda: len(scene.notes(task.instance_id)) == 4)
         await task.send(1)
         life = await scene.life(task.instance_id, 6)
         assert alive(blocked.pid)

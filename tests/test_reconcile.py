@@ -22,7 +22,7 @@ from tests.lives import (
     terminated,
     tracked_worker,
 )
-from tests.reconciling import ROOT, Later, command, reconcile
+from tests.reconciling import ROOT, Later, command, listed, reconcile
 from tests.support import Python, eventually
 from tests.tracked_jobs import Gather, Handle, Item, Rest, all_jobs
 from tests.tracking.collector import Answer, Collector
@@ -213,15 +213,12 @@ async def test_the_command_says_what_it_found(worker: Tracked) -> None:
     await poll.start()
     await worker.until(poll.instance_id, "job.started")
     await worker.handle(poll.instance_id).terminate()
-
-    async def says(text: str) -> bool:
+    await listed(worker.client, worker.queue)
+    for says in ("1 now being delivered", "1 done before"):
         with command(worker.client, worker.queue, "--since", "1h") as process:
             assert await process.exit_code() == 0
-            return text in process.text
-
-    await eventually(lambda: says("1 now being delivered"), within=20)
-    await worker.until(poll.instance_id, "job.terminated")
-    assert await says("1 done before")
+            assert says in process.text
+        await worker.until(poll.instance_id, "job.terminated")
 
 
 @pytest.mark.parametrize(

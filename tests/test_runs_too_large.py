@@ -66,7 +66,7 @@ async def _stuck(task: TaskHandle[str, int, int], job: Stubborn) -> Any:
     await eventually(lambda: job.calls)
     for number in range(BACKLOG):
         await task.send(f"{number:<3}" + "x" * 100_000)
-    return await eventually(lambda: _paused(task), within=30)
+    return await eventually(lambda: _paused(task))
 
 
 async def _paused(task: TaskHandle[str, int, int]) -> Any:

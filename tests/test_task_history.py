@@ -71,7 +71,7 @@ async def test_events_keep_their_order_and_none_is_lost_over_continue_as_new(
             first = first or await run_id_of(client, counter.instance_id)
             if number % 10 == 0:
                 await counter.send("twice", id=f"event-{number}")
-        await eventually(lambda: len(job.events) == 60, within=30)
+        await eventually(lambda: len(job.events) == 60)
         await until_settled(counter)
         assert await run_id_of(client, counter.instance_id) != first
         assert await counter.state() == 60
@@ -94,7 +94,7 @@ async def test_many_signals_make_it_continue_as_new(
         first = await run_id_of(client, counter.instance_id)
         raw = client.get_workflow_handle(counter.instance_id)
         await asyncio.gather(*(raw.signal("send", str(number)) for number in range(1, 60)))
-        await eventually(lambda: len(job.events) == 60, within=30)
+        await eventually(lambda: len(job.events) == 60)
         assert sorted(job.events) == sorted(str(number) for number in range(60))
         assert await run_id_of(client, counter.instance_id) != first
         assert (await until_settled(counter)).run_count == 60
@@ -142,7 +142,7 @@ async def test_a_backlog_too_large_to_carry_is_worked_off_first(
         assert (await until_status(counter, "paused")).event_count == 30
         first = await run_id_of(client, counter.instance_id)
         await counter.resume()
-        await eventually(lambda: len(job.events) == 31, within=30)
+        await eventually(lambda: len(job.events) == 31)
         await eventually(lambda: went_on(client, counter.instance_id, first))
         assert job.events == ["first", *(f"{number:<10}" for number in range(30))]
         assert await counter.state() == 31
@@ -202,7 +202,7 @@ async def test_events_that_reach_an_ending_instance_open_its_next_life(
     async with running_worker(client, queue, job) as jobs:
         counter = jobs.task(Closing, new_key())
         await asyncio.gather(*(counter.send(str(number)) for number in range(60)))
-        await eventually(lambda: len(job.events) == 60, within=30)
+        await eventually(lambda: len(job.events) == 60)
         assert sorted(job.events) == sorted(str(number) for number in range(60))
         assert [run.event_count for run in job.runs] == [1, 2, 3] * 20
         assert [run.is_first_event for run in job.runs] == [True, False, False] * 20

@@ -26,7 +26,7 @@ async def test_a_task_whose_worker_is_killed_in_any_handler_is_as_if_it_had_not_
     scene.release()
     with scene.worker():
         for handler, task in tasks.items():
-            await eventually(lambda: _idle(task), within=20)  # noqa: B023
+            await eventually(lambda: _idle(task))  # noqa: B023
             assert await task.state() == ["good", "alarm", "error", "idle"]
             calls = [line.split()[1:4] for line in scene.notes(task.instance_id)]
             twice = [call for call in calls if call[0] == handler]

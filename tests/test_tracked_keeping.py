@@ -67,7 +67,7 @@ async def all_arrive(collector: Collector, instances: list[str]) -> None:
         lives = [in_order(collector.accepted, instance) for instance in instances]
         return all(kinds_of(life) == WINDOW for life in lives)
 
-    await eventually(there, within=30)
+    await eventually(there)
 
 
 async def test_many_instances_share_one_delivery(worker: Tracked, collector: Collector) -> None:

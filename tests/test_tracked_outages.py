@@ -93,4 +93,4 @@ async def test_a_wrong_set_up_keeps_the_events_until_it_is_corrected(
     collector.behaviour = lambda _: Answer()
     # A worker with the right set-up delivers what the other one could not.
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)):
-        await eventually(lambda: len({e["sequence"] for e in collector.accepted}) == 3, within=20)
+        await eventually(lambda: len({e["sequence"] for e in collector.accepted}) == 3)

@@ -119,7 +119,7 @@ class Raw:
 
     async def rejected(self, handle: Handle, count: int) -> str:
         """Waits until so many events are rejected; gives the reason of the last one."""
-        await eventually(lambda: self._says(handle, rejectedEvents=count), within=5)
+        await eventually(lambda: self._says(handle, rejectedEvents=count))
         return (await handle.query("status"))["rejections"][-1]["reason"]
 
     async def still_works(self, handle: Handle, kind: str) -> None:
