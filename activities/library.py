@@ -91,7 +91,7 @@ class LibraryActivities:
         rejected: list[Rejected] = []
         for index, event in enumerate(request.events):
             try:
-                codec.load_event(event.data)
+                codec.load_event(event["data"])
             except InvalidEvent as error:
                 rejected.append(Rejected(index=index, reason=str(error)))
             except Exception as error:  # a validator of the user's may raise anything

@@ -295,7 +295,8 @@ class Described(Record):
 class JudgeRequest(JobRef):
     """Asks whether events fit the job's event type."""
 
-    events: list[EventIn]
+    events: list[JSON]
+    """Each as `EventIn`, unread: there may be thousands."""
 
 
 class FoldRequest(JudgeRequest):

@@ -18,7 +18,6 @@ from durable_jobs.protocol import (
     Described,
     DescribeRequest,
     Detail,
-    EventIn,
     Folded,
     JudgeRequest,
     Opening,
@@ -35,6 +34,7 @@ from .instance import CARRIED_BYTES, Carry, Life
 from .library import call, call_anywhere, call_local
 from .runner import Runner
 from .runs import Run
+from .texts import EventText, values_of
 
 MAX_SIGNALS = 5_000
 Args = Sequence[RawValue]
@@ -358,7 +358,7 @@ class JobWorkflow(Runner):
         else:
             raise BadInput(f"{self.job_type} jobs take no update {name!r}")
 
-    def events_of(self, name: str, args: Args) -> Iterator[EventIn]:
+    def events_of(self, name: str, args: Args) -> Iterator[EventText]:
         """The events of a signal of many; those that are none are counted."""
         for item in read_batch(args):
             if isinstance(item, BadInput):
@@ -370,9 +370,9 @@ class JobWorkflow(Runner):
         """Count a signal, or an event in it, that had the wrong shape."""
         self.reject(f"{name}: {error}")
 
-    async def judge(self, events: Sequence[EventIn], *, each: bool = False) -> list[Rejected]:
+    async def judge(self, events: Sequence[EventText], *, each: bool = False) -> list[Rejected]:
         """Ask a worker which events do not fit; raises for one, or with `each` names them."""
-        request = JudgeRequest(**self.ref.model_dump(), events=list(events))
+        request = JudgeRequest(**self.ref.model_dump(), events=values_of(events))
         asking = asyncio.create_task(call(JUDGE, request, Folded, "judge an update's events"))
         await workflow.wait_condition(lambda: asking.done() or self.terminating)
         if not asking.done():

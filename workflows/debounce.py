@@ -23,6 +23,7 @@ from .gathered import Gathered
 from .gathering import GatheringWorkflow
 from .inputs import raw_start
 from .library import call
+from .texts import values_of
 from .window import FLUSH_REASONS, WIRE_REASONS
 
 
@@ -146,6 +147,7 @@ class DebounceWorkflow(GatheringWorkflow):
         waiting = self._waiting
         request = waiting.fold_request(self.ref)
         count = len(request.events)
+        asked = waiting.events[:count]
         try:
             folded = await call(FOLD, request, Folded, f"fold {count} events ahead")
         except FailureError as error:
@@ -155,7 +157,7 @@ class DebounceWorkflow(GatheringWorkflow):
         if waiting is not self._waiting:
             return
         for item in folded.rejected:
-            self.reject(item.reason, request.events[item.index].id)
+            self.reject(item.reason, asked[item.index].id)
         waiting.apply_fold(count, folded)
 
     def _announce(self) -> None:
@@ -227,9 +229,8 @@ class DebounceWorkflow(GatheringWorkflow):
                 self.ending.discarded += batch.count
 
     def _detail(self) -> Detail:
-        events = self._in_flight.events
         return {
-            "events": [{"data": event.data, "id": event.id} for event in events],
+            "events": values_of(self._in_flight.events),
             "folded": self._in_flight.folded,
             "flush_reason": self._flight.get("reason"),
             "opened_at": self._flight.get("opened_at"),
@@ -285,7 +286,7 @@ class DebounceWorkflow(GatheringWorkflow):
         return {
             **self._carried_events(),
             "cleared": self._cleared,
-            "in_flight": self._in_flight.model_dump(mode="json"),
+            "in_flight": self._in_flight.carry(),
             "flight": self._flight,
         }
 
@@ -293,7 +294,7 @@ class DebounceWorkflow(GatheringWorkflow):
         seen = self._seen.model_dump(mode="json")
         quiet = self._quiet_at.isoformat() if self._quiet_at else None
         return {
-            "waiting": self._waiting.model_dump(mode="json"),
+            "waiting": self._waiting.carry(),
             "seen": seen,
             "quiet_at": quiet,
         }

@@ -1,12 +1,15 @@
 """The events that a debounce instance has gathered for one flush."""
 
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
-from durable_jobs.protocol import Detail, EventIn, Folded, FoldRequest, JobRef
-from durable_jobs.wire import JSON, size
+from durable_jobs.protocol import Detail, Folded, FoldRequest, JobRef
+from durable_jobs.wire import JSON
 
+from .texts import EventText, texts_of, values_of
 from .window import Rules, Window
 
 FOLD_EVENTS = 2_000
@@ -18,14 +21,17 @@ REMEMBERED_BYTES = 128 * 1024
 """Of ids known of one window; more would make it too large for continue-as-new."""
 
 _ID_OVERHEAD = len('"":null,')
-_FRAME = len('{"data":,"id":}')
 
 
-class Gathered(BaseModel):
-    """A window and its events, as they travel with continue-as-new."""
+Texts = Annotated[list[EventText], PlainValidator(texts_of), PlainSerializer(values_of)]
+
+
+@dataclass
+class Gathered:
+    """A window and its events. No model: its attributes are set with each event."""
 
     window: Window | None = None
-    events: list[EventIn] = Field(default_factory=list[EventIn])
+    events: Texts = field(default_factory=list[EventText])
     base: JSON = None
     """The state that events were folded into ahead."""
 
@@ -34,7 +40,7 @@ class Gathered(BaseModel):
     folded: int = 0
     """Events in `base`."""
 
-    ids: dict[str, None] = Field(default_factory=dict[str, None])
+    ids: dict[str, None] = field(default_factory=dict[str, None])
     """Event ids seen in this window."""
 
     announced: bool = False
@@ -53,13 +59,18 @@ class Gathered(BaseModel):
     fold_failed: bool = False
     """Folding ahead failed: the next run fails the same way, and says so."""
 
-    _bytes: int = PrivateAttr(default=0)
-    _id_bytes: int = PrivateAttr(default=0)
-
-    def model_post_init(self, context: object) -> None:
-        """Weigh what came with continue-as-new."""
-        self._bytes = sum(size(event) for event in self.events)
+    def __post_init__(self) -> None:
+        self._bytes = _length(self.events)
         self._id_bytes = sum(map(_id_size, self.ids))
+
+    @staticmethod
+    def of(carried: JSON) -> "Gathered":
+        """What came with continue-as-new."""
+        return _gathered.validate_python(carried)
+
+    def carry(self) -> JSON:
+        """As it travels with continue-as-new."""
+        return _gathered.dump_python(self, mode="json")
 
     @property
     def count(self) -> int:
@@ -82,7 +93,7 @@ class Gathered(BaseModel):
             self.window = Window(opened_at=now, last_at=now)
         return self.window
 
-    def add(self, event: EventIn, now: datetime, *, quiet: bool = False) -> bool:
+    def add(self, event: EventText, now: datetime, *, quiet: bool = False) -> bool:
         """Take an event in; False where its id was seen in this window.
 
         `quiet` says whether a window that it opens leads.
@@ -98,9 +109,8 @@ class Gathered(BaseModel):
         window = self.open(now)
         window.last_at = now
         window.received += 1
-        data = size(event.data)
-        window.bytes += data
-        self._bytes += data + _frame_size(event.id)
+        window.bytes += event.size
+        self._bytes += len(event.json)
         self.events.append(event)
         return True
 
@@ -116,7 +126,7 @@ class Gathered(BaseModel):
         """When time alone flushes the window, without an event that leads it."""
         window = self.window
         if window is not None and rules.leading and self.leads and self.second_at is not None:
-            window = window.model_copy(update={"opened_at": self.second_at})
+            window = replace(window, opened_at=self.second_at)
         return window.flush_at(rules) if window else None
 
     def next_reason(self, rules: Rules) -> str | None:
@@ -151,11 +161,10 @@ class Gathered(BaseModel):
         if count == len(self.events):
             return self, Gathered()
         taken, left = self._cut(count)
-        left.window = self._known_window().model_copy(
-            update={
-                "received": len(left.events),
-                "bytes": sum(size(event.data) for event in left.events),
-            }
+        left.window = replace(
+            self._known_window(),
+            received=len(left.events),
+            bytes=sum(event.size for event in left.events),
         )
         left.due_as = None if reason == "max_bytes" else reason
         return taken, left
@@ -166,7 +175,7 @@ class Gathered(BaseModel):
             opened_at=window.opened_at,
             last_at=window.opened_at,
             received=1,
-            bytes=size(first.data),
+            bytes=first.size,
         )
         ids = {} if first.id is None else {first.id: None}
         taken = Gathered(window=alone, events=[first], ids=ids)
@@ -186,15 +195,14 @@ class Gathered(BaseModel):
         window = self._known_window()
         if window.bytes <= most and self._bytes <= BATCH_BYTES:
             return len(self.events)
-        sizes = [size(event.data) for event in self.events]
-        folded = max(window.bytes - sum(sizes), 0)
+        folded = max(window.bytes - sum(event.size for event in self.events), 0)
         room, command = most - folded, BATCH_BYTES
         for index, event in enumerate(self.events):
-            room -= sizes[index]
-            command -= size(event)
+            room -= event.size
+            command -= len(event.json)
             if room < 0 or command < 0:
                 return index if self.has_base else max(index, 1)
-        return len(sizes)
+        return len(self.events)
 
     def _known_window(self) -> Window:
         if self.window is None:
@@ -209,7 +217,7 @@ class Gathered(BaseModel):
         most = max(FOLD_EVENTS, len(self.events) // 10)
         room = BATCH_BYTES
         for index, event in enumerate(self.events[:most]):
-            room -= size(event)
+            room -= len(event.json)
             if room < 0:
                 return max(index, 1)
         return min(len(self.events), most)
@@ -218,14 +226,14 @@ class Gathered(BaseModel):
         rest = self.events[count:]
         later = {event.id: None for event in rest if event.id is not None}
         ids = {event_id: None for event_id in self.ids if event_id not in later}
-        taken = self.model_copy(update={"events": self.events[:count], "ids": ids})
+        taken = replace(self, events=self.events[:count], ids=ids)
         return taken, Gathered(events=rest, ids=later)
 
     def fold_request(self, ref: JobRef) -> FoldRequest:
         """Asks to fold the oldest events."""
         return FoldRequest(
             **ref.model_dump(),
-            events=self.events[: self._oldest()],
+            events=values_of(self.events[: self._oldest()]),
             state=self.base,
             has_state=self.has_base,
             state_version=self.base_version,
@@ -236,10 +244,10 @@ class Gathered(BaseModel):
         self.base, self.has_base = folded.state, folded.has_state
         self.base_version = folded.state_version
         self.folded += count - len(folded.rejected)
-        self._bytes -= sum(size(event) for event in self.events[:count])
+        self._bytes -= _length(self.events[:count])
         self.events = self.events[count:]
 
-    def known_to(self, newer: "Gathered") -> list[EventIn]:
+    def known_to(self, newer: "Gathered") -> list[EventText]:
         """The newer events that are none once they share a window, of which an id is taken once."""
         return [event for event in newer.events if event.id is not None and event.id in self.ids]
 
@@ -271,13 +279,15 @@ class Gathered(BaseModel):
             "state": self.base,
             "has_state": self.has_base,
             "state_version": self.base_version,
-            "events": self.events,
+            "events": values_of(self.events),
         }
 
 
-def _frame_size(event_id: str | None) -> int:
-    """Bytes of an event as JSON beside its data."""
-    return _FRAME + (len("null") if event_id is None else size(event_id))
+_gathered = TypeAdapter(Gathered)
+
+
+def _length(events: list[EventText]) -> int:
+    return sum(len(event.json) for event in events)
 
 
 def _id_size(event_id: str) -> int:

@@ -9,7 +9,6 @@ from temporalio.common import RawValue
 
 from durable_jobs.protocol import (
     Detail,
-    EventIn,
     JobType,
     Options,
 )
@@ -20,6 +19,7 @@ from .base import JobWorkflow
 from .gathered import Gathered
 from .inputs import BadInput, asks_for_each, read_events, read_one_event
 from .seen import Seen
+from .texts import EventText
 from .window import Rules, Window
 
 
@@ -33,8 +33,8 @@ class GatheringWorkflow(JobWorkflow):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
-        self._waiting = Gathered.model_validate(extra.get("waiting", {}))
-        self._in_flight = Gathered.model_validate(extra.get("in_flight", {}))
+        self._waiting = Gathered.of(extra.get("waiting", {}))
+        self._in_flight = Gathered.of(extra.get("in_flight", {}))
         self._flight: Detail = extra.get("flight", {})
         """Of the flush under way: its `reason`, when the window `opened_at`, its `duration`."""
 
@@ -96,7 +96,7 @@ class GatheringWorkflow(JobWorkflow):
             case _:
                 return await super().handle_update(name, args)
 
-    async def _add_judged(self, events: list[EventIn], *, each: bool = False) -> JSON:
+    async def _add_judged(self, events: list[EventText], *, each: bool = False) -> JSON:
         """Take all of an update's events or none; with `each`, all that fit, and say which."""
         try:
             bad = await self.judge(events, each=each)
@@ -126,7 +126,7 @@ class GatheringWorkflow(JobWorkflow):
                 shown = answer["willFlushAt"] if len(answers) == 1 else shown
         return shown
 
-    def _add_one(self, event: EventIn, wrong: str | None) -> Detail:
+    def _add_one(self, event: EventText, wrong: str | None) -> Detail:
         if wrong is not None:
             return {"error": wrong}
         opens = self._waiting.window is None
@@ -138,15 +138,15 @@ class GatheringWorkflow(JobWorkflow):
             "leads": opens and self._waiting.leads,
         }
 
-    def _add(self, event: EventIn) -> bool:
-        if self._seen_before(event.id):
+    def _add(self, event: EventText) -> bool:
+        if event.id is not None and self._seen_before(event.id):
             return False
         quiet = self._waiting.window is None and self._is_quiet()
         if not self._waiting.add(event, self.now, quiet=quiet):
             return False
         if event.id is not None and (self.options is None or self._windows.memory):
             self._seen.note(event.id, self.now)
-        self._open()
+        self._touched = True
         return True
 
     def _is_quiet(self) -> bool:
@@ -158,11 +158,9 @@ class GatheringWorkflow(JobWorkflow):
         waiting = self._waiting
         return self._windows.leading and waiting.leads and bool(waiting.events)
 
-    def _seen_before(self, event_id: str | None) -> bool:
+    def _seen_before(self, event_id: str) -> bool:
         memory = self._windows.memory
-        return (event_id is not None and memory is not None) and self._seen.knows(
-            event_id, self.now - memory
-        )
+        return memory is not None and self._seen.knows(event_id, self.now - memory)
 
     def _open(self) -> None:
         self._touched = True

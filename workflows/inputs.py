@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from temporalio.common import RawValue
 
-from durable_jobs.protocol import EventIn, JobRef, JobType
+from durable_jobs.protocol import JobRef, JobType
 from durable_jobs.schedule import ScheduleRule, read_rule
 from durable_jobs.wire import (
     JSON,
@@ -22,6 +22,8 @@ from durable_jobs.wire import (
     from_raw,
     too_deep,
 )
+
+from .texts import EventText
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 _MAX_TEXT = 1_000
@@ -95,14 +97,14 @@ def as_object(value: JSON) -> dict[str, JSON] | None:
     return cast("dict[str, JSON]", value) if isinstance(value, dict) else None
 
 
-def read_one_event(args: Sequence[RawValue]) -> EventIn:
+def read_one_event(args: Sequence[RawValue]) -> EventText:
     """The event that `add` and `send` take as their one argument; raises `BadInput`."""
     if len(args) != 1:
         raise BadInput(f"takes the event as its one argument, got {len(args)} arguments")
     data = _read(args[0], MAX_EVENT_BYTES)
     if too_deep(args[0].payload.data):
         raise BadInput(f"the event has {_TOO_DEEP}")
-    return EventIn(data=data)
+    return EventText.of(data)
 
 
 def read_nothing(args: Sequence[RawValue]) -> None:
@@ -118,16 +120,16 @@ def _is_null(raw: RawValue) -> bool:
         return False
 
 
-def read_events(args: Sequence[RawValue]) -> list[EventIn]:
+def read_events(args: Sequence[RawValue]) -> list[EventText]:
     """The events of `add_batch` and `send_batch`; raises `BadInput` where one is none."""
     found = read_batch(args)
     for item in found:
         if isinstance(item, BadInput):
             raise item
-    return [item for item in found if isinstance(item, EventIn)]
+    return [item for item in found if isinstance(item, EventText)]
 
 
-def read_batch(args: Sequence[RawValue]) -> list[EventIn | BadInput]:
+def read_batch(args: Sequence[RawValue]) -> list[EventText | BadInput]:
     """The same, with what is wrong with it in the place of an event that is none.
 
     Raises:
@@ -148,7 +150,7 @@ def asks_for_each(args: Sequence[RawValue]) -> bool:
     return body is not None and body.get("each") is True
 
 
-def _event(item: JSON) -> EventIn | BadInput:
+def _event(item: JSON) -> EventText | BadInput:
     event = as_object(item)
     if event is None or "data" not in event:
         return BadInput(_BATCH)
@@ -157,12 +159,12 @@ def _event(item: JSON) -> EventIn | BadInput:
         return BadInput(f"{_BATCH}; the id must be a string")
     if event_id is not None and len(event_id) > MAX_EVENT_ID:
         return BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
-    data = dumps(event["data"])
-    if len(data) > MAX_EVENT_BYTES:
+    text = EventText.of(event["data"], event_id)
+    if text.size > MAX_EVENT_BYTES:
         return BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
-    if too_deep(data):
+    if too_deep(text.json, MAX_DEPTH + 1):
         return BadInput(f"an event has {_TOO_DEEP}")
-    return EventIn(data=event["data"], id=event_id)
+    return text
 
 
 def _read(raw: RawValue, limit: int) -> JSON:

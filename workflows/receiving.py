@@ -7,13 +7,14 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.protocol import ASK_AGAIN, ASK_AGAIN_MARK, EventIn, JobType
+from durable_jobs.protocol import ASK_AGAIN, ASK_AGAIN_MARK, JobType
 from durable_jobs.wire import JSON
 
 from .base import JobWorkflow
 from .inputs import read_event_id, read_events, read_one_event
 from .queue import Queue
 from .step import Step
+from .texts import EventText
 
 
 class ReceivingWorkflow(JobWorkflow):
@@ -36,10 +37,10 @@ class ReceivingWorkflow(JobWorkflow):
         """Take a signal."""
         match name:
             case "send":
-                self._queue.put(read_one_event(args))
+                self._queue.put(read_one_event(args).event())
             case "send_batch":
                 for event in self.events_of(name, args):
-                    self._queue.put(event)
+                    self._queue.put(event.event())
             case "trigger":
                 self._queue.triggered = True
             case "redrive":
@@ -65,7 +66,7 @@ class ReceivingWorkflow(JobWorkflow):
             case "send" | "send_batch":
                 events = [read_one_event(args)] if name == "send" else read_events(args)
                 await self.judge(events)
-                taken = [self._queue.put(event) for event in events]
+                taken = [self._queue.put(event.event()) for event in events]
                 return {"eventCount": len(self._queue.events), "duplicate": not all(taken)}
             case "ask":
                 return await self._ask(read_one_event(args))
@@ -74,14 +75,14 @@ class ReceivingWorkflow(JobWorkflow):
             case _:
                 return await super().handle_update(name, args)
 
-    async def _ask(self, event: EventIn) -> JSON:
+    async def _ask(self, event: EventText) -> JSON:
         # The update's id is the event's: a caller that asks again joins its queued event.
         info = workflow.current_update_info()
         event_id = (info.id if info else str(workflow.uuid4())).split(ASK_AGAIN_MARK)[0]
         queue = self._queue
         if event_id not in queue.replies:
             if not self._has(event_id):
-                await self._take(event.model_copy(update={"id": event_id}))
+                await self._take(event, event_id)
             queue.asked[event_id] = None
         await workflow.wait_condition(
             lambda: event_id in queue.replies or self._hands_back() or self.ended is not None
@@ -92,11 +93,12 @@ class ReceivingWorkflow(JobWorkflow):
         under_way = self._doing is not None and self._doing.has(event_id)
         return under_way or self._queue.waits_for(event_id)
 
-    async def _take(self, event: EventIn) -> None:
+    async def _take(self, event: EventText, event_id: str) -> None:
         await self.judge([event])
-        if not self._queue.put(event) and not self._has(event.id or ""):
+        known = not self._queue.put(event.event().model_copy(update={"id": event_id}))
+        if known and not self._has(event_id):
             raise ApplicationError(
-                f"an event with the id {event.id!r} was handled before and its reply is not kept",
+                f"an event with the id {event_id!r} was handled before and its reply is not kept",
                 type="JobFailed",
                 non_retryable=True,
             )

@@ -1,5 +1,6 @@
 """A debounce window: when it flushes, as data from history says."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -52,7 +53,8 @@ class Rules(BaseModel):
         return Rules.model_validate(spec)
 
 
-class Window(BaseModel):
+@dataclass
+class Window:
     """From an instance's first event to its flush."""
 
     opened_at: datetime

@@ -49,7 +49,7 @@ class Codec:
             PayloadTooLarge: it has more than 256 KB as JSON.
         """
         try:
-            data = _dump(self.event, self.event.validate_python(event))
+            data = _dump(self.event, self.event.validator.validate_python(event))
         except (ValidationError, PydanticSerializationError) as error:
             raise InvalidEvent(f"{self._job}, key {key!r}: {describe(error)}") from None
         encoded = dumps(data)
@@ -164,7 +164,7 @@ def describe(error: Exception) -> str:
 
 
 def _dump(adapter: TypeAdapter[Any], value: Any) -> JSON:
-    return adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
+    return adapter.serializer.to_python(value, mode="json", by_alias=True, warnings="error")
 
 
 def _load(adapter: TypeAdapter[Any], data: JSON) -> Any:

@@ -10,7 +10,6 @@ from typing_extensions import TypeVar
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import (
     Detail,
-    EventIn,
     FlushReason,
     Folded,
     JobType,
@@ -100,7 +99,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
                 "list, or make Event and State one type"
             )
 
-    def fold(self, events: Sequence[EventIn], base: JSON, has_base: bool, version: int) -> Folded:
+    def fold(self, events: Sequence[JSON], base: JSON, has_base: bool, version: int) -> Folded:
         """Judge events and reduce those that fit into a state, as JSON of any size."""
         folder = _Folder(self, base, has_base, version)
         folder.add_all(events)
@@ -116,7 +115,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         """Fold what waits and execute. The library's own."""
         request = context.request
         detail = request.detail
-        events = [EventIn.model_validate(event) for event in detail["events"]]
+        events: list[JSON] = detail["events"]
         folder = _Folder(self, request.state, request.has_state, request.state_version)
         folder.add_all(events)
         # Events folded ahead count too, though they are not among `events`.
@@ -162,9 +161,9 @@ class _Folder:
         self.has_state = self._base is not None
         self.state = self._codec.load_state(self._job, *self._base) if self._base else None
 
-    def add_all(self, events: Sequence[EventIn]) -> None:
+    def add_all(self, events: Sequence[JSON]) -> None:
         for index, event in enumerate(events):
-            reason = self._add(event.data)
+            reason = self._add(event["data"])
             if reason is not None:
                 self.rejected.append(Rejected(index=index, reason=reason))
 

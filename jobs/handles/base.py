@@ -1,5 +1,6 @@
 """What the handles of all job types can do with an instance."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -300,7 +301,8 @@ class Handle(Generic[State]):
 
     def _item(self, event: Any, event_id: str | None, verb: str) -> Item:
         data = self._codec.event_json(event, self.key)
-        return Item(data, self._event_id(event_id, verb))
+        answer = asyncio.get_running_loop().create_future()
+        return Item(data, self._event_id(event_id, verb), answer)
 
     def _event_id(self, given: str | None, verb: str) -> str | None:
         once = self._connection.once

@@ -28,14 +28,16 @@ Lane = tuple[str, str]
 """An instance's ID and what is asked of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Item:
     """One event of a request."""
 
     data: bytes
     """The event as JSON."""
 
-    id: str | None = None
+    id: str | None
+    answer: asyncio.Future[Any]
+    """Its own, so that a caller that is cancelled hurts no other."""
 
     @property
     def json(self) -> bytes:
@@ -58,41 +60,24 @@ class Batcher:
     def __init__(self) -> None:
         self._lanes: dict[Lane, _Requests] = {}
 
-    async def share(self, lane: Lane, call: Call, item: Item) -> Any:
-        """Send one event; returns or raises what is the answer for it alone."""
-        return await self._put(lane, call, item)
-
     async def share_all(self, lane: Lane, call: Call, items: Sequence[Item]) -> None:
         """Send many, in order, a request's worth at a time; raises the first error."""
         for start in range(0, len(items), MAX_EVENTS):
             part = items[start : start + MAX_EVENTS]
-            await asyncio.gather(*(self._put(lane, call, item) for item in part))
+            await asyncio.gather(*(self.share(lane, call, item) for item in part))
 
-    def _put(self, lane: Lane, call: Call, item: Item) -> asyncio.Future[Any]:
+    def share(self, lane: Lane, call: Call, item: Item) -> asyncio.Future[Any]:
+        """Send one event; the answer for it alone is that of the future."""
         requests = self._lanes.get(lane)
         if requests is None:
             requests = self._lanes[lane] = _Requests(call, lambda: self._lanes.pop(lane))
-        return requests.put(item)
+        requests.waiting.append(item)
+        return item.answer
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
         return not self._lanes
-
-
-@dataclass(eq=False, slots=True)
-class _Waiting:
-    item: Item
-    answer: asyncio.Future[Any]
-
-    def settle(self, answer: Any) -> None:
-        # A caller that was cancelled has cancelled its future.
-        if self.answer.done():
-            return
-        if isinstance(answer, Exception):
-            self.answer.set_exception(answer)
-        else:
-            self.answer.set_result(answer)
 
 
 class _Requests:
@@ -101,16 +86,10 @@ class _Requests:
     def __init__(self, call: Call, over: Callable[[], Any]) -> None:
         self._call = call
         self._over = over
-        self._waiting: deque[_Waiting] = deque()
-        self._loop = asyncio.get_running_loop()
+        self.waiting: deque[Item] = deque()
         # Begins once the callers that are ready to run have put their events here too.
-        self._task = self._loop.create_task(self._send_all())
+        self._task = asyncio.create_task(self._send_all())
         self._task.add_done_callback(self._ended)
-
-    def put(self, item: Item) -> asyncio.Future[Any]:
-        waiting = _Waiting(item, self._loop.create_future())
-        self._waiting.append(waiting)
-        return waiting.answer
 
     async def _send_all(self) -> None:
         while batch := self._next():
@@ -121,29 +100,29 @@ class _Requests:
         """Where the event loop was closed under it, nobody is left to be answered."""
         if task.cancelled():
             self._over()
-            for waiting in self._waiting:
-                waiting.answer.cancel()
+            for item in self.waiting:
+                item.answer.cancel()
 
-    def _next(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _next(self) -> list[Item]:
+        batch: list[Item] = []
         room = MAX_BYTES
-        waiting = self._waiting
+        waiting = self.waiting
         while waiting and len(batch) < MAX_EVENTS:
             # An event whose caller was cancelled before it left is not sent.
             if not waiting[0].answer.done():
-                room -= len(waiting[0].item.data)
+                room -= len(waiting[0].data)
                 if batch and room < 0:
                     break
                 batch.append(waiting[0])
             waiting.popleft()
         return batch
 
-    async def _send(self, batch: list[_Waiting]) -> None:
+    async def _send(self, batch: list[Item]) -> None:
         try:
-            answers = await self._call([waiting.item for waiting in batch])
+            answers = await self._call(batch)
         except asyncio.CancelledError:
-            for waiting in batch:
-                waiting.answer.cancel()
+            for item in batch:
+                item.answer.cancel()
             raise
         except Exception as error:
             if len(batch) > 1 and _is_refusal(error):
@@ -151,8 +130,14 @@ class _Requests:
                 await self._send(batch[len(batch) // 2 :])
                 return
             answers = [error] * len(batch)
-        for waiting, answer in zip(batch, answers, strict=True):
-            waiting.settle(answer)
+        for item, answer in zip(batch, answers, strict=True):
+            # A caller that was cancelled has cancelled its future.
+            if item.answer.done():
+                continue
+            if isinstance(answer, Exception):
+                item.answer.set_exception(answer)
+            else:
+                item.answer.set_result(answer)
 
 
 def _is_refusal(error: Exception) -> bool:
