@@ -88,15 +88,12 @@ class LibraryActivities:
         """Which of some events do not fit the job's event type."""
         request = model_from_raw(JudgeRequest, raw)
         codec = codec_of(type(self._find(request)))
-        rejected: list[Rejected] = []
-        for index, event in enumerate(request.events):
-            try:
-                codec.load_event(event["data"])
-            except InvalidEvent as error:
-                rejected.append(Rejected(index=index, reason=str(error)))
-            except Exception as error:  # a validator of the user's may raise anything
-                reason = f"a validator raised {type(error).__name__}"
-                rejected.append(Rejected(index=index, reason=reason))
+        events = codec.load_events([event["data"] for event in request.events])
+        rejected = [
+            Rejected(index=index, reason=str(event))
+            for index, event in enumerate(events)
+            if isinstance(event, InvalidEvent)
+        ]
         return to_raw(Folded(rejected=rejected))
 
     @activity.defn(name=FOLD)

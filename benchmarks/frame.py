@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import platform
 import time
@@ -161,6 +162,9 @@ def _cell(value: Any) -> str:
 @asynccontextmanager
 async def stage() -> AsyncIterator[Client]:
     """A client of an embedded server, both for one benchmark, and both warm."""
+    # What all of them import is no burden of whoever allocates while it is measured.
+    gc.collect()
+    gc.freeze()
     async with EmbeddedServer(ui=False) as server:
         client = await Client.connect(server.target)
         async with by_hand(client, 0.1) as system:

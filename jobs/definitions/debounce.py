@@ -162,24 +162,25 @@ class _Folder:
         self.state = self._codec.load_state(self._job, *self._base) if self._base else None
 
     def add_all(self, events: Sequence[JSON]) -> None:
-        for index, event in enumerate(events):
-            reason = self._add(event["data"])
+        data = [event["data"] for event in events]
+        for index, event in enumerate(self._codec.load_events(data)):
+            reason = self._add(event, data[index])
             if reason is not None:
                 self.rejected.append(Rejected(index=index, reason=reason))
 
-    def _add(self, data: JSON) -> str | None:
+    def _add(self, event: Any, data: JSON) -> str | None:
+        if isinstance(event, InvalidEvent):
+            return str(event)
         try:
-            self._reduce(data)
-        except InvalidEvent as error:
-            return str(error)
+            self._reduce(event)
         except Exception as error:  # the user's reduce may raise anything
             self._replay()
-            return f"reduce raised {type(error).__name__}"
+            own = isinstance(error, InvalidEvent)
+            return str(error) if own else f"reduce raised {type(error).__name__}"
         self._taken.append(data)
         return None
 
-    def _reduce(self, data: JSON) -> None:
-        event = self._codec.load_event(data)
+    def _reduce(self, event: Any) -> None:
         self.state = self._job.reduce(self.state, event)
         self.has_state = True
 
@@ -187,4 +188,4 @@ class _Folder:
         # The failed call may have changed the state in place: build it again without that event.
         self._reset()
         for data in self._taken:
-            self._reduce(data)
+            self._reduce(self._codec.load_event(data))
