@@ -262,6 +262,44 @@ async def test_more_signals_than_the_server_takes_are_busy_and_none_accepted_is_
             assert job.events == [str(number) for number in range(accepted + 1)]
 
 
+async def test_signals_refused_during_one_long_attempt_cost_nothing_accepted_and_it_still_ends(
+    queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_PATIENCE", 0.5)
+    limit = {"history.maximumSignalsPerExecution": "20"}
+
+    class Long(Counter):
+        heartbeat_timeout = timedelta(milliseconds=300)
+
+        async def on_event(self, run: TaskRun[int], event: str) -> int:
+            await super().on_event(run, event)
+            if event == "long":
+                await hold.wait()
+            return run.state
+
+    hold, job = asyncio.Event(), Long()
+    async with EmbeddedServer(ui=False, config=limit) as own:
+        client = await Client.connect(own.target)
+        async with running_worker(client, queue, job) as jobs:
+            for ends in (False, True):
+                hold.clear()
+                job.events.clear()
+                counter = jobs.task(Long, new_key())
+                await counter.send("long")
+                await eventually(lambda: job.events == ["long"])
+                accepted, _ = await _send_until_refused(counter)
+                assert (await status_of(counter)).event_count == accepted + 1
+                if ends:
+                    # A signal is refused; the update that follows it is not.
+                    assert await counter.terminate("enough")
+                    result = await result_of(client, counter.instance_id)
+                    assert (result["reason"], result["discardedEvents"]) == ("enough", accepted + 1)
+                else:
+                    hold.set()
+                    await eventually(lambda: len(job.events) == accepted + 1)  # noqa: B023
+                    assert job.events == ["long", *(str(n) for n in range(1, accepted + 1))]
+
+
 async def _send_until_refused(counter: TaskHandle[str, int, int]) -> tuple[int, Busy]:
     for number in count(1):
         try:

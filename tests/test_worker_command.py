@@ -268,6 +268,22 @@ async def test_a_running_attempt_finishes_within_the_grace_time(
         assert await worker.exit_code() == 0
 
 
+async def test_an_instance_whose_attempt_ends_while_its_worker_drains_goes_on_at_once_elsewhere(
+    folder: Path, server: EmbeddedServer, client: Client, queue: str, add: Add
+) -> None:
+    with start(folder, server, queue) as worker:
+        await add("slow", "one", seconds=8)
+        await worker.line("started one")
+        with start(folder, server, queue) as other:
+            await other.line("Working on task queue")
+            worker.signal(signal.SIGTERM)
+            await worker.line("finished one")
+            # Not only after the 10 s that a task queue of one worker, or a lost task, waits.
+            async with asyncio.timeout(5):
+                await client.get_workflow_handle(f"debounce:slow:one:{queue}").result()
+            assert await worker.exit_code() == 0
+
+
 async def test_a_draining_worker_takes_no_new_work(
     folder: Path, server: EmbeddedServer, queue: str, add: Add
 ) -> None:
