@@ -43,7 +43,8 @@ async def _try(
     try:
         value = check()
         if inspect.isawaitable(value):
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0.1)):
+            # A call that is never answered is made again.
+            async with asyncio.timeout(max(min(deadline - time.monotonic(), PATIENCE / 3), 0.1)):
                 return await value, None
         return value, None
     except (Exception, AssertionError) as error:
