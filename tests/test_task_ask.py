@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 
 from durable_jobs import InvalidEvent, JobClient, JobFailed, TaskJob, TaskRun
 from durable_jobs.embedded import EmbeddedServer
@@ -204,6 +205,46 @@ async def test_an_update_with_an_event_that_does_not_fit_is_refused_with_the_rea
         assert "number" in str(refused.value.cause)
         assert "secret" not in str(refused.value.cause)
         assert (job.asked, (await status_of(oracle)).status) == ([1], "idle")
+        await oracle.terminate()
+
+
+async def test_an_update_refused_by_the_handlers_activity_leaves_no_trace_and_may_be_put_right(
+    client: Client, queue: str
+) -> None:
+    job = Oracle()
+    async with running_worker(client, queue, job) as jobs:
+        oracle = jobs.task(Oracle, new_key())
+        await oracle.ask(Question(number=1))
+        raw = client.get_workflow_handle(oracle.instance_id)
+        for _ in range(2):
+            with pytest.raises(WorkflowUpdateFailedError) as refused:
+                await raw.execute_update("ask", {"number": "secret"}, id="question-2")
+            assert isinstance(refused.value.cause, ApplicationError)
+            assert refused.value.cause.type == "InvalidEvent"
+        status = await status_of(oracle)
+        assert (status.run_count, status.event_count, status.rejected_events) == (1, 0, 0)
+        assert await oracle.ask(Question(number=3), id="question-3") == "reply 3"
+        assert await oracle.ask(Question(number=2), id="question-2b") == "reply 2"
+        assert (await status_of(oracle)).run_count == 3
+        assert job.asked == [1, 3, 2]
+        await oracle.terminate()
+
+
+async def test_an_update_that_does_not_fit_is_refused_while_another_event_is_handled(
+    client: Client, queue: str
+) -> None:
+    job = Oracle()
+    job.open.clear()
+    async with running_worker(client, queue, job) as jobs:
+        oracle = jobs.task(Oracle, new_key())
+        asking = asyncio.create_task(oracle.ask(Question(number=1)))
+        await eventually(lambda: job.asked)
+        raw = client.get_workflow_handle(oracle.instance_id)
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await raw.execute_update("ask", {"number": "secret"})
+        assert "number" in str(refused.value.cause)
+        job.open.set()
+        assert await asking == "reply 1"
         await oracle.terminate()
 
 

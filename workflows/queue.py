@@ -107,6 +107,11 @@ class Queue(BaseModel):
         while len(self.replies) > 1 and _beyond(list(self.replies.values()), KEPT_REPLIES):
             del self.replies[next(iter(self.replies))]
 
+    def forget(self, event_id: str) -> None:
+        """Know nothing more of an event that was refused: it may come again, put right."""
+        self.seen.pop(event_id, None)
+        self.asked.pop(event_id, None)
+
     def set_aside(self, event: EventIn, report: Report, now: datetime) -> int:
         """Keep a failed event with its error; returns how many of the oldest had to go for it."""
         entry: dict[str, JSON] = {

@@ -30,6 +30,12 @@ class ReceivingWorkflow(JobWorkflow):
         self._doing = Step.model_validate(extra["doing"]) if extra.get("doing") else None
         """What is under way."""
 
+        self._unjudged: set[str] = set()
+        """Ids of events that were asked about and go to the handler at once, which judges them."""
+
+        self._refused: dict[str, str] = {}
+        """Why such an event did not fit, until those that asked were told."""
+
         self._carrying = False
         """Whether continue-as-new waits for those that ask."""
 
@@ -85,8 +91,14 @@ class ReceivingWorkflow(JobWorkflow):
                 await self._take(event, event_id)
             queue.asked[event_id] = None
         await workflow.wait_condition(
-            lambda: event_id in queue.replies or self._hands_back() or self.ended is not None
+            lambda: (
+                event_id in queue.replies
+                or event_id in self._refused
+                or self._hands_back()
+                or self.ended is not None
+            )
         )
+        self._unjudged.discard(event_id)
         return self._answer(event_id)
 
     def _has(self, event_id: str) -> bool:
@@ -94,7 +106,12 @@ class ReceivingWorkflow(JobWorkflow):
         return under_way or self._queue.waits_for(event_id)
 
     async def _take(self, event: EventText, event_id: str) -> None:
-        await self.judge([event])
+        self._refused.clear()
+        if self._is_next():
+            # A local activity less: its caller hears as soon from the handler's.
+            self._unjudged.add(event_id)
+        else:
+            await self.judge([event])
         known = not self._queue.put(event.event().model_copy(update={"id": event_id}))
         if known and not self._has(event_id):
             raise ApplicationError(
@@ -103,7 +120,25 @@ class ReceivingWorkflow(JobWorkflow):
                 non_retryable=True,
             )
 
+    def _is_next(self) -> bool:
+        """Whether an event that comes now is handled at once."""
+        queue = self._queue
+        busy = self._doing is not None or bool(queue.events) or queue.alarm_due(self.now)
+        return not (busy or self.options is None or self.life.paused or self.terminating)
+
+    def refuse(self, event_id: str, reason: str) -> bool:
+        """Note that a handler's activity found an event not to fit; False where it was sent."""
+        if event_id not in self._unjudged:
+            return False
+        self._unjudged.discard(event_id)
+        self._queue.forget(event_id)
+        self._refused[event_id] = reason
+        return True
+
     def _answer(self, event_id: str) -> JSON:
+        if event_id in self._refused:
+            reason = self._refused[event_id]
+            raise ApplicationError(reason, type="InvalidEvent", non_retryable=True)
         kept = self._queue.replies.get(event_id)
         if kept is None:
             # Behind a life that its run ended, a fresh one handles it.

@@ -263,7 +263,7 @@ class TaskWorkflow(ReceivingWorkflow):
     def _rejected(self, event: EventIn | None, reason: str) -> None:
         """An event that does not fit is no run; nothing is wrong with the job."""
         self._queue.event_count -= 1
-        if event is not None:
+        if event is not None and not self.refuse(event.id or "", reason):
             self.reject(reason, event.id)
             self._queue.reply(event, {"error": reason})
 
