@@ -41,6 +41,19 @@ async def listed(client: Client, queue: str, count: int = 1) -> None:
     await eventually(there)
 
 
+async def recorded(client: Client, instance_id: str) -> None:
+    """Wait until a workflow task of an instance is in history.
+
+    What its first task sent may arrive before, and an instance that is ended then was never seen.
+    """
+
+    async def there() -> bool:
+        history = await client.get_workflow_handle(instance_id).fetch_history()
+        return any(e.HasField("workflow_task_completed_event_attributes") for e in history.events)
+
+    await eventually(there)
+
+
 def command(client: Client, queue: str, *options: str) -> Python:
     target = client.service_client.config.target_host
     return Python(

@@ -22,7 +22,7 @@ from tests.lives import (
     terminated,
     tracked_worker,
 )
-from tests.reconciling import ROOT, Later, command, listed, reconcile
+from tests.reconciling import ROOT, Later, command, listed, reconcile, recorded
 from tests.support import Python, eventually
 from tests.tracked_jobs import Gather, Handle, Item, Rest, all_jobs
 from tests.tracking.collector import Answer, Collector
@@ -201,7 +201,7 @@ async def test_an_instance_that_no_worker_can_read_is_left_for_the_next_time(
     async with tracked_worker(client, queue, all_jobs()) as worker:
         poll = worker.jobs.continuous(Rest, queue)
         await poll.start()
-        await worker.until(poll.instance_id, "job.started")
+        await recorded(client, poll.instance_id)
     await client.get_workflow_handle(poll.instance_id).terminate()
     found = await reconcile(client, queue)
     assert found.delivered == []
@@ -211,7 +211,7 @@ async def test_an_instance_that_no_worker_can_read_is_left_for_the_next_time(
 async def test_the_command_says_what_it_found(worker: Tracked) -> None:
     poll = worker.jobs.continuous(Rest, worker.queue)
     await poll.start()
-    await worker.until(poll.instance_id, "job.started")
+    await recorded(worker.client, poll.instance_id)
     await worker.handle(poll.instance_id).terminate()
     await listed(worker.client, worker.queue)
     for says in ("1 now being delivered", "1 done before"):

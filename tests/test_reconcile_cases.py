@@ -16,7 +16,7 @@ from durable_jobs.protocol import RECONCILE_WORKFLOW, Reconciled
 from durable_jobs.workflows import instance
 from tests.jobs import result_of, running_worker, until_status
 from tests.lives import Event, kinds_of, specific, terminated, tracked_worker
-from tests.reconciling import IDENTITY, Later, command, reconcile
+from tests.reconciling import IDENTITY, Later, command, reconcile, recorded
 from tests.scrambled import ENCRYPTED
 from tests.support import eventually
 from tests.tracked_jobs import Basket, Beat, Handle, Item, Rest, all_jobs
@@ -182,7 +182,7 @@ async def test_an_instance_that_its_worker_cannot_read_fails_the_command_and_is_
             id=rest.instance_id,
             task_queue=queue,
         )
-        await eventually(lambda: _has_begun(client, rest.instance_id))
+        await recorded(client, rest.instance_id)
         await raw.terminate()
         found = await reconcile(client, queue)
         assert "its worker cannot read it" in found.failed[rest.instance_id]
@@ -190,11 +190,6 @@ async def test_an_instance_that_its_worker_cannot_read_fails_the_command_and_is_
             assert await process.exit_code() == 1
             assert f"{rest.instance_id}: its worker cannot read it" in process.text
             assert "1 failed" in process.text
-
-
-async def _has_begun(client: Client, instance_id: str) -> bool:
-    history = await client.get_workflow_handle(instance_id).fetch_history()
-    return any(e.HasField("workflow_task_completed_event_attributes") for e in history.events)
 
 
 async def test_a_worker_without_tracking_says_that_it_cannot_reconcile(
