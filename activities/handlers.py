@@ -44,7 +44,7 @@ def _activity(
         request = attempt.request
         context = RunContext(
             request=request,
-            instance_id=activity.info().workflow_id or "",
+            instance_id=request.instance_id,
             attempt=attempt.number,
             jobs=cache(lambda: jobs_for(request)),
             now=attempt.now,

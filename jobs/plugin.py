@@ -23,6 +23,7 @@ from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.interceptor import TrackingInterceptor
 from durable_jobs.tracking.metrics import Metrics
 from durable_jobs.workflows.answers import AnswersInterceptor
+from durable_jobs.workflows.away import JobAttempt
 from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
@@ -47,6 +48,7 @@ WORKFLOWS = (
     ContinuousWorkflow,
     DebounceWorkflow,
     TaskWorkflow,
+    JobAttempt,
     TrackingDelivery,
     TrackingReconcile,
 )

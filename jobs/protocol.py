@@ -28,6 +28,13 @@ OUTBOX_QUERY = "durable_jobs.outbox"
 RECONCILE = "reconcile_tracking"
 RECONCILE_WORKFLOW = "TrackingReconcile"
 REPORT_SIGNAL = "durable_jobs.report"
+ATTEMPT_WORKFLOW = "JobAttempt"
+OUTCOME_SIGNAL = "durable_jobs.outcome"
+LOOK_SIGNAL = "durable_jobs.look"
+"""Asks a workflow nothing but to be there."""
+
+BUSY = "Busy"
+"""The error type with which an instance refuses an update that it has no room for."""
 
 ASK_AGAIN = "durable_jobs.AskAgain"
 ASK_AGAIN_MARK = "#again-"
@@ -200,6 +207,44 @@ class RunRequest(Record):
 
     outbox: list[Detail] = Field(default_factory=list[Detail])
     """Undelivered tracking events: the worker delivers them while the handler runs."""
+
+    @property
+    def instance_id(self) -> str:
+        """The workflow ID of the instance, which need not be the activity's."""
+        return f"{self.job_type}:{self.job}:{self.key}"
+
+
+class Terms(Record):
+    """How Temporal is to make the attempts of one activity."""
+
+    activity: str
+    summary: str
+    timeout: float
+    heartbeat_timeout: float
+    initial: float
+    factor: float
+    maximum: float
+    most: int
+    """Attempts; 0 for any number."""
+
+
+class Away(Record):
+    """What a workflow that makes an attempt for an instance is given beside the request."""
+
+    instance_id: str
+    terms: Terms
+
+
+class Outcome(Record):
+    """What came of an activity that a workflow of its own made; a result goes beside it."""
+
+    place: str
+    """That workflow's ID."""
+
+    failure: str | None = None
+    """Temporal's own record of it, as base64."""
+
+    cancelled: bool = False
 
 
 class Executed(Record):

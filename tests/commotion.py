@@ -96,7 +96,7 @@ class Commotion:
         running = f"TaskQueue = '{self._worker.queue}' AND ExecutionStatus = 'Running'"
         alive = [run async for run in self._worker.client.list_workflows(running)]
         for run in alive:
-            if run.workflow_type != "TrackingDelivery":
+            if run.workflow_type not in ("TrackingDelivery", "JobAttempt"):
                 # The list is late: it may have ended.
                 with suppress(RPCError):
                     await self._worker.handle(run.id).signal("terminate")

@@ -315,9 +315,7 @@ class Attempt:
             self.unreported.append(report)
 
     async def _signal(self, report: Report) -> bool:
-        workflow_id = self._info.workflow_id
-        if workflow_id is None:
-            return False
+        workflow_id = self.request.instance_id
         handle = activity.client().get_workflow_handle(workflow_id)
         try:
             await handle.signal(REPORT_SIGNAL, to_raw(report), rpc_timeout=_SIGNAL_TIMEOUT)

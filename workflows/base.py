@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -10,10 +10,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs.protocol import (
+    BUSY,
     DESCRIBE,
     FIND_JOB,
     JUDGE,
     OUTBOX_QUERY,
+    OUTCOME_SIGNAL,
     REPORT_SIGNAL,
     Described,
     DescribeRequest,
@@ -28,6 +30,7 @@ from durable_jobs.protocol import (
 from durable_jobs.wire import JSON, model_from_raw, size, to_raw
 
 from . import runs
+from .away import read_outcome
 from .flush import Flusher
 from .inputs import BadInput, read_batch, read_note, read_nothing, read_reason
 from .instance import CARRIED_BYTES, Carry, Life
@@ -37,6 +40,18 @@ from .runs import Run
 from .texts import EventText, values_of
 
 MAX_SIGNALS = 5_000
+CROWDED_SIGNALS = 8_000
+"""The server refuses them beyond 10,000."""
+
+REFUSED_BYTES = 25 * 1024 * 1024
+REFUSED_EVENTS = 40_000
+"""An update that brings events is refused from there on; a signal cannot be."""
+
+MOST_CARRIED = 1900 * 1024
+"""What came since continue-as-new was decided may come on top of that."""
+
+_MANY_SIGNALS = 20
+_A_MOMENT = timedelta(milliseconds=1)
 Args = Sequence[RawValue]
 
 
@@ -46,6 +61,9 @@ class JobWorkflow(Runner):
     bare: ClassVar[frozenset[str]] = frozenset()
     """Verbs that take no argument."""
 
+    bringing: ClassVar[frozenset[str]] = frozenset()
+    """Updates that bring events."""
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.flusher: Flusher = Flusher(self.outbox, lambda: self.task)
@@ -53,6 +71,10 @@ class JobWorkflow(Runner):
         """Held while a local activity is under way."""
 
         self._signals = 0
+        self._let_in = 0
+        self._too_heavy_at: int | None = None
+        """After so many signals there was too much for continue-as-new."""
+
         self._weighed: tuple[object, bool] = (None, True)
         self.run_kept: Run | None = self.carried.run if self.carried else None
         self._callers_reason: str | None = None
@@ -76,10 +98,18 @@ class JobWorkflow(Runner):
 
     @_on_update.validator
     def _check_update(self, name: str, args: Sequence[RawValue]) -> None:
+        if name in self.bringing and self._is_packed():
+            why = "the history of its run has no room for more events; try again later"
+            raise ApplicationError(why, type=BUSY, non_retryable=True)
         try:
             self.check_update(name, args)
         except BadInput as error:
             raise ApplicationError(str(error), type="InvalidEvent", non_retryable=True) from error
+
+    def _is_packed(self) -> bool:
+        info = workflow.info()
+        length, size_ = info.get_current_history_length(), info.get_current_history_size()
+        return size_ > REFUSED_BYTES or length > REFUSED_EVENTS
 
     @workflow.query(name="status")
     def _on_status(self) -> RawValue:
@@ -98,8 +128,8 @@ class JobWorkflow(Runner):
         """Entry of all signals; never raises, whatever was sent."""
         self._signals += 1
         self.touch()
-        if name == REPORT_SIGNAL:
-            self._receive_report(args)
+        if name in (REPORT_SIGNAL, OUTCOME_SIGNAL):
+            self._receive_news(name, args)
             return
         try:
             if name in self.bare:
@@ -109,11 +139,16 @@ class JobWorkflow(Runner):
             self.on_bad_signal(name, error)
         self.show()
 
-    def _receive_report(self, args: Args) -> None:
+    def _receive_news(self, name: str, args: Args) -> None:
+        """What attempts say of themselves."""
         try:
-            self.report(model_from_raw(Report, args[0]))
+            if name == REPORT_SIGNAL:
+                self.report(model_from_raw(Report, args[0]))
+            else:
+                outcome, result = read_outcome(args)
+                self.outcome_came(outcome.place, {outcome.place: (outcome, result)})
         except (ValueError, IndexError):
-            workflow.logger.warning("Ignored a report that is none")
+            workflow.logger.warning("Ignored a signal %s that is none", name)
 
     # -- the life
 
@@ -159,9 +194,19 @@ class JobWorkflow(Runner):
         while await self.live():
             await self._settle_handlers()
             await self.flusher.stop()
-            if not self.terminating:
+            if not self.terminating and self._lets_go():
                 return True
             self.flusher.start()
+        return False
+
+    def _lets_go(self) -> bool:
+        """Whether continue-as-new still can be, after what came since it was decided."""
+        if self.run_kept is not None and self.run_kept.place in self.told:
+            return False
+        carry = self._carry_of(self.life, self.carry_extra(), self.run_kept)
+        if size(self._start_with(carry)) <= MOST_CARRIED:
+            return True
+        self._too_heavy_at = self._signals
         return False
 
     def _finished(self) -> RawValue:
@@ -241,11 +286,37 @@ class JobWorkflow(Runner):
         self.life.last_error = None
         return asking.result()
 
+    async def let_signals_in(self) -> None:
+        """Between local activities: while one is under way the server keeps signals back.
+
+        Too many at once take longer than a workflow task may.
+        """
+        if self._signals - self._let_in < _MANY_SIGNALS:
+            return
+        known = self._let_in = self._signals
+        try:
+            await workflow.wait_condition(
+                lambda: self._signals != known,
+                timeout=_A_MOMENT,
+                timeout_summary="let signals in",
+            )
+        except TimeoutError:
+            self.touch()
+
     # -- continue-as-new
 
     def should_continue_as_new(self) -> bool:
         """Whether this run's history is long enough."""
-        return self.history_is_long or self._signals > MAX_SIGNALS
+        long = self.history_is_long or self._signals > MAX_SIGNALS
+        return long and self._too_heavy_at != self._signals
+
+    def is_crowded(self) -> bool:
+        """Whether this run's history is so long that an attempt has to make way."""
+        return self.history_is_crowded or self._signals > CROWDED_SIGNALS
+
+    def is_full(self, run: Run) -> bool:
+        """See base class."""
+        return self.history_nears_its_end and self.run_fits(run)
 
     def carry_extra(self) -> Detail:
         """What the job type carries through continue-as-new beside the common part."""
@@ -263,6 +334,10 @@ class JobWorkflow(Runner):
 
     def fresh_fits(self) -> bool:
         """Whether continue-as-new can carry what reached the instance after its end."""
+        return self.waiting_fits()
+
+    def waiting_fits(self) -> bool:
+        """Whether continue-as-new can carry what waits."""
         return True
 
     def begin_anew(self) -> None:
@@ -290,11 +365,21 @@ class JobWorkflow(Runner):
     def run_fits(self, run: Run) -> bool:
         """Whether continue-as-new can carry the instance with the run that is under way."""
         # Weighing takes its time: not at each of many signals.
+        if not self.waiting_fits():
+            return False
         known = (run.key, run.attempt, self._signals // 100, self.outbox.weight)
         if self._weighed[0] != known:
-            carry = self._carry_of(self.life, self.carry_extra(), run)
+            carry = self._carry_of(self.life, self.least_extra(run), run)
             self._weighed = known, size(self._start_with(carry)) <= CARRIED_BYTES
         return self._weighed[1]
+
+    def weigh_again(self) -> None:
+        """What continue-as-new would carry has become less."""
+        self._weighed = None, True
+
+    def least_extra(self, run: Run) -> Detail:
+        """What the job type carries once room is made."""
+        return self.carry_extra()
 
     # -- what callers ask for
 

@@ -1,5 +1,7 @@
 """The workflow of debounce jobs: gathers events, flushes them, window after window."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +37,7 @@ class DebounceWorkflow(GatheringWorkflow):
     @raw_start
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._folding = False
 
     @workflow.run
     @raw_start
@@ -115,7 +118,7 @@ class DebounceWorkflow(GatheringWorkflow):
         return self._waiting.too_much and whole
 
     def _carry_now(self) -> bool:
-        ready = self._waiting.fits and workflow.all_handlers_finished()
+        ready = self.waiting_fits() and workflow.all_handlers_finished()
         return ready and self.should_continue_as_new()
 
     def _due(self) -> str | None:
@@ -145,20 +148,57 @@ class DebounceWorkflow(GatheringWorkflow):
 
     async def _fold_ahead(self) -> None:
         waiting = self._waiting
-        request = waiting.fold_request(self.ref)
+        await self._fold(waiting.to_fold, lambda: waiting is self._waiting)
+        await self.let_signals_in()
+
+    async def _fold(self, gathered: Gathered, still: Callable[[], bool]) -> None:
+        """Fold the oldest events; without effect where they are not what they were any more."""
+        request = gathered.fold_request(self.ref)
         count = len(request.events)
-        asked = waiting.events[:count]
+        asked = gathered.events[:count]
         try:
             folded = await call(FOLD, request, Folded, f"fold {count} events ahead")
         except FailureError as error:
             self.life.last_error = str(error.cause or error)
-            waiting.fold_failed = True
+            gathered.fold_failed = True
             return
-        if waiting is not self._waiting:
+        if not still():
             return
         for item in folded.rejected:
             self.reject(item.reason, asked[item.index].id)
-        waiting.apply_fold(count, folded)
+        gathered.apply_fold(count, folded)
+        self.weigh_again()
+
+    async def _fold_beside(self) -> None:
+        """Fold what comes during a run which continue-as-new is to carry."""
+        while True:
+            await workflow.wait_condition(self._needs_room)
+            self._folding = True
+            await self._fold_ahead()
+            self._folding = False
+
+    def _needs_room(self) -> bool:
+        run = self.run_now
+        if run is None or not self._too_much():
+            return False
+        return self.should_continue_as_new() if run.outside else self.is_crowded()
+
+    async def make_room(self, run: runs.Run) -> None:
+        """Fold what the run is to flush, where it is much; what waits is folded beside."""
+        if self._needs_room():
+            await workflow.wait_condition(lambda: not self._needs_room() or self.terminating)
+        batch = self._in_flight
+        while self._windows.most_bytes is None and batch.too_much:
+            await self._fold(batch, lambda: True)
+        run.detail = self._detail()
+        self._made_of_batch(run)
+
+    def least_extra(self, run: runs.Run) -> Detail:
+        """What is carried once what the run is to flush was folded."""
+        extra, batch = self.carry_extra(), self._in_flight
+        if self._windows.most_bytes is None and batch.too_much and run.place is None:
+            extra["in_flight"] = {**extra["in_flight"], "events": []}
+        return extra
 
     def _announce(self) -> None:
         """Emit `debounce.started`, never while a run is under way, whose outcome comes first."""
@@ -216,7 +256,7 @@ class DebounceWorkflow(GatheringWorkflow):
 
     async def _fly(self, run: runs.Run) -> None:
         batch, reason = self._in_flight, self._flight["reason"]
-        outcome = await self.execute(run, f"{batch.told}, {reason}")
+        outcome = await self._execute_beside(run, f"{batch.told}, {reason}")
         if isinstance(outcome, runs.Carried):
             return
         self._in_flight = Gathered()
@@ -227,6 +267,18 @@ class DebounceWorkflow(GatheringWorkflow):
                 self._exhausted(batch, outcome)
             case runs.Interrupted():
                 self.ending.discarded += batch.count
+
+    async def _execute_beside(self, run: runs.Run, summary: str) -> runs.Ended:
+        folding = asyncio.create_task(self._fold_beside())
+        try:
+            outcome = await self.execute(run, summary)
+            # What is being folded belongs to the next window, whatever that becomes. Where nothing
+            # is, not even a turn of the loop may pass: the flusher would take it.
+            if self._folding:
+                await workflow.wait_condition(lambda: not self._folding or self.terminating)
+        finally:
+            folding.cancel()
+        return outcome
 
     def _detail(self) -> Detail:
         return {
@@ -306,8 +358,8 @@ class DebounceWorkflow(GatheringWorkflow):
             return None
         return self._carried_events()
 
-    def fresh_fits(self) -> bool:
-        """Whether they can be carried into a run of their own."""
+    def waiting_fits(self) -> bool:
+        """See base class."""
         return self._waiting.fits
 
     def begin_anew(self) -> None:

@@ -59,6 +59,9 @@ class Gathered:
     fold_failed: bool = False
     """Folding ahead failed: the next run fails the same way, and says so."""
 
+    ahead: "Gathered | None" = None
+    """What a run that failed was to flush: it goes first, alone, as these were folded meanwhile."""
+
     def __post_init__(self) -> None:
         self._bytes = _length(self.events)
         self._id_bytes = sum(map(_id_size, self.ids))
@@ -75,17 +78,23 @@ class Gathered:
     @property
     def count(self) -> int:
         """Events that wait, judged or not."""
-        return len(self.events) + self.folded
+        return len(self.events) + self.folded + (self.ahead.count if self.ahead else 0)
 
     @property
     def fits(self) -> bool:
         """Whether continue-as-new can carry it, beside two states and an outbox."""
-        return len(self.events) <= FOLD_EVENTS and self._bytes <= FOLD_BYTES
+        own = len(self.events) <= FOLD_EVENTS and self._bytes <= FOLD_BYTES
+        return own and (self.ahead is None or self.ahead.fits)
 
     @property
     def too_much(self) -> bool:
         """Whether events should be folded ahead, so that what an instance carries stays small."""
-        return not self.fits and not self.fold_failed
+        return not self.fits and not self.to_fold.fold_failed
+
+    @property
+    def to_fold(self) -> "Gathered":
+        """Where there is too much."""
+        return self.ahead if self.ahead is not None and not self.ahead.fits else self
 
     def open(self, now: datetime) -> Window:
         """The window, opened now where none is."""
@@ -156,6 +165,9 @@ class Gathered:
         """What one flush takes, and what has to wait for the next one."""
         if reason == "leading":
             return self._take_first()
+        if self.ahead is not None:
+            left = replace(self, ahead=None, due_as=reason)
+            return self.ahead, left
         most = rules.most_bytes
         count = self._oldest() if most is None else self._within(most)
         if count == len(self.events):
@@ -261,13 +273,20 @@ class Gathered:
         if keep_window and self.window is not None:
             kept = self.window.joined(newer.window)
         known = {event.id for event in self.known_to(newer)}
+        later = [event for event in newer.events if event.id not in known]
+        if newer.folded:
+            apart = replace(self, due_as=None)
+            base, events = newer, later
+        else:
+            apart, base, events = None, self, [*self.events, *later]
         return Gathered(
             window=kept,
-            events=[*self.events, *(event for event in newer.events if event.id not in known)],
-            base=self.base,
-            has_base=self.has_base,
-            base_version=self.base_version,
-            folded=self.folded,
+            ahead=apart,
+            events=events,
+            base=base.base,
+            has_base=base.has_base,
+            base_version=base.base_version,
+            folded=base.folded,
             ids={**self.ids, **newer.ids},
             announced=newer.announced or (newer.window is None and keep_window and self.announced),
             flush_asked=newer.flush_asked,

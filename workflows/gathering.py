@@ -28,6 +28,7 @@ class GatheringWorkflow(JobWorkflow):
 
     job_type: ClassVar[JobType] = "debounce"
     bare: ClassVar[frozenset[str]] = JobWorkflow.bare | {"flush", "clear"}
+    bringing: ClassVar[frozenset[str]] = frozenset({"add", "add_batch"})
     _windows: Rules = Rules()
 
     def __init__(self, *args: Any) -> None:

@@ -21,6 +21,13 @@ MAX_HISTORY_EVENTS = 4_000
 MOST_HISTORY_EVENTS = 8_000
 """With so many, and no way to continue as new, a run makes attempts only when told to."""
 
+MOST_HISTORY_BYTES = 16 * 1024 * 1024
+"""From here or there on an attempt makes way; what comes until it has takes room as well."""
+
+LAST_HISTORY_EVENTS = 35_000
+LAST_HISTORY_BYTES = 35 * 1024 * 1024
+"""The server ends a workflow at 51,200 events or 50 MB, with all that waits in it."""
+
 KEPT_REJECTIONS = 20
 CARRIED_BYTES = 1536 * 1024
 """The most that continue-as-new carries together with a run; 2 MB wedge it."""
@@ -53,6 +60,9 @@ class Life(BaseModel):
     pause_note: str | None = None
     resumed_at: datetime | None = None
     resume_note: str | None = None
+    outside: bool = False
+    """Whether events come in such number that attempts are made outside."""
+
     rejected: int = 0
     rejections: list[Detail] = Field(default_factory=list[Detail])
     last_error: str | None = None
@@ -161,6 +171,8 @@ class Instance:
 
         self._first_task = self.task
         self.history_is_long: bool = False
+        self.history_is_crowded: bool = False
+        self.history_nears_its_end: bool = False
         self.history_is_full: bool = False
         try:
             continued = info.continued_run_id is not None
@@ -212,8 +224,11 @@ class Instance:
         self.task = info.get_current_history_length()
         first = self.task == self._first_task
         self.now: datetime = info.workflow_start_time if first else workflow.now()
+        size_ = info.get_current_history_size()
         self.history_is_long = info.is_continue_as_new_suggested() or self.task > MAX_HISTORY_EVENTS
         self.history_is_full = self.task > MOST_HISTORY_EVENTS
+        self.history_is_crowded = self.history_is_full or size_ > MOST_HISTORY_BYTES
+        self.history_nears_its_end = self.task > LAST_HISTORY_EVENTS or size_ > LAST_HISTORY_BYTES
 
     @property
     def terminating(self) -> bool:

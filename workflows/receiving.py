@@ -22,6 +22,7 @@ class ReceivingWorkflow(JobWorkflow):
 
     job_type: ClassVar[JobType] = "task"
     bare: ClassVar[frozenset[str]] = JobWorkflow.bare | {"trigger"}
+    bringing: ClassVar[frozenset[str]] = frozenset({"send", "send_batch", "ask"})
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

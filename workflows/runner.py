@@ -6,11 +6,12 @@ from typing import Any
 from temporalio import workflow
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Described, Detail, Executed, Reached, Report, RunResult
+from durable_jobs.protocol import Away, Described, Detail, Executed, Reached, Report, RunResult
 from durable_jobs.tracking.ids import iso_ms
-from durable_jobs.wire import JSON
+from durable_jobs.wire import JSON, to_raw
 
 from . import runs
+from .away import LOOK_EVERY, Elsewhere, Told
 from .instance import Instance
 
 CANCEL_GRACE = timedelta(seconds=10)
@@ -42,6 +43,7 @@ class Runner(Instance):
         self.held: bool = False
         """Whether its run waits to be told to go on, as no more history can be made."""
 
+        self.told: Told = {}
         self._waits_for_worker = 0
 
     @property
@@ -68,6 +70,7 @@ class Runner(Instance):
             state_version=self.life.state_version,
             detail=detail,
             deadline=deadline,
+            outside=self.life.outside,
         )
 
     def reset_life(self) -> None:
@@ -100,11 +103,15 @@ class Runner(Instance):
                     return ended
         finally:
             self.run_now = None
+            # Outside is for as long as events come in such number.
+            self.life.outside = run.outside and (run.carried or self.run_kept is run)
 
     async def _rest(self, run: runs.Run) -> runs.Ended | None:
         """Between two activities of a run: wait for the rest of a backoff, then end or go on."""
-        if run.began_at is None:
+        if run.began_at is None or run.place is not None:
             return None
+        if (run.outside or self.is_crowded()) and not self.terminating:
+            await self.make_room(run)
         if self._is_stuck(run):
             await self._hold(run)
         elif run.retry_at is not None and run.retry_at > self.now:
@@ -112,10 +119,12 @@ class Runner(Instance):
             await self.wait(lambda: self.terminating or self.carries(run), run.retry_at, what)
         if self.terminating:
             return runs.Interrupted()
-        if self.carries(run):
-            self.run_kept = run
-            return runs.Carried()
-        return None
+        return self._let_go(run) if self.carries(run) else None
+
+    def _let_go(self, run: runs.Run) -> runs.Carried:
+        run.carry()
+        self.run_kept = run
+        return runs.Carried()
 
     async def _hold(self, run: runs.Run) -> None:
         """Make no further attempt until resumed; each one costs history, which has an end."""
@@ -133,8 +142,13 @@ class Runner(Instance):
         return due and not self.terminating and not self.run_fits(run)
 
     def carries(self, run: runs.Run, backoff: timedelta = timedelta()) -> bool:
-        """Whether continue-as-new is due, and can take the run along."""
-        return self._rests(run, backoff) and self.should_continue_as_new() and self.run_fits(run)
+        """Whether continue-as-new is due, and can take the run along.
+
+        Before its backoff has that long to go it is due only where there is no room to wait.
+        """
+        resting = self._rests(run, backoff)
+        due = self.should_continue_as_new() if resting else self.is_crowded()
+        return due and self.run_fits(run)
 
     def _rests(self, run: runs.Run, backoff: timedelta) -> bool:
         """Whether so much of a backoff is left."""
@@ -144,6 +158,13 @@ class Runner(Instance):
         """Whether this run's history is long enough."""
         raise NotImplementedError
 
+    def is_crowded(self) -> bool:
+        """Whether this run's history is so long that an attempt has to make way."""
+        raise NotImplementedError
+
+    async def make_room(self, run: runs.Run) -> None:
+        """Make what continue-as-new is to carry with the run as small as it can be."""
+
     def run_fits(self, run: runs.Run) -> bool:
         """Whether continue-as-new can carry the instance with the run that is under way."""
         raise NotImplementedError
@@ -151,6 +172,8 @@ class Runner(Instance):
     async def _attempt(self, run: runs.Run, summary: str) -> runs.Ended | None:
         """Make attempts in one activity; None where another one is to go on."""
         match await self._activity(run, summary):
+            case runs.Carried() as carried:
+                return carried
             case runs.Stopped(reached):
                 if reached.report is not None:
                     self.report(reached.report)
@@ -184,46 +207,95 @@ class Runner(Instance):
         """Wait until a worker of the queue knows the job; None where the life ends first."""
         raise NotImplementedError
 
-    async def _activity(self, run: runs.Run, summary: str) -> runs.Outcome:
+    async def _activity(self, run: runs.Run, summary: str) -> runs.Outcome | runs.Carried:
+        activity = await self._activity_of(run, summary)
+        self.show()
+        await self._until_due(run, activity)
+        if not activity.done():
+            if run.place is not None and not self.terminating:
+                return self._let_go(run)
+            run.outside = run.outside or (self.is_crowded() and self.run_fits(run))
+            await self._cancel(activity, run)
+        self.touch()
+        self.outbox.release(run.outbox)
+        run.place = None
+        if not activity.done():
+            return runs.Cancelled()
+        return await runs.outcome_of(run, activity, self.rules, self.now)
+
+    async def _activity_of(self, run: runs.Run, summary: str) -> runs.Activity:
+        """The activity that makes the next attempts, or the one that is under way outside."""
+        if run.place is not None:
+            return Elsewhere(run.place, self.told)
+        if run.outside:
+            await self.make_room(run)
         run.attempt, run.retry_at = run.attempts_before + 1, None
         run.began_at = run.began_at or self.now
         run.outbox = self.outbox.take()
-        run.alone = self._is_stuck(run)
-        handle = runs.start(run, self.ref, self.rules, summary)
-        self.show()
-        await workflow.wait_condition(
-            lambda: handle.done() or self.terminating or self._makes_way(run)
-        )
-        if not handle.done():
-            await self._cancel(handle)
-        self.touch()
-        self.outbox.release(run.outbox)
-        if not handle.done():
-            return runs.Cancelled()
-        return await runs.outcome_of(run, handle, self.rules, self.now)
+        run.alone = run.outside or self._is_stuck(run)
+        terms = run.terms(self.ref, self.rules, summary)
+        request = to_raw(run.request(self.ref, self.rules))
+        if not run.outside:
+            return runs.start(terms, request)
+        run.place = run.next_place()
+        activity = Elsewhere(run.place, self.told)
+        instance_id = workflow.info().workflow_id
+        await activity.begin(Away(instance_id=instance_id, terms=terms), request)
+        return activity
+
+    async def _until_due(self, run: runs.Run, activity: runs.Activity) -> None:
+        """Wait until the attempts have ended, or must."""
+        if not isinstance(activity, Elsewhere):
+            await workflow.wait_condition(
+                lambda: activity.done() or self.terminating or self._makes_way(run)
+            )
+            return
+        while not (activity.done() or self.terminating or self.carries(run)):
+            try:
+                await workflow.wait_condition(
+                    lambda: activity.done() or self.terminating or self.carries(run),
+                    timeout=LOOK_EVERY,
+                    timeout_summary="look after the attempt",
+                )
+            except TimeoutError:
+                self.touch()
+                await activity.look()
 
     def _makes_way(self, run: runs.Run) -> bool:
-        """Whether the activity, in a long backoff, is not needed for the rest of it."""
-        if not self._rests(run, LONG_BACKOFF):
-            return False
-        return self.carries(run) or self._is_stuck(run)
+        """Whether continue-as-new comes first, or the rest of a long backoff is not needed."""
+        stuck = self._rests(run, LONG_BACKOFF) and self._is_stuck(run)
+        return stuck or self.carries(run, LONG_BACKOFF)
 
-    async def _cancel(self, handle: workflow.ActivityHandle[Any]) -> None:
+    async def _cancel(self, activity: runs.Activity, run: runs.Run) -> None:
         """Let the attempt end by itself: what it reports stands in history and counts.
 
-        Where continue-as-new is due and the attempt has begun meanwhile, it may take its time.
+        Where continue-as-new is due it may take its time, as long as there is room.
         """
-        handle.cancel()
+        activity.cancel()
         self.show()
-        await workflow.wait_condition(lambda: handle.done() or self.terminating)
-        if handle.done():
+        await workflow.wait_condition(
+            lambda: activity.done() or self.terminating or self.is_full(run)
+        )
+        if activity.done():
             return
         try:
             await workflow.wait_condition(
-                handle.done, timeout=CANCEL_GRACE, timeout_summary="grace time of the last attempt"
+                activity.done,
+                timeout=CANCEL_GRACE,
+                timeout_summary="grace time of the last attempt",
             )
         except TimeoutError:
             workflow.logger.warning("An attempt did not end when cancelled; it is left behind")
+
+    def is_full(self, run: runs.Run) -> bool:
+        """Whether history has no room for anything, and continue-as-new takes the run along."""
+        raise NotImplementedError
+
+    def outcome_came(self, place: str, told: Told) -> None:
+        """Note what was made of an attempt outside; only the one under way is of interest."""
+        run = self.run_shown
+        if run is not None and run.place == place:
+            self.told.update(told)
 
     def _record(self, run: runs.Run, outcome: runs.Outcome) -> None:
         match outcome:

@@ -1,9 +1,10 @@
 """Runs a handler of the user's: one activity, its attempts, and what came of it."""
 
 import asyncio
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, Field
 from temporalio import workflow
@@ -25,9 +26,10 @@ from durable_jobs.protocol import (
     Report,
     RunRequest,
     RunResult,
+    Terms,
 )
 from durable_jobs.tracking.ids import uuid7_at
-from durable_jobs.wire import JSON, model_from_raw, to_raw
+from durable_jobs.wire import JSON, model_from_raw
 
 # Room for an attempt that was timed out in its worker to say so itself.
 _REPORTING_TIME = timedelta(seconds=10)
@@ -66,13 +68,27 @@ class Run(BaseModel):
     progress: Detail | None = None
     alone: bool = Field(default=False, exclude=True)
     """Whether its activity makes one attempt and no more."""
+    outside: bool = False
+    """Whether its attempts are made outside the instance, which continues as new beside them."""
+
+    places: int = 0
+    """Workflows that made them."""
+
+    place: str | None = None
+    """The one that makes the attempt under way."""
+
+    carried: bool = False
+    """Whether the instance has continued as new while it was made."""
+
+    closed: int = 0
+    """The attempts up to this one had been reported when it last did."""
 
     reported: dict[int, Report] = Field(default_factory=dict[int, Report], exclude=True)
     outbox: list[Detail] = Field(default_factory=list[Detail], exclude=True)
 
     def knows(self, attempt: int) -> bool:
         """Whether it is known that an attempt failed."""
-        return attempt <= self.attempts_before or attempt in self.reported
+        return attempt <= max(self.attempts_before, self.closed) or attempt in self.reported
 
     def reach(self, reached: Reached) -> None:
         """Go on from there with the next activity."""
@@ -83,8 +99,22 @@ class Run(BaseModel):
 
     def reach_last_report(self) -> None:
         """Go on after the last attempt that is known to have failed."""
-        self.attempts_before = max(self.reported, default=self.attempts_before)
+        self.attempts_before = max(self.attempts_before, self.last_reported)
         self.first_started_at = self.first_started_at or self.began_at
+
+    @property
+    def last_reported(self) -> int:
+        """The last attempt that is known to have failed; 0 without one."""
+        return max(self.reported, default=self.closed)
+
+    def carry(self) -> None:
+        """Go along with continue-as-new."""
+        self.closed, self.carried = self.last_reported, True
+
+    def next_place(self) -> str:
+        """Name the workflow that makes its next attempts."""
+        self.places += 1
+        return f"job-attempt:{self.key}:{self.places}"
 
     def request(self, ref: JobRef, options: Options) -> RunRequest:
         """The activity's input."""
@@ -110,6 +140,24 @@ class Run(BaseModel):
             alone=self.alone,
             detail=self.detail,
             outbox=self.outbox,
+        )
+
+    def terms(self, ref: JobRef, options: Options, summary: str) -> Terms:
+        """How its attempts are made."""
+        retry = options.retry
+        left = (
+            0 if retry.max_attempts is None else max(1, retry.max_attempts - self.attempts_before)
+        )
+        return Terms(
+            activity=f"{ref.job}.{self.handler}",
+            summary=summary,
+            timeout=options.timeout,
+            heartbeat_timeout=options.heartbeat_timeout,
+            # Each failing attempt names its own wait; this is for attempts that were lost.
+            initial=retry.initial,
+            factor=retry.factor if retry.backoff == "exponential" else 1.0,
+            maximum=retry.maximum,
+            most=left,
         )
 
 
@@ -164,36 +212,47 @@ Outcome = Succeeded | Failed | Stopped | Cancelled | Unknown
 """What came of one activity."""
 
 
-def start(run: Run, ref: JobRef, options: Options, summary: str) -> workflow.ActivityHandle[Any]:
+class Activity(Protocol):
+    """One activity of a run, wherever it is made."""
+
+    def done(self) -> bool:
+        """Whether it is known what came of it."""
+        ...
+
+    def cancel(self) -> object:
+        """Ask it to end."""
+        ...
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """What came of it."""
+        ...
+
+
+def start(terms: Terms, request: RawValue) -> workflow.ActivityHandle[Any]:
     """Start the activity of a run, named after the job and handler."""
-    retry = options.retry
-    left = 0 if retry.max_attempts is None else max(1, retry.max_attempts - run.attempts_before)
     return workflow.start_activity(
-        f"{ref.job}.{run.handler}",
-        to_raw(run.request(ref, options)),
+        terms.activity,
+        request,
         result_type=RawValue,
-        start_to_close_timeout=timedelta(seconds=options.timeout) + _REPORTING_TIME,
-        heartbeat_timeout=timedelta(seconds=options.heartbeat_timeout),
-        # Each failing attempt names its own wait; this is for attempts that were lost.
+        start_to_close_timeout=timedelta(seconds=terms.timeout) + _REPORTING_TIME,
+        heartbeat_timeout=timedelta(seconds=terms.heartbeat_timeout),
         retry_policy=RetryPolicy(
-            initial_interval=timedelta(seconds=retry.initial),
-            backoff_coefficient=retry.factor if retry.backoff == "exponential" else 1.0,
-            maximum_interval=timedelta(seconds=retry.maximum),
-            maximum_attempts=left,
+            initial_interval=timedelta(seconds=terms.initial),
+            backoff_coefficient=terms.factor,
+            maximum_interval=timedelta(seconds=terms.maximum),
+            maximum_attempts=terms.most,
             # A worker that does not know the job must not use up the run's attempts.
             non_retryable_error_types=[NOT_REGISTERED],
         ),
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=summary,
+        summary=terms.summary,
     )
 
 
-async def outcome_of(
-    run: Run, handle: workflow.ActivityHandle[Any], options: Options, now: datetime
-) -> Outcome:
+async def outcome_of(run: Run, activity: Activity, options: Options, now: datetime) -> Outcome:
     """What came of a finished activity."""
     try:
-        raw: Any = await handle
+        raw: Any = await activity
     except asyncio.CancelledError:
         return Cancelled()
     except ActivityError as error:

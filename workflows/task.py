@@ -78,7 +78,7 @@ class TaskWorkflow(ReceivingWorkflow):
 
     def _wants_carry(self) -> bool:
         # A backlog too large to carry is drained first.
-        return self.should_continue_as_new() and not self._over() and self._queue.fits()
+        return self.should_continue_as_new() and not self._over() and self.waiting_fits()
 
     def _next(self) -> Handler | None:
         queue = self._queue
@@ -342,6 +342,10 @@ class TaskWorkflow(ReceivingWorkflow):
         if not self._queue.events:
             return None
         return {"queue": self._queue.behind().model_dump(mode="json")}
+
+    def waiting_fits(self) -> bool:
+        """See base class."""
+        return self._queue.fits()
 
     def fresh_fits(self) -> bool:
         """Whether they can be carried into a run of their own."""

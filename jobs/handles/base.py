@@ -23,13 +23,13 @@ from ..definitions import Job
 from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
 from ..errors import Busy, DefinitionError, InvalidEvent, JobsError
-from ..protocol import JobType
+from ..protocol import BUSY, JobType
 from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
 from .batch import Batcher, Item, batch_json, patiently, run_is_full
 from .lately import Lately
 from .progress import progress_of
-from .scale import Scale
+from .scale import NotYet, Scale
 
 State = TypeVar("State")
 
@@ -311,6 +311,13 @@ class Handle(Generic[State]):
                 f"{self.instance_id}: the id has {len(given)} characters, at most {MAX_EVENT_ID}"
             )
         return once.next_id(self.instance_id, verb) if given is None and once else given
+
+    def _not_yet(self, error: WorkflowUpdateFailedError, *more: str) -> NotYet | None:
+        """Whether the instance has no room for what an update brings, or refuses it as `more`."""
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type in (BUSY, *more):
+            return NotYet(f"{self.instance_id}: {cause.message}")
+        return None
 
     def _refused(self, error: WorkflowUpdateFailedError) -> JobsError:
         cause = error.cause

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any, Generic
 
 from temporalio.client import WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
 from typing_extensions import TypeVar
 
 from ..definitions import DebounceJob
@@ -13,7 +12,6 @@ from ..status import AddReceipt
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
 from .batch import Item, Lane, batch_json, patiently, update_slot
-from .scale import NotYet
 
 Event = TypeVar("Event")
 State = TypeVar("State")
@@ -79,8 +77,8 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
             try:
                 return await self._update_with_start("add_batch", raw, update_id=None)
             except WorkflowUpdateFailedError as error:
-                if isinstance(error.cause, ApplicationError) and error.cause.type == _ENDING:
-                    raise NotYet(f"{self.instance_id}: {error.cause.message}") from error
+                if (not_yet := self._not_yet(error, _ENDING)) is not None:
+                    raise not_yet from error
                 raise
 
         try:

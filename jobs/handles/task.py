@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic
 
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -16,7 +17,7 @@ from ..errors import JobFailed
 from ..protocol import ASK_AGAIN, ASK_AGAIN_MARK
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
-from .batch import Item, update_slot
+from .batch import Item, patiently, update_slot
 
 Event = TypeVar("Event")
 State = TypeVar("State")
@@ -85,14 +86,20 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
             # An update's id answers the same for ever, so each further question has its own.
             mark = f"{ASK_AGAIN_MARK}{uuid.uuid4().hex[:8]}" if number else ""
             try:
-                return await self._update_with_start(
-                    "ask", data, update_id=event_id + mark, timeout=left
-                )
+                return await patiently(partial(self._ask_once, data, event_id + mark, left))
             except WorkflowUpdateFailedError as error:
                 if not _handed_back(error):
                     raise self._failure(error) from error
             number += 1
             await asyncio.sleep(min(0.05 * 2 ** min(number, 8), 1.0))
+
+    async def _ask_once(self, data: JSON, update_id: str, left: timedelta) -> Any:
+        try:
+            return await self._update_with_start("ask", data, update_id=update_id, timeout=left)
+        except WorkflowUpdateFailedError as error:
+            if (not_yet := self._not_yet(error)) is not None:
+                raise not_yet from error
+            raise
 
     def _failure(self, error: WorkflowUpdateFailedError) -> Exception:
         cause = error.cause

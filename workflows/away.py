@@ -1,0 +1,152 @@
+"""Attempts that are made outside their instance, which continues as new beside them.
+
+Continue-as-new leaves an activity of the instance's own behind. So where events come in such number
+that an attempt would outlast what one history takes, a workflow of its own makes the activity, and
+tells the instance what came of it, in whichever run of its workflow that then is.
+"""
+
+import asyncio
+from base64 import b64decode, b64encode
+from collections.abc import Generator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.api.failure.v1 import Failure
+from temporalio.common import RawValue
+from temporalio.converter import DefaultFailureConverter
+from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
+
+from durable_jobs.protocol import ATTEMPT_WORKFLOW, LOOK_SIGNAL, OUTCOME_SIGNAL, Away, Outcome
+from durable_jobs.wire import model_from_raw, to_raw
+
+from . import runs
+
+LOOK_EVERY = timedelta(minutes=5)
+"""Whether an attempt's workflow is still there: somebody may have ended it."""
+
+_TRIES = 12
+_LONGEST_WAIT = 600
+_GONE = "not found"
+
+Told = dict[str, tuple[Outcome, RawValue | None]]
+"""What instances were told of attempts, by the workflow that made them."""
+
+
+@workflow.defn(name=ATTEMPT_WORKFLOW, sandboxed=False)
+class JobAttempt:
+    """Makes one activity of an instance's run."""
+
+    @workflow.run
+    async def run(self, away: RawValue, request: RawValue) -> None:
+        """End once the instance was told what came of it, or is no more."""
+        given = model_from_raw(Away, away)
+        workflow.set_current_details(f"{given.terms.activity} for `{given.instance_id}`")
+        activity = runs.start(given.terms, request)
+        await _end_of(asyncio.ensure_future(activity))
+        told = [to_raw(item) if isinstance(item, Outcome) else item for item in _told(activity)]
+        await _end_of(asyncio.create_task(_tell(given.instance_id, told)), stop=False)
+
+    @workflow.signal(name=LOOK_SIGNAL)
+    def look(self) -> None:
+        """Somebody wants to know whether it is there."""
+
+
+async def _end_of(task: asyncio.Task[Any], *, stop: bool = True) -> None:
+    """Wait for it, also where the workflow is cancelled; that is passed on where it may stop it."""
+    while not task.done():
+        try:
+            await workflow.wait_condition(task.done)
+        except asyncio.CancelledError:
+            if stop:
+                task.cancel()
+
+
+def _told(activity: workflow.ActivityHandle[Any]) -> list[Outcome | RawValue]:
+    place = workflow.info().workflow_id
+    error = None if activity.cancelled() else activity.exception()
+    if error is None and not activity.cancelled():
+        return [Outcome(place=place), activity.result()]
+    failure = error.failure if isinstance(error, ActivityError) else None
+    if failure is None:
+        return [Outcome(place=place, cancelled=True)]
+    return [Outcome(place=place, failure=b64encode(failure.SerializeToString()).decode())]
+
+
+async def _tell(instance_id: str, told: list[RawValue]) -> None:
+    for number in range(_TRIES):
+        try:
+            await workflow.get_external_workflow_handle(instance_id).signal(
+                OUTCOME_SIGNAL, args=told
+            )
+        except FailureError as error:
+            if _GONE in str(error):
+                return
+            await asyncio.sleep(min(2**number, _LONGEST_WAIT))
+        else:
+            return
+
+
+class Elsewhere:
+    """The activity that such a workflow makes, as the instance sees it."""
+
+    def __init__(self, place: str, told: Told) -> None:
+        self._place = place
+        self._told = told
+        self._cancelling: asyncio.Task[None] | None = None
+
+    async def begin(self, away: Away, request: RawValue) -> None:
+        """Start its workflow; it exists once this returns."""
+        try:
+            await workflow.start_child_workflow(
+                ATTEMPT_WORKFLOW,
+                args=[to_raw(away), request],
+                id=self._place,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                static_summary=f"{away.terms.activity} for {away.instance_id}",
+            )
+        except WorkflowAlreadyStartedError:
+            workflow.logger.info("%s is under way already", self._place)
+
+    def done(self) -> bool:
+        """Whether the instance was told."""
+        return self._place in self._told
+
+    def cancel(self) -> None:
+        """Ask it to end."""
+        self._cancelling = asyncio.create_task(self._cancel())
+
+    async def _cancel(self) -> None:
+        try:
+            await workflow.get_external_workflow_handle(self._place).cancel()
+        except FailureError as error:
+            workflow.logger.info("%s has ended meanwhile: %s", self._place, error)
+
+    async def look(self) -> None:
+        """Take it for cut off where its workflow is no more."""
+        try:
+            await workflow.get_external_workflow_handle(self._place).signal(LOOK_SIGNAL)
+        except FailureError as error:
+            if _GONE in str(error) and not self.done():
+                self._told[self._place] = Outcome(place=self._place, cancelled=True), None
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Its result, or what it raised."""
+        return self._result().__await__()
+
+    async def _result(self) -> RawValue:
+        outcome, result = self._told.pop(self._place)
+        if outcome.failure is not None:
+            failure = Failure.FromString(b64decode(outcome.failure))
+            raise DefaultFailureConverter().from_failure(failure, workflow.payload_converter())
+        if result is None:
+            raise asyncio.CancelledError
+        return result
+
+
+def read_outcome(args: Sequence[RawValue]) -> tuple[Outcome, RawValue | None]:
+    """What an instance is told; raises `ValueError` where it is something else."""
+    if not args:
+        raise ValueError("no outcome")
+    return model_from_raw(Outcome, args[0]), args[1] if len(args) > 1 else None
