@@ -39,7 +39,8 @@ class FlushActivities:
     async def flush_now(self, raw: RawValue) -> RawValue:
         """Deliver what can be delivered within 50 ms; the rest stays under way, or is kept."""
         request = model_from_raw(FlushRequest, raw)
-        verdicts = await self.flush_within(request.events)
+        # Nothing of the instance comes after what it wants kept.
+        verdicts = await self._flush(request.events, NOW, patient=request.keep)
         return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
 
     async def flush_within(self, events: list[Detail]) -> Verdicts:
@@ -74,13 +75,15 @@ class FlushActivities:
             )
         return to_raw(verdicts)
 
-    async def _flush(self, events: list[Detail], within: timedelta) -> Verdicts:
+    async def _flush(
+        self, events: list[Detail], within: timedelta, *, patient: bool = False
+    ) -> Verdicts:
         if self._courier is None or self._tracking is None:
             logger.error("%d tracking events dropped: %s", len(events), _OFF)
             return Verdicts(dropped={event["eventId"]: _OFF for event in events})
         submit(self._courier, self._tracking, events)
         ids = [event["eventId"] for event in events]
-        return summary(self._courier, await self._courier.settle(ids, within))
+        return summary(self._courier, await self._courier.settle(ids, within, patient=patient))
 
     def _next_try(self) -> timedelta:
         trouble = self._courier.trouble if self._courier is not None else None

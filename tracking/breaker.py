@@ -22,7 +22,8 @@ class Pace:
     """How long events wait for company while a flush waits for them."""
 
     busy_linger: float = 0.02
-    """The same where the last request was sent less than `busy` ago: each costs both sides."""
+    """The same at an instance's end, where the last request was sent less than `busy` ago: each
+    costs both sides."""
 
     busy: float = 0.1
 

@@ -99,15 +99,18 @@ class Courier:
         """The verdicts that are known now."""
         return self._stock.ledger.known(ids)
 
-    async def settle(self, ids: Sequence[str], within: timedelta | None) -> dict[str, Verdict]:
+    async def settle(
+        self, ids: Sequence[str], within: timedelta | None, *, patient: bool = False
+    ) -> dict[str, Verdict]:
         """Wait for the verdicts on events that were submitted and give those that are known.
 
         Events that are not in hand are not waited for. With a limit it gives up at once when the
-        collector is known to be slow or down; the events stay in hand all the same.
+        collector is known to be slow or down; the events stay in hand all the same. Where whoever
+        waits is `patient`, they wait longer for company if a request was sent a moment ago.
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
         if missing:
-            self._gather(self._linger())
+            self._gather(self._linger(patient=patient))
         self._start()
         began = time.monotonic()
         if missing and not (within is not None and self._hopeless()):
@@ -137,8 +140,8 @@ class Courier:
         until = time.monotonic() + seconds
         self._gather_until = min(until, self._gather_until or until)
 
-    def _linger(self) -> float:
-        busy = time.monotonic() - self._last_sent < self._pace.busy
+    def _linger(self, *, patient: bool) -> float:
+        busy = patient and time.monotonic() - self._last_sent < self._pace.busy
         return max(self._pace.linger, self._pace.busy_linger) if busy else self._pace.linger
 
     def _hopeless(self) -> bool:

@@ -180,7 +180,7 @@ async def test_old_verdicts_are_forgotten_and_such_an_event_is_sent_again(
     assert collector.ids == [*ids_of(batch), batch[0]["eventId"]]
 
 
-async def test_flushes_soon_after_a_request_wait_longer_for_company(
+async def test_patient_flushes_soon_after_a_request_wait_longer_for_company(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
     courier = courier_to(pace=replace(FAST, linger=0, busy=60, busy_linger=60))
@@ -188,9 +188,10 @@ async def test_flushes_soon_after_a_request_wait_longer_for_company(
     courier.submit([first])
     await courier.settle([first["eventId"]], None)
     courier.submit([second])
-    assert await courier.settle([second["eventId"]], timedelta(milliseconds=20)) == {}
+    short = timedelta(milliseconds=20)
+    assert await courier.settle([second["eventId"]], short, patient=True) == {}
     courier.submit([third])
-    await courier.close(SOON)
+    assert third["eventId"] in await courier.settle([third["eventId"]], None)
     assert [request.ids for request in collector.requests] == [
         [first["eventId"]],
         [second["eventId"], third["eventId"]],
