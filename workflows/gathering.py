@@ -142,12 +142,13 @@ class GatheringWorkflow(JobWorkflow):
     def _add(self, event: EventText) -> bool:
         if event.id is not None and self._seen_before(event.id):
             return False
-        quiet = self._waiting.window is None and self._is_quiet()
-        if not self._waiting.add(event, self.now, quiet=quiet):
+        opens = self._waiting.window is None
+        if not self._waiting.add(event, self.now, quiet=opens and self._is_quiet()):
             return False
         if event.id is not None and (self.options is None or self._windows.memory):
             self._seen.note(event.id, self.now)
-        self._touched = True
+        if opens:
+            self._open()
         return True
 
     def _is_quiet(self) -> bool:
