@@ -15,7 +15,7 @@ from durable_jobs.tracking import HttpSink
 from durable_jobs.wire import to_raw
 from tests.lives import Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
-from tests.tracked_jobs import Gather, Item, all_jobs
+from tests.tracked_jobs import Gather, GatherLater, Item, all_jobs
 from tests.tracking.collector import Collector
 
 WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
@@ -221,3 +221,21 @@ async def test_each_window_of_a_first_task_is_told_of(client: Client, queue: str
         await worker.jobs.debounce(Long, queue).terminate()
         await worker.until(handle.id, "debounce.started", "job.terminated")
     assert len(life) == 3
+
+
+async def test_what_follows_a_long_window_s_start_leaves_by_no_activity_of_its_own(
+    client: Client, queue: str
+) -> None:
+    async with tracked_worker(client, queue, [GatherLater()]) as worker:
+        window = worker.jobs.debounce(GatherLater, queue)
+        await window.add(Item(fail=1))
+        await worker.until(window.instance_id, "debounce.started")
+        await window.flush()
+        await worker.until(window.instance_id, "debounce.flushed")
+        history = await worker.handle(window.instance_id).fetch_history()
+    scheduled = [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert scheduled == ["gather-later.execute"]

@@ -92,7 +92,7 @@ class Flusher:
         """Note what became of events that another activity has taken along just now."""
         if verdicts is not None:
             self._outbox.settle(verdicts)
-            self._tried = True
+            self._tried = self._outbox.ready()
 
     async def _loop(self) -> None:
         while True:
