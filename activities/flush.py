@@ -56,7 +56,9 @@ class FlushActivities:
 
     def _keeper(self) -> Keeper:
         queue = activity.info().task_queue
-        return self._keepers.setdefault(queue, Keeper(queue))
+        if queue not in self._keepers:
+            self._keepers[queue] = Keeper(queue)
+        return self._keepers[queue]
 
     @activity.defn(name=FLUSH)
     async def flush_events(self, raw: RawValue) -> RawValue:

@@ -48,7 +48,7 @@ def opening_event(request: DescribeRequest, options: Options | None) -> Detail |
     soon = at is not None and at < opening.opened_at + timedelta(seconds=opening.flush_from)
     if soon or (opening.leads and options.spec["leading"]):
         return None
-    outbox = Outbox(request, opening.instance_id, OutboxCarry(execution_id=opening.execution_id))
+    outbox = Outbox(request, request.instance_id, OutboxCarry(execution_id=opening.execution_id))
     outbox.identity = options.tracking
     outbox.emit_opening(opening.opened_at, at)
     return next(iter(outbox.take()), None)

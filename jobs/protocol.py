@@ -87,6 +87,11 @@ class JobRef(Record):
     job: str
     key: str
 
+    @property
+    def instance_id(self) -> str:
+        """Its workflow ID."""
+        return f"{self.job_type}:{self.job}:{self.key}"
+
 
 class Begun(Record):
     """A run that may have begun."""
@@ -168,12 +173,9 @@ class Reached(Record):
     """What the run has last said of its progress."""
 
 
-class RunRequest(Record):
+class RunRequest(JobRef):
     """The input of one handler activity; the same for each of its attempts."""
 
-    job_type: JobType
-    job: str
-    key: str
     handler: str
     run_count: int
     idempotency_key: str
@@ -208,11 +210,6 @@ class RunRequest(Record):
     outbox: list[Detail] = Field(default_factory=list[Detail])
     """Undelivered tracking events: the worker delivers them while the handler runs."""
 
-    @property
-    def instance_id(self) -> str:
-        """The workflow ID of the instance, which need not be the activity's."""
-        return f"{self.job_type}:{self.job}:{self.key}"
-
 
 class Terms(Record):
     """How Temporal is to make the attempts of one activity."""
@@ -242,9 +239,7 @@ class Outcome(Record):
     """That workflow's ID."""
 
     failure: str | None = None
-    """Temporal's own record of it, as base64."""
-
-    cancelled: bool = False
+    """Temporal's own record of it, as base64. Without one, or a result, it was cut off."""
 
 
 class Executed(Record):
@@ -310,7 +305,6 @@ class RunResult(Record):
 class Opening(Record):
     """The window that a debounce instance begins with, from which its first event follows."""
 
-    instance_id: str
     execution_id: str
     opened_at: datetime
     leads: bool

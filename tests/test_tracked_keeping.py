@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
-from durable_jobs import DebounceJob, DebounceRun
+from durable_jobs import DebounceJob, DebounceRun, JobClient
 from durable_jobs.activities import keeping
 from durable_jobs.protocol import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FlushRequest
 from durable_jobs.tracking import HttpSink
@@ -186,33 +186,26 @@ async def test_what_a_long_window_began_with_arrives_while_it_is_open(
     await all_arrive(collector, [window.instance_id])
 
 
+async def ended_unseen(client: Client, queue: str) -> WorkflowHandle[Any, Any]:
+    """A window that is terminated while no worker runs."""
+    window = JobClient(client, task_queue=queue).debounce(Long, queue)
+    await window.add(Item())
+    handle = client.get_workflow_handle(window.instance_id)
+    await handle.signal("terminate", "never mind")
+    return handle
+
+
 async def test_a_window_that_was_ended_before_a_worker_saw_it_is_told_of_first(
     client: Client, queue: str
 ) -> None:
-    handle = await client.start_workflow(
-        "DebounceJob",
-        {"job": "long", "key": queue},
-        id=f"debounce:long:{queue}",
-        task_queue=queue,
-        start_signal="add",
-        start_signal_args=[{"n": 1}],
-    )
-    await handle.signal("terminate", "never mind")
+    handle = await ended_unseen(client, queue)
     async with tracked_worker(client, queue, [Long()]) as worker:
         life = await worker.life(handle.id, "debounce.started", "job.terminated")
     assert life[-1]["discardedEvents"] == 1
 
 
 async def test_each_window_of_a_first_task_is_told_of(client: Client, queue: str) -> None:
-    handle = await client.start_workflow(
-        "DebounceJob",
-        {"job": "long", "key": queue},
-        id=f"debounce:long:{queue}",
-        task_queue=queue,
-        start_signal="add",
-        start_signal_args=[{"n": 1}],
-    )
-    await handle.signal("terminate", "never mind")
+    handle = await ended_unseen(client, queue)
     await handle.signal("add", {"n": 2})
     async with tracked_worker(client, queue, [Long()]) as worker:
         life = await worker.life(

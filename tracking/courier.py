@@ -142,7 +142,7 @@ class Courier:
 
     def _linger(self, *, patient: bool) -> float:
         busy = patient and time.monotonic() - self._last_sent < self._pace.busy
-        return max(self._pace.linger, self._pace.busy_linger) if busy else self._pace.linger
+        return self._pace.busy_linger if busy else self._pace.linger
 
     def _hopeless(self) -> bool:
         oldest = min(self._started.values(), default=math.inf)

@@ -45,8 +45,8 @@ class JobAttempt:
         workflow.set_current_details(f"{given.terms.activity} for `{given.instance_id}`")
         activity = runs.start(given.terms, request)
         await _end_of(asyncio.ensure_future(activity))
-        told = [to_raw(item) if isinstance(item, Outcome) else item for item in _told(activity)]
-        await _end_of(asyncio.create_task(_tell(given.instance_id, told)), stop=False)
+        telling = _tell(given.instance_id, _told(activity))
+        await _end_of(asyncio.create_task(telling), stop=False)
 
     @workflow.signal(name=LOOK_SIGNAL)
     def look(self) -> None:
@@ -63,15 +63,17 @@ async def _end_of(task: asyncio.Task[Any], *, stop: bool = True) -> None:
                 task.cancel()
 
 
-def _told(activity: workflow.ActivityHandle[Any]) -> list[Outcome | RawValue]:
-    place = workflow.info().workflow_id
-    error = None if activity.cancelled() else activity.exception()
-    if error is None and not activity.cancelled():
-        return [Outcome(place=place), activity.result()]
-    failure = error.failure if isinstance(error, ActivityError) else None
-    if failure is None:
-        return [Outcome(place=place, cancelled=True)]
-    return [Outcome(place=place, failure=b64encode(failure.SerializeToString()).decode())]
+def _told(activity: workflow.ActivityHandle[Any]) -> list[RawValue]:
+    outcome = Outcome(place=workflow.info().workflow_id)
+    if activity.cancelled():
+        return [to_raw(outcome)]
+    error = activity.exception()
+    if error is None:
+        return [to_raw(outcome), activity.result()]
+    if isinstance(error, ActivityError) and error.failure is not None:
+        failure = b64encode(error.failure.SerializeToString()).decode()
+        outcome = outcome.model_copy(update={"failure": failure})
+    return [to_raw(outcome)]
 
 
 async def _tell(instance_id: str, told: list[RawValue]) -> None:
@@ -129,7 +131,7 @@ class Elsewhere:
             await workflow.get_external_workflow_handle(self._place).signal(LOOK_SIGNAL)
         except FailureError as error:
             if _GONE in str(error) and not self.done():
-                self._told[self._place] = Outcome(place=self._place, cancelled=True), None
+                self._told[self._place] = Outcome(place=self._place), None
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Its result, or what it raised."""

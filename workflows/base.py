@@ -145,8 +145,7 @@ class JobWorkflow(Runner):
             if name == REPORT_SIGNAL:
                 self.report(model_from_raw(Report, args[0]))
             else:
-                outcome, result = read_outcome(args)
-                self.outcome_came(outcome.place, {outcome.place: (outcome, result)})
+                self.outcome_came(*read_outcome(args))
         except (ValueError, IndexError):
             workflow.logger.warning("Ignored a signal %s that is none", name)
 

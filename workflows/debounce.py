@@ -219,7 +219,6 @@ class DebounceWorkflow(GatheringWorkflow):
             return None
         window, leads = self._first_window
         return Opening(
-            instance_id=workflow.info().workflow_id,
             execution_id=self.outbox.execution_id,
             opened_at=window.opened_at,
             leads=leads,

@@ -42,8 +42,8 @@ class Flusher:
 
     Where 50 ms were not enough, the rest waits for the instance's next step, if that is near; else
     one regular activity with a long retry takes over while the instance goes on. At a life's end
-    the local activity sees to it that the rest is kept by a `TrackingDelivery`, which it shares
-    with other instances; what may not leave by a local activity gets one of its own, as a child.
+    the local activity signals the rest to a `TrackingDelivery` that instances share; what may not
+    leave by a local activity gets one of its own, as a child.
     """
 
     def __init__(self, outbox: Outbox, task: Callable[[], int]) -> None:

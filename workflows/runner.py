@@ -4,9 +4,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RawValue
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Away, Described, Detail, Executed, Reached, Report, RunResult
+from durable_jobs.protocol import (
+    Away,
+    Described,
+    Detail,
+    Executed,
+    Outcome,
+    Reached,
+    Report,
+    RunResult,
+)
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON, to_raw
 
@@ -291,11 +301,11 @@ class Runner(Instance):
         """Whether history has no room for anything, and continue-as-new takes the run along."""
         raise NotImplementedError
 
-    def outcome_came(self, place: str, told: Told) -> None:
+    def outcome_came(self, outcome: Outcome, result: RawValue | None) -> None:
         """Note what was made of an attempt outside; only the one under way is of interest."""
         run = self.run_shown
-        if run is not None and run.place == place:
-            self.told.update(told)
+        if run is not None and run.place == outcome.place:
+            self.told[outcome.place] = outcome, result
 
     def _record(self, run: runs.Run, outcome: runs.Outcome) -> None:
         match outcome:
