@@ -13,7 +13,7 @@ from durable_jobs import Busy, DebounceJob, DebounceRun, JobClient, JobsPlugin
 from durable_jobs.handles import batch
 from durable_jobs.handles.base import Handle
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import base, gathered
+from durable_jobs.workflows import base, carrying, gathered
 from tests.jobs import at_most, new_key, result_of, running_worker, status_of, until_status
 from tests.lives import assert_replays, histories_of, in_order
 from tests.long_runs import KINDS, SOON, Gatherer, Notes, Stubborn, a_task, runs_of, the_state
@@ -41,8 +41,8 @@ class Gate:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Histories are long and crowded after a few signals."""
-    monkeypatch.setattr(base, "MAX_SIGNALS", 20)
-    monkeypatch.setattr(base, "CROWDED_SIGNALS", 40)
+    monkeypatch.setattr(carrying, "MAX_SIGNALS", 20)
+    monkeypatch.setattr(carrying, "CROWDED_SIGNALS", 40)
 
 
 async def crowd(client: Client, handle: Handle[Any], runs: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_jobs.workflows import base, instance
+from durable_jobs.workflows import carrying, instance
 from tests.debounce_jobs import Bench, Gather, Held, Pausing
 from tests.jobs import went_on
 from tests.scripted import Push, Total
@@ -15,7 +15,7 @@ from tests.support import eventually
 @pytest.fixture
 def few_signals(monkeypatch: pytest.MonkeyPatch) -> int:
     """Continue as new after so many signals."""
-    monkeypatch.setattr(base, "MAX_SIGNALS", 10)
+    monkeypatch.setattr(carrying, "MAX_SIGNALS", 10)
     return 10
 
 
