@@ -27,6 +27,7 @@ from temporalio.worker import (
 from temporalio.workflow import _Definition  # pyright: ignore[reportPrivateUsage]
 
 from .base import JobWorkflow
+from .pacing import Pacer
 
 Activate = Callable[[WorkflowActivation], WorkflowActivationCompletion]
 
@@ -89,6 +90,7 @@ class _Guard:
         """Local activities under way."""
 
         self._task = _Task()
+        self._pacer = Pacer()
         self._doomed = False
         self._ended = False
 
@@ -110,6 +112,8 @@ class _Guard:
         if self._ended:
             return _nothing()
         self._note_commands(done)
+        if _only(act, "signal_workflow") and not act.is_replaying:
+            self._pacer.answer(at_once=bool(done.successful.commands))
         return done
 
     def _foresee(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
