@@ -38,7 +38,7 @@ def size(value: JSON) -> int:
 
 def too_deep(data: bytes, most: int = MAX_DEPTH) -> bool:
     """Whether JSON text has more than so many lists and objects inside each other."""
-    if data.count(b"[") + data.count(b"{") <= most:
+    if len(data) <= most or data.count(b"[") + data.count(b"{") <= most:
         return False
     depth = 0
     for found in _BRACKETS.finditer(data):

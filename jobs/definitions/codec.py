@@ -39,6 +39,7 @@ class Codec:
         self._job = job.name
         self._replies = job.reply_type not in (None, type(None))
         self.event: TypeAdapter[Any] = _adapter(job, job.event_type)
+        self._plain_events = _is_plain(self.event)
         self._events: TypeAdapter[list[Any]] = _adapter(job, list[job.event_type])
         self.state: TypeAdapter[Any] = _adapter(job, job.state_type)
         self.reply: TypeAdapter[Any] = _adapter(job, job.reply_type)
@@ -51,10 +52,10 @@ class Codec:
             PayloadTooLarge: it has more than 256 KB as JSON.
         """
         try:
-            data = _dump(self.event, self.event.validator.validate_python(event))
+            valid = self.event.validator.validate_python(event)
+            encoded = dumps(valid if self._plain_events else _dump(self.event, valid))
         except (ValidationError, PydanticSerializationError) as error:
             raise InvalidEvent(f"{self._job}, key {key!r}: {describe(error)}") from None
-        encoded = dumps(data)
         self._check(encoded, "an event", key)
         return encoded
 
@@ -179,6 +180,12 @@ def describe(error: Exception) -> str:
     found = faults_of(error)
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
     return "; ".join(found[:5]) + more
+
+
+def _is_plain(adapter: TypeAdapter[Any]) -> bool:
+    """Whether what the type lets pass is JSON as it is: most events are an id or a number."""
+    schema = adapter.core_schema
+    return schema["type"] in ("bool", "int", "str") and "serialization" not in schema
 
 
 def _dump(adapter: TypeAdapter[Any], value: Any) -> JSON:
