@@ -3,7 +3,7 @@
     make bench ARGS="--seconds 5 --scene hot"
 
 Callers, workers and what is measured share one process; the Temporal server has its own. Every
-event that was accepted is waited for: a run that loses one fails. Each system gets two turns of
+event that was accepted is waited for: a run that loses one fails. Each system gets four turns of
 `--seconds` in each scene, DBOS one.
 """
 
