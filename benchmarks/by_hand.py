@@ -1,7 +1,7 @@
 """What one writes by hand on Temporal: the smallest workflows that do each job, and a worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,21 +109,27 @@ class ByHand:
         )
 
 
+def flushing(board: Board) -> Callable[[str, int], Awaitable[None]]:
+    """The activity of all of them; notes runs on a board."""
+
+    @activity.defn
+    async def flush(key: str, count: int) -> None:
+        board.note(key, count)
+
+    return flush
+
+
 @asynccontextmanager
 async def by_hand(client: Client, wait: float) -> AsyncIterator[ByHand]:
     """With a worker of its own."""
     board, queue = Board(), f"by-hand-{uuid4().hex[:8]}"
     BareTimer.fired = staticmethod(lambda key, due: board.note(key, due=due))
 
-    @activity.defn
-    async def flush(key: str, count: int) -> None:
-        board.note(key, count)
-
     async with Worker(
         client,
         task_queue=queue,
         workflows=WORKFLOWS,
-        activities=[flush],
+        activities=[flushing(board)],
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         yield ByHand(client, board, queue, wait)

@@ -29,7 +29,7 @@ from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded.ports import free_port
 from durable_jobs.tracking import MemorySink, Tracking
 
-from .by_hand import AT_ONCE, BY_HAND, WORKFLOWS, ByHand
+from .by_hand import AT_ONCE, BY_HAND, WORKFLOWS, ByHand, flushing
 from .frame import Asked, Findings, Row, command, stage
 from .load import Board, Lost
 from .ours import OURS, Ours, numbers
@@ -47,20 +47,21 @@ ALL, DEFAULT = f"cache for all, {WINDOWS:,} windows", f"the SDK's cache, {WINDOW
 MOST_KB = 100
 
 
-async def serve(target: str, queue: str, system: str, cache: int, port: int) -> None:
+async def serve(target: str, queue: str, system: str, cache: int, port: int, wait: float) -> None:
     """The worker process."""
     metrics = PrometheusConfig(bind_address=f"127.0.0.1:{port}")
     client = await Client.connect(
         target, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics))
     )
     if system == OURS:
-        plugin = JobsPlugin([numbers(HOUR)(Board())], Tracking(MemorySink()))
+        plugin = JobsPlugin([numbers(wait)(Board())], Tracking(MemorySink()))
         worker = Worker(client, task_queue=queue, plugins=[plugin], max_cached_workflows=cache)
     else:
         worker = Worker(
             client,
             task_queue=queue,
             workflows=WORKFLOWS,
+            activities=[flushing(Board())],
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_cached_workflows=cache,
         )
@@ -104,12 +105,12 @@ class WorkerProcess:
 
 @asynccontextmanager
 async def working(
-    client: Client, queue: str, system: str, cache: int
+    client: Client, queue: str, system: str, cache: int, wait: float = HOUR
 ) -> AsyncGenerator[WorkerProcess]:
     """A worker process, ended at the end."""
     port = free_port()
     target = client.service_client.config.target_host
-    arguments = (target, queue, system, str(cache), str(port))
+    arguments = (target, queue, system, str(cache), str(port), str(wait))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.memory", "--serve", *arguments
     )
@@ -127,10 +128,10 @@ async def _measure(client: Client, scene: str, name: str, cache: int) -> Row:
         Ours(jobs, numbers(HOUR), Board()) if name == OURS else ByHand(client, Board(), queue, HOUR)
     )
     async with working(client, queue, name, cache) as worker:
-        await _open(system, [f"{queue}-warm-{n}" for n in range(50)])
+        await opened(system, [f"{queue}-warm-{n}" for n in range(50)])
         before, warm = await worker.memory(), 50
         keys = [f"{queue}-{number}" for number in range(WINDOWS)]
-        await _open(system, keys)
+        await opened(system, keys)
         cached, evicted = await worker.taken_up(WINDOWS + warm)
         more = await worker.memory() - before
         if name == OURS:
@@ -147,7 +148,8 @@ async def _measure(client: Client, scene: str, name: str, cache: int) -> Row:
     }
 
 
-async def _open(system: Ours | ByHand, keys: list[str]) -> None:
+async def opened(system: Ours | ByHand, keys: list[str]) -> None:
+    """Open a window for each key."""
     left = iter(keys)
 
     async def caller() -> None:
@@ -188,6 +190,7 @@ if __name__ == "__main__":
             "system": str,
             "cache": int,
             "port": int,
+            "wait": float,
         }.items():
             parser.add_argument(name, type=kind)
         asyncio.run(serve(**vars(parser.parse_args(sys.argv[2:]))))
