@@ -1,13 +1,14 @@
 """Windows that are all flushed at once, in a worker whose cache holds a fifth of them.
 
-    WINDOWS=5000 make bench-eviction
+    make bench-eviction
 
-5,000 are five times the SDK's default. Each window is opened by one event and flushed by its timer;
+5,000 windows are five times the SDK's default; all takes 11 minutes. Each window is opened by one event and flushed by its timer;
 one worker has room for all of them, then another has not. What the cache puts out is read and
 replayed, which by hand is no other: a storm would be windows that put each other out again and again.
 """
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from uuid import uuid4
@@ -19,9 +20,10 @@ from durable_jobs import JobClient
 from .by_hand import BY_HAND, ByHand
 from .frame import Asked, Findings, Row, command, stage
 from .load import Board, Lost
-from .memory import WINDOWS, WorkerProcess, opened, working
+from .memory import WorkerProcess, opened, working
 from .ours import OURS, Ours, numbers
 
+WINDOWS = int(os.environ.get("WINDOWS", "5000"))
 ROOM, FIFTH = f"{WINDOWS:,} windows, cache for all", f"{WINDOWS:,} windows, cache for a fifth"
 CACHES = {ROOM: WINDOWS + 100, FIFTH: WINDOWS // 5}
 WAIT = max(WINDOWS / 100, 10.0)
@@ -91,10 +93,11 @@ async def main(asked: Asked) -> Findings:
                     flushed = await _flush_all(client, name, cache)
                     findings.rows.append(flushed.row(scene, name))
     if asked.wants(FIFTH):
-        ratio = findings.ratio(FIFTH, "windows/s", OURS, BY_HAND)
-        findings.promise(f"{FIFTH}: windows/s, times {BY_HAND}", ratio, 0.8)
-        put_out = float(findings.find(FIFTH, OURS)["put out/window"] or 0)
-        findings.promise(f"{FIFTH}: put out/window", put_out, 2, at_most=True)
+        fifth = findings.find(FIFTH, OURS)
+        findings.promise("put out/window", float(fifth["put out/window"] or 0), 2, at_most=True)
+    if not asked.scenes:
+        rates = [float(findings.find(scene, OURS)["windows/s"] or 0) for scene in (FIFTH, ROOM)]
+        findings.promise("windows/s, times with room for all", rates[0] / rates[1], 0.8)
     return findings
 
 
