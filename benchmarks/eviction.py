@@ -2,9 +2,10 @@
 
     make bench-eviction
 
-5,000 windows are five times the SDK's default; all takes 11 minutes. Each window is opened by one event and flushed by its timer;
-one worker has room for all of them, then another has not. What the cache puts out is read and
-replayed, which by hand is no other: a storm would be windows that put each other out again and again.
+5,000 windows are five times the SDK's default; the whole takes 11 minutes. Each window is opened by
+one event and flushed by its timer; one worker has room for all of them, then another has not. What
+the cache puts out is read and replayed, which by hand is no other: a storm would be windows that
+put each other out again and again.
 """
 
 import asyncio
