@@ -1,7 +1,9 @@
 """The activities that deliver tracking events, through the worker's one courier."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from datetime import timedelta
 
 from temporalio import activity
@@ -21,6 +23,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 # A local activity holds its workflow task.
 NOW = timedelta(milliseconds=50)
 
+# The event loop of a busy worker may be late.
+_NO_LONGER = 2 * NOW.total_seconds()
+
 # Long enough for a slow request, short enough for the activity's own time limit. What is under way
 # then goes on; the next try joins it.
 _ONE_TRY = timedelta(seconds=10)
@@ -34,6 +39,7 @@ class FlushActivities:
         self._tracking = tracking
         self._courier = courier
         self._keepers: dict[str, Keeper] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @activity.defn(name=FLUSH_NOW)
     async def flush_now(self, raw: RawValue) -> RawValue:
@@ -42,6 +48,29 @@ class FlushActivities:
         # Nothing of the instance comes after what it wants kept.
         verdicts = await self._flush(request.events, NOW, patient=request.keep)
         return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
+
+    def open(self) -> None:
+        """From here on, workflow tasks may leave events to the event loop at hand."""
+        self._loop = asyncio.get_running_loop()
+
+    def flush_from_task(self, events: list[Detail]) -> bool:
+        """Deliver events of an instance that ends, from its task's thread; whether all were.
+
+        What is late is under way all the same: the local activity that follows may find it done.
+        """
+        if self._courier is None or self._loop is None or not self._loop.is_running():
+            return False
+        # The loop must not take the context of a workflow for its own.
+        flushing = Context().run(
+            asyncio.run_coroutine_threadsafe, self._flush(events, NOW, patient=True), self._loop
+        )
+        try:
+            return len(flushing.result(_NO_LONGER).delivered) == len(events)
+        except TimeoutError:
+            flushing.cancel()
+        except Exception:
+            logger.exception("delivering %d tracking events from a workflow task", len(events))
+        return False
 
     async def flush_within(self, events: list[Detail]) -> Verdicts:
         """What became of events within 50 ms."""

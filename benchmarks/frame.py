@@ -174,10 +174,10 @@ async def stage() -> AsyncIterator[Client]:
         yield client
 
 
-def in_turns(*systems: Any) -> list[Any]:
-    """Each four times, in an order that favours none.
+def in_turns(*systems: Any, turns: int = 4) -> list[Any]:
+    """Each so many times, an even number, in an order that favours none.
 
     The server's database grows as it goes, and a machine that others share is not as fast at all
     times: many short turns bear that better than few long ones.
     """
-    return 2 * [*systems, *reversed(systems)]
+    return turns // 2 * [*systems, *reversed(systems)]

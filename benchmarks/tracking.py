@@ -36,6 +36,8 @@ TRACKED, UNTRACKED = "tracked", "untracked"
 MEASURED = "tracked and measured"
 TICKS, WINDOWS = continuous.FAST, debounce.WINDOWS
 METRICS = "metrics, ticks with and without"
+TURNS = 12
+"""Of windows: what tracking costs them is less than a shared machine is off in a turn."""
 
 
 class CountingSink(HttpSink):
@@ -125,8 +127,10 @@ def _promise(findings: Findings, asked: Asked) -> None:
         findings.promise(f"{figure}, times untracked", ratio, 0.95)
         each = [float(findings.find(scene, name)[f"history events/{a_run}"] or 0) for name in BOTH]
         findings.promise(f"more history events/{a_run}", each[0] - each[1], 1, at_most=True)
-        shared = float(findings.find(scene, TRACKED)["events/request"] or 0)
-        findings.promise(f"{scene}: events/request", shared, 20)
+    if asked.wants(TICKS):
+        # Windows that end one by one may not wait long enough for that: see docs/benchmarks.md.
+        shared = float(findings.find(TICKS, TRACKED)["events/request"] or 0)
+        findings.promise(f"{TICKS}: events/request", shared, 20)
 
 
 BOTH = (TRACKED, UNTRACKED)
@@ -194,7 +198,7 @@ async def _read_metrics(url: str) -> None:
 
 async def _windows(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
     turns = {name: debounce.Turns() for name in BOTH}
-    for name in in_turns(*BOTH):
+    for name in in_turns(*BOTH, turns=TURNS):
         tracked = name == TRACKED
         tracking = collecting.tracking() if tracked else None
         async with ours(client, debounce.WAIT, tracking, tracked=tracked) as system:

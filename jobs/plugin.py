@@ -28,6 +28,7 @@ from durable_jobs.workflows.continuous import ContinuousWorkflow
 from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
 from durable_jobs.workflows.guard import OrderingRunner, guard_for
+from durable_jobs.workflows.leaving import LeavingInterceptor, always_marking
 from durable_jobs.workflows.reconcile import TrackingReconcile
 from durable_jobs.workflows.routing import RoutingInterceptor
 from durable_jobs.workflows.task import TaskWorkflow
@@ -69,7 +70,7 @@ class JobsPlugin(SimplePlugin):
         self._courier = Courier(enabled) if enabled is not None else None
         self._tracking = enabled
         self._metrics = Metrics()
-        flushing = FlushActivities(enabled, self._courier)
+        self._flushing = flushing = FlushActivities(enabled, self._courier)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             "durable-jobs",
             workflows=WORKFLOWS,
@@ -83,6 +84,7 @@ class JobsPlugin(SimplePlugin):
                 TrackingInterceptor(enabled, self._courier, self._metrics),
                 AnswersInterceptor(self._registry, self._trouble),
                 RoutingInterceptor(self._registry),
+                LeavingInterceptor(flushing.flush_from_task),
             ],
         )
 
@@ -110,6 +112,8 @@ class JobsPlugin(SimplePlugin):
         config["unsandboxed_workflow_runner"] = OrderingRunner(
             config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
         )
+        chosen = config.get("patch_activation_callback")  # pyright: ignore[reportUnknownMemberType]
+        config["patch_activation_callback"] = always_marking(chosen)
         return super().configure_worker(config)
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
@@ -126,6 +130,7 @@ class JobsPlugin(SimplePlugin):
     ) -> None:
         """Start the instances that jobs name, run the worker, then send the last events."""
         guard_for(worker)
+        self._flushing.open()
         self._metrics.use(_meter(worker))
         tasks = [
             asyncio.create_task(self._start_keys(worker)),

@@ -295,6 +295,9 @@ class RunResult(Record):
     """Reports of failed attempts that could not be given before."""
 
     verdicts: Verdicts | None = None
+    delivers: bool = Field(default=False, exclude_if=lambda delivers: not delivers)
+    """Whether its worker gets tracking events through, so that an end's may leave with its task."""
+
     after: "list[RunResult]" = Field(default_factory=list["RunResult"])
     """Of a burst: the events handled after the first, in order. The last that ran has the state."""
 

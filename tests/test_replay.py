@@ -46,6 +46,7 @@ def test_the_kept_histories_are_rich() -> None:
         "child_workflow_execution_started_event_attributes",
         "marker_recorded_event_attributes",
         "timer_fired_event_attributes",
+        "upsert_workflow_search_attributes_event_attributes",
         "workflow_execution_continued_as_new_event_attributes",
         "workflow_execution_signaled_event_attributes",
         "workflow_execution_update_completed_event_attributes",

@@ -21,9 +21,9 @@ class Pace:
     linger: float = 0.005
     """How long events wait for company while a flush waits for them."""
 
-    busy_linger: float = 0.02
+    busy_linger: float = 0.03
     """The same at an instance's end, where the last request was sent less than `busy` ago: each
-    costs both sides."""
+    costs both sides. With the request itself it stays below the 50 ms that an end may be held."""
 
     busy: float = 0.1
 

@@ -81,6 +81,12 @@ class Courier:
         wait = max(0.0, batch.due - time.monotonic())
         return Trouble(batch.message, timedelta(seconds=wait), batch.kind)
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the collector is known to be slow or down."""
+        oldest = min(self._started.values(), default=math.inf)
+        return self._health.is_open or time.monotonic() - oldest > 2 * self._pace.slow
+
     def submit(self, events: Sequence[WireEvent]) -> None:
         """Take whole events in hand, to be sent soon. Never blocks.
 
@@ -113,7 +119,7 @@ class Courier:
             self._gather(self._linger(patient=patient))
         self._start()
         began = time.monotonic()
-        if missing and not (within is not None and self._hopeless()):
+        if missing and not (within is not None and self.hopeless):
             await self._stock.ledger.wait(missing, within)
         self._timings.flushes.append(time.monotonic() - began)
         return self.verdicts(ids)
@@ -143,10 +149,6 @@ class Courier:
     def _linger(self, *, patient: bool) -> float:
         busy = patient and time.monotonic() - self._last_sent < self._pace.busy
         return self._pace.busy_linger if busy else self._pace.linger
-
-    def _hopeless(self) -> bool:
-        oldest = min(self._started.values(), default=math.inf)
-        return self._health.is_open or time.monotonic() - oldest > 2 * self._pace.slow
 
     # The pump: starts each request when it is its time.
 

@@ -61,7 +61,8 @@ class _AroundHandlers(ActivityInboundInterceptor):
             result = await self._handle(attempt, input)
         finally:
             alive.cancel()
-        return to_raw(result.model_copy(update={"verdicts": self._known(request.outbox)}))
+        told = {"verdicts": self._known(request.outbox), "delivers": self._delivers()}
+        return to_raw(result.model_copy(update=told))
 
     async def _handle(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
         first = await self._run(attempt, input)
@@ -104,6 +105,12 @@ class _AroundHandlers(ActivityInboundInterceptor):
     def _send(self, events: list[Detail]) -> None:
         if self._courier is not None and self._tracking is not None:
             submit(self._courier, self._tracking, events)
+
+    def _delivers(self) -> bool:
+        """Whether events get through at once, with no code of the user's on their way."""
+        if self._courier is None or self._tracking is None:
+            return False
+        return self._tracking.before_send is None and not self._courier.hopeless
 
     def _known(self, events: list[Detail]) -> Verdicts | None:
         if self._courier is None or not events:

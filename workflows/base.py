@@ -212,7 +212,9 @@ class JobWorkflow(Carrying):
     async def execute(self, run: runs.Run, summary: str) -> runs.Ended:
         """See base class."""
         self.flusher.before_run()
-        return await super().execute(run, summary)
+        ended = await super().execute(run, summary)
+        self.flusher.delivers = isinstance(ended, runs.Succeeded) and ended.result.delivers
+        return ended
 
     async def _learn_options(self) -> None:
         """Ask for the options; an instance that is to end does not wait for a worker to know."""

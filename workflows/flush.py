@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
@@ -28,6 +28,17 @@ PROMPT = timedelta(seconds=2)
 SOON = timedelta(minutes=1)
 """The same where the collector is in trouble."""
 
+STAYED = "durable_jobs.stayed."
+"""Begins the ID of the patch that says that events did not leave with their workflow task."""
+
+Leave: TypeAlias = Callable[[list[Detail]], bool]
+"""Delivers events from the thread of a workflow task; whether all were. Never raises."""
+
+
+def _leave_nothing(events: list[Detail]) -> bool:
+    """Of a worker that delivers nothing."""
+    return False
+
 
 class Flusher:
     """Delivers what stands in an outbox.
@@ -41,9 +52,11 @@ class Flusher:
     events wait for it.
 
     Where 50 ms were not enough, the rest waits for the instance's next step, if that is near; else
-    one regular activity with a long retry takes over while the instance goes on. At a life's end
-    the local activity signals the rest to a `TrackingDelivery` that instances share; what may not
-    leave by a local activity gets one of its own, as a child.
+    one regular activity with a long retry takes over while the instance goes on.
+
+    At a life's end the task itself delivers, if the last run's worker said that events get through:
+    see `leaving.py`. Else a local activity tries, and signals the rest to a `TrackingDelivery` that
+    instances share; what may not leave by a local activity gets one of its own, as a child.
     """
 
     def __init__(self, outbox: Outbox, task: Callable[[], int]) -> None:
@@ -59,6 +72,12 @@ class Flusher:
         self._wakes_soon = False
         self._tried = False
         """Whether what waits was not delivered at once a moment ago."""
+
+        self.delivers: bool = False
+        """Whether the worker that made the last run gets events through."""
+
+        self.leave: Leave = _leave_nothing
+        """Set by the worker at hand."""
 
         self._waiting_since: datetime | None = None
 
@@ -96,7 +115,7 @@ class Flusher:
 
     async def _loop(self) -> None:
         while True:
-            await workflow.wait_condition(lambda: self._urged or self._leaves_now())
+            await workflow.wait_condition(self._is_due)
             if self._outbox.overflowing:
                 await self._hand_over(self._outbox.take_all())
                 continue
@@ -110,6 +129,9 @@ class Flusher:
             elif left or self._urged:
                 self._urged = False
                 await self._deliver(self._outbox.take())
+
+    def _is_due(self) -> bool:
+        return not self._ending and (self._urged or self._leaves_now())
 
     def _leaves_now(self) -> bool:
         if self._held:
@@ -163,12 +185,25 @@ class Flusher:
         self.end()
         await self.stop()
         while events := self._outbox.take(self._current_task()):
+            if self._leave_with_task(events):
+                continue
             left = await self._flush_now(events)
             self._outbox.release(left)
             if left:
                 break
         if unkept := self._outbox.take_all():
             await self._hand_over(unkept)
+
+    def _leave_with_task(self, events: list[Detail]) -> bool:
+        """Whether the workflow task at hand delivers them all, as the last there are."""
+        if not self.delivers or self._tried or self._outbox.ready(self._current_task()):
+            return False
+        if workflow.unsafe.is_replaying() or not self.leave(events):
+            # Tells a replay, to which everything else was delivered.
+            self.delivers = not workflow.patched(f"{STAYED}{events[0]['sequence']}")
+        if self.delivers:
+            self._outbox.settle(Verdicts(delivered=[event["eventId"] for event in events]))
+        return self.delivers
 
     async def stop(self) -> None:
         """Stop flushing; what is not settled stays in the outbox."""

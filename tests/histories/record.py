@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.protocol import Away, RunRequest, Terms
 from durable_jobs.tracking import MemorySink, Tracking
+from durable_jobs.tracking.sinks.base import SendResult
+from durable_jobs.tracking.wire import WireEvent
 from durable_jobs.wire import to_raw
 from tests.histories.jobs import Digest, Item, Notes, Poll, Thread, jobs
 from tests.support import eventually
@@ -33,10 +36,20 @@ async def main() -> None:
     """Live one rich life of each type, and write down its runs."""
     async with EmbeddedServer(ui=False, config=LONG_AT_60) as server:
         client = await Client.connect(server.target, identity="recorder")
-        plugin = JobsPlugin(jobs(), Tracking(MemorySink(), env="recorded"))
+        plugin = JobsPlugin(jobs(), Tracking(Late(), env="recorded"))
         async with Worker(client, task_queue=QUEUE, plugins=[plugin]):
             await Recorder(client).all()
         await write(client)
+
+
+class Late(MemorySink):
+    """Answers too late where a key says so."""
+
+    async def send(self, events: Sequence[WireEvent]) -> SendResult:
+        """Take all."""
+        if any(event["id"].endswith("late") for event in events):
+            await asyncio.sleep(0.2)
+        return await super().send(events)
 
 
 class Recorder:
@@ -50,6 +63,8 @@ class Recorder:
         """Live one life of each type, to the end of its last delivery."""
         await asyncio.gather(self.digest(), self.poll(), self.thread())
         await self.attempt()
+        await self.window(f"{self._key}-prompt")
+        await self.window(f"{self._key}-late")
         await eventually(self.nothing_runs)
 
     async def digest(self) -> None:
@@ -70,6 +85,12 @@ class Recorder:
         await eventually(lambda: self.has(digest.instance_id, "status", "paused"))
         await digest.add_confirmed(Item(word="next"), id="id-1")
         await digest.flush()
+        await eventually(lambda: self.ended(digest.instance_id))
+
+    async def window(self, key: str) -> None:
+        """One window, whose last events leave with its last task, or too late."""
+        digest = self._jobs.debounce(Digest, key)
+        await digest.add(Item())
         await eventually(lambda: self.ended(digest.instance_id))
 
     async def attempt(self) -> None:
