@@ -37,7 +37,7 @@ MEASURED = "tracked and measured"
 TICKS, WINDOWS = continuous.FAST, debounce.WINDOWS
 METRICS = "metrics, ticks with and without"
 TURNS = 12
-"""Of windows: what tracking costs them is less than a shared machine is off in a turn."""
+"""What tracking costs is less than what a shared machine is off in a turn."""
 
 
 class CountingSink(HttpSink):
@@ -163,7 +163,7 @@ async def _ticks(
     """Let each of these tick with its client."""
     turns = {name: continuous.ticking() for name in clients}
     counted, before = 0, collecting.count("job.executed", "count")
-    for name in in_turns(*clients):
+    for name in in_turns(*clients, turns=TURNS):
         tracked = name != UNTRACKED
         tracking = collecting.tracking() if tracked else None
         every = timedelta(milliseconds=1)
