@@ -208,6 +208,7 @@ class Reconciler:
                 outbox=carry["outbox"],
                 tracking=options.get("tracking"),
                 run_count=life.get("run_count", 0),
+                discarded=carry.get("waiting", 0) + await self._signalled(handle),
                 # Of a fresh life, which something that came with it began.
                 began=None if life else _first_event(described, with_window=True),
             )

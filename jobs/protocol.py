@@ -210,6 +210,9 @@ class RunRequest(JobRef):
     outbox: list[Detail] = Field(default_factory=list[Detail])
     """Undelivered tracking events: the worker delivers them while the handler runs."""
 
+    asked: list[str] = Field(default_factory=list[str], exclude_if=lambda asked: not asked)
+    """The ids of others that a worker was given before: the result tells what became of them."""
+
 
 class Terms(Record):
     """How Temporal is to make the attempts of one activity."""
@@ -401,8 +404,8 @@ class Leftover(Record):
     """None: the instance was not tracked."""
 
     run_count: int = 0
-    discarded: int | None = None
-    """Events that were accepted and never ran, where they can be counted."""
+    discarded: int = 0
+    """Events that were accepted and never ran."""
 
     told: bool = False
     """Whether it said by itself that it ended."""

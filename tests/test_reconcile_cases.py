@@ -34,12 +34,16 @@ async def carried_by(client: Client, instance_id: str) -> Any:
     raise AssertionError(f"{instance_id} did not continue as new: {len(runs)} runs")
 
 
-async def ended_unseen(client: Client, queue: str, handle: JobHandle[Any], given: Any) -> None:
-    """Start a run of an instance that nobody works on, and end it from outside."""
+async def ended_unseen(
+    client: Client, queue: str, handle: JobHandle[Any], given: Any, *events: Item
+) -> None:
+    """Start a run of an instance that nobody works on, add to it, and end it from outside."""
     workflow_type = type(handle).__name__.removesuffix("Handle") + "Job"
     running = await client.start_workflow(
         workflow_type, given, id=handle.instance_id, task_queue=queue
     )
+    for event in events:
+        await running.signal("add", event.model_dump())
     await running.terminate(reason="unseen")
 
 
@@ -61,12 +65,34 @@ async def test_a_run_that_ended_before_its_first_task_speaks_for_the_life_it_car
         # Those before it, if any, are what the run before had not delivered.
         assert events[-1]["sequence"] == sequence + 1
         assert events[-1]["executionId"] == carried["carry"]["outbox"]["execution_id"]
-        # What waits in a carried life is not counted.
-        assert specific(events[-1]) == {
-            "type": "job.terminated",
-            "reason": "unseen",
-            "runCount": runs,
-        }
+        assert specific(events[-1]) == terminated("unseen", runs)
+
+
+async def test_what_a_run_that_ended_before_its_first_task_carried_and_was_sent_is_counted(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 12)
+    later = JobClient(client, task_queue=queue).debounce(Later, queue)
+    async with tracked_worker(client, queue, [Later()]):
+
+        async def continued() -> bool:
+            await later.add(Item())
+            description = await client.get_workflow_handle(later.instance_id).describe()
+            return description.raw_description.workflow_execution_info.first_run_id != (
+                description.run_id
+            )
+
+        await eventually(continued)
+        carried = await carried_by(client, later.instance_id)
+        await later.flush()
+        await result_of(client, later.instance_id)
+    waited = carried["carry"]["waiting"]
+    assert waited > 1
+    await ended_unseen(client, queue, later, carried, Item(), Item())
+    async with tracked_worker(client, queue, [Later()]) as worker:
+        await reconcile(client, queue)
+        events = await eventually(lambda: worker.sent(later.instance_id))
+    assert events[-1]["discardedEvents"] == waited + 2
 
 
 async def test_a_fresh_life_that_ended_before_its_first_task_is_told_from_its_start(
@@ -90,6 +116,8 @@ async def test_a_fresh_life_that_ended_before_its_first_task_is_told_from_its_st
         await reconcile(client, queue)
         events = await eventually(lambda: worker.sent(later.instance_id))
     assert kinds_of(events) == ["debounce.started", "job.terminated"]
+    # What opened the fresh life.
+    assert events[-1]["discardedEvents"] == 1
     sequence = carried["carry"]["outbox"]["sequence"]
     assert [event["sequence"] for event in events] == [sequence + 1, sequence + 2]
 

@@ -15,12 +15,13 @@ from durable_jobs.tracking import HttpSink, MemorySink, Tracking, outbox
 from durable_jobs.tracking.sinks.base import RetryLater, SendResult
 from durable_jobs.tracking.wire import WireEvent
 from durable_jobs.workflows.flush import STAYED
-from tests.lives import Tracked, in_order, kinds_of, tracked_worker
+from tests.lives import TERMINAL, Tracked, in_order, kinds_of, tracked_worker
 from tests.reconciling import reconcile
 from tests.support import eventually
-from tests.tracked_jobs import Gather, Item
+from tests.tracked_jobs import Gather, Handle, Item
 from tests.tracking.collector import Answer, Collector, Request
 
+TASK = ["job.started", "job.executed", TERMINAL]
 WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
 
 
@@ -176,29 +177,35 @@ class Intruder(MemorySink):
         self._client, self._takes = client, takes
 
     async def send(self, events: Sequence[WireEvent]) -> SendResult:
-        """Terminate the instance of `debounce.flushed`, then take the events or not."""
-        last = [event for event in events if event["type"] == "debounce.flushed"]
-        if not last or last[0]["id"].endswith("first"):
+        """Terminate the instance that ends, then take the events or not."""
+        last = [event for event in events if event["type"] in ("debounce.flushed", TERMINAL)]
+        if not last:
             return await super().send(events)
         await self._client.get_workflow_handle(last[0]["instanceId"]).terminate(reason="outside")
         return await super().send(events) if self._takes else RetryLater("not now")
 
 
 @pytest.mark.parametrize("takes", [True, False])
-async def test_an_instance_that_is_ended_from_outside_while_it_ends_is_told_of_in_full(
-    client: Client, queue: str, takes: bool
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_instance_that_is_ended_from_outside_while_it_ends_is_told_of_in_full_and_once(
+    client: Client, queue: str, takes: bool, told: bool
 ) -> None:
     sink = Intruder(client, takes=takes)
-    async with tracked_worker(client, queue, [Gather()], sink=sink) as worker:
-        await live(client, queue, f"{queue}-first")
-        window = worker.jobs.debounce(Gather, queue)
-        await window.add(Item())
+    async with tracked_worker(client, queue, [Gather(), Handle()], sink=sink) as worker:
+        if told:
+            ending = worker.jobs.task(Handle, queue)
+            await ending.send(Item(word="end"))
+        else:
+            ending = worker.jobs.debounce(Gather, queue)
+            await ending.add(Item())
         with pytest.raises(WorkflowFailureError):
-            await worker.handle(window.instance_id).result()
-    async with tracked_worker(client, queue, [Gather()]) as worker:
-        await reconcile(client, queue)
-        life = await worker.until(window.instance_id, "job.terminated")
-    assert kinds_of(in_order([*sink.events, *life], window.instance_id)) == [
-        *WINDOW,
-        "job.terminated",
-    ]
+            await worker.handle(ending.instance_id).result()
+    async with tracked_worker(client, queue, [Gather(), Handle()]) as worker:
+        assert (await reconcile(client, queue)).failed == {}
+
+        def life() -> list[dict[str, Any]]:
+            return in_order([*sink.events, *worker.sink.events], ending.instance_id)
+
+        await eventually(lambda: TERMINAL in kinds_of(life()))
+        assert kinds_of(life()) == (TASK if told else [*WINDOW, TERMINAL])
+        assert [event["sequence"] for event in life()] == list(range(1, len(life()) + 1))

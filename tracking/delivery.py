@@ -11,11 +11,6 @@ def submit(courier: Courier, tracking: Tracking, events: list[Detail]) -> None:
     courier.submit([tracking.redact(event) for event in events])
 
 
-def verdicts_of(courier: Courier, events: list[Detail]) -> Verdicts:
-    """What is known of events now."""
-    return summary(courier, courier.verdicts(event["eventId"] for event in events))
-
-
 def summary(courier: Courier, known: dict[str, Verdict]) -> Verdicts:
     """Verdicts as they go into history."""
     trouble = courier.trouble

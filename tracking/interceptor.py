@@ -14,7 +14,7 @@ from .attempt import Attempt
 from .burst import Burst, was_stopped
 from .config import Tracking
 from .courier import Courier
-from .delivery import submit, verdicts_of
+from .delivery import submit, summary
 from .metrics import Metrics, Outcome
 
 HANDLER_MARK = "__durable_jobs_handler__"
@@ -61,7 +61,7 @@ class _AroundHandlers(ActivityInboundInterceptor):
             result = await self._handle(attempt, input)
         finally:
             alive.cancel()
-        told = {"verdicts": self._known(request.outbox), "delivers": self._delivers()}
+        told = {"verdicts": self._known(request), "delivers": self._delivers()}
         return to_raw(result.model_copy(update=told))
 
     async def _handle(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
@@ -112,10 +112,11 @@ class _AroundHandlers(ActivityInboundInterceptor):
             return False
         return self._tracking.before_send is None and not self._courier.hopeless
 
-    def _known(self, events: list[Detail]) -> Verdicts | None:
-        if self._courier is None or not events:
+    def _known(self, request: RunRequest) -> Verdicts | None:
+        ids = [*(event["eventId"] for event in request.outbox), *request.asked]
+        if self._courier is None or not ids:
             return None
-        return verdicts_of(self._courier, events)
+        return summary(self._courier, self._courier.verdicts(ids))
 
 
 def _word(outcome: RunResult | BaseException) -> Outcome:

@@ -5,7 +5,7 @@ Part of the workflow's state: it decides from history alone and travels with con
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -19,6 +19,8 @@ MAX_EVENTS = 500
 MAX_BYTES = 256 * 1024
 BATCH_EVENTS = 100
 BATCH_BYTES = 64 * 1024
+GIVEN_AGAIN = timedelta(seconds=5)
+"""After so long without a verdict, the worker that an event was given to may be gone."""
 
 
 class OutboxCarry(BaseModel):
@@ -41,6 +43,8 @@ class _Entry:
     """The workflow task that emitted it, by its place in history."""
 
     in_hand: bool = False
+    given_at: datetime | None = None
+    """When a handler's activity last took it along."""
 
 
 class Outbox:
@@ -57,6 +61,7 @@ class Outbox:
         self._carry = carry
         self._entries = {event["eventId"]: _Entry(event, size(event)) for event in carry.events}
         self._bytes = sum(entry.bytes for entry in self._entries.values())
+        self._given: list[str] = []
         self.on_emit: Callable[[str], None] | None = None
         """Told the type of each event."""
 
@@ -142,6 +147,33 @@ class Outbox:
             entry.in_hand = True
             taken.append(entry.event)
         return taken
+
+    def give(self, now: datetime) -> tuple[list[Detail], list[str]]:
+        """Events for a handler's activity to take along, and ids that it is asked about.
+
+        The latter were given to a worker a moment ago, which will know what became of them: as
+        whole events they would stand in history once for each run until then.
+        """
+        lately = now - GIVEN_AGAIN
+        asked = [
+            event_id
+            for event_id, entry in self._entries.items()
+            if not entry.in_hand and entry.given_at is not None and entry.given_at > lately
+        ]
+        for event_id in asked:
+            self._entries[event_id].in_hand = True
+        given = self.take()
+        for event in given:
+            self._entries[event["eventId"]].given_at = now
+        self._given = [*asked, *(event["eventId"] for event in given)]
+        return given, asked[:BATCH_EVENTS]
+
+    def take_back(self) -> None:
+        """The handler's activity has ended: what it brought no verdict on is in no hand."""
+        for event_id in self._given:
+            if event_id in self._entries:
+                self._entries[event_id].in_hand = False
+        self._given = []
 
     def take_all(self) -> list[Detail]:
         """All events, those in hand too."""

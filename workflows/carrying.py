@@ -86,8 +86,14 @@ class Carrying(Runner):
         workflow.continue_as_new(to_raw(self._start_with(carry)))
 
     def _carry_of(self, life: Life | None, extra: Detail, run: Run | None) -> Carry:
-        outbox = self.outbox.carry()
-        return Carry(options=self.options, outbox=outbox, life=life, run=run, extra=extra)
+        return Carry(
+            options=self.options,
+            outbox=self.outbox.carry(),
+            life=life,
+            run=run,
+            waiting=self.waiting_events(),
+            extra=extra,
+        )
 
     def _start_with(self, carry: Carry) -> Detail:
         return {**self.ref.model_dump(exclude={"job_type"}), "carry": carry.model_dump(mode="json")}

@@ -107,6 +107,9 @@ class Carry(BaseModel):
     run: Run | None = None
     """The run that is under way."""
 
+    waiting: int = 0
+    """Events that were accepted and have not run yet; for `reconcile`, which reads nothing else."""
+
     extra: Detail = Field(default_factory=dict)
 
 
@@ -355,14 +358,17 @@ class Instance:
 
     def leftover(self) -> Leftover:
         """What it would leave unsaid, were it ended from outside now."""
-        waiting = self.status()["eventCount"]
         return Leftover(
             outbox=self.outbox.carry().model_dump(mode="json"),
             tracking=self.outbox.identity,
             run_count=self.life.run_count,
-            discarded=self.ending.discarded + self.ending.condemned + waiting,
+            discarded=self.ending.discarded + self.waiting_events(),
             told=self.ended in ("terminated", "failed"),
         )
+
+    def waiting_events(self) -> int:
+        """Events that were accepted, have not run, and are in no count of discarded ones yet."""
+        return self.status()["eventCount"] + self.ending.condemned
 
     def state_answer(self) -> Detail:
         """What the query `state` folds its answer from."""

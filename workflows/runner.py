@@ -204,7 +204,7 @@ class Runner(Recorder):
             run.outside = run.outside or (self.is_crowded() and self.run_fits(run))
             await self._cancel(activity, run)
         self.touch()
-        self.outbox.release(run.outbox)
+        self.outbox.take_back()
         run.place = None
         if not activity.done():
             return runs.Cancelled()
@@ -218,7 +218,7 @@ class Runner(Recorder):
             await self.make_room(run)
         run.attempt, run.retry_at = run.attempts_before + 1, None
         run.began_at = run.began_at or self.now
-        run.outbox = self.outbox.take()
+        run.outbox, run.asked = self.outbox.give(self.now)
         run.alone = run.outside or self._is_stuck(run)
         terms = run.terms(self.ref, self.rules, summary)
         request = to_raw(run.request(self.ref, self.rules))

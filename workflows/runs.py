@@ -85,6 +85,7 @@ class Run(BaseModel):
 
     reported: dict[int, Report] = Field(default_factory=dict[int, Report], exclude=True)
     outbox: list[Detail] = Field(default_factory=list[Detail], exclude=True)
+    asked: list[str] = Field(default_factory=list[str], exclude=True)
 
     def knows(self, attempt: int) -> bool:
         """Whether it is known that an attempt failed."""
@@ -140,6 +141,7 @@ class Run(BaseModel):
             alone=self.alone,
             detail=self.detail,
             outbox=self.outbox,
+            asked=self.asked,
         )
 
     def terms(self, ref: JobRef, options: Options, summary: str) -> Terms:
