@@ -87,7 +87,7 @@ async def test_ids_of_any_number_and_length_do_not_wedge_an_instance(
     for batch in range(60):
         events = [{"data": {"n": 0}, "id": f"{batch}-{n}".rjust(300, "i")} for n in range(100)]
         await handle.signal("add_batch", {"events": events})
-    assert await went_on(bench.client, held.instance_id)
+    await eventually(lambda: went_on(bench.client, held.instance_id))
     receipt = await held.add_confirmed(Push(), id="59-99".rjust(300, "i"))
     assert (receipt.duplicate, receipt.event_count) == (True, 6001)
     await held.flush()
