@@ -36,6 +36,7 @@ COMMON = {
     "sequence",
 }
 TERMINAL = "job.terminated"
+WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
 
 
 class Matching:

@@ -11,6 +11,7 @@ from durable_jobs.protocol import FLUSH
 from durable_jobs.tracking import HttpSink, NoopSink
 from durable_jobs.workflows import instance
 from tests.lives import (
+    WINDOW,
     Event,
     Tracked,
     check_common,
@@ -23,8 +24,6 @@ from tests.lives import (
 from tests.support import eventually
 from tests.tracked_jobs import Basket, Beat, Gather, Handle, Item, Rest, all_jobs
 from tests.tracking.collector import Collector
-
-WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
 
 
 def arrived(collector: Collector, instance_id: str, *kinds: str) -> list[Event]:

@@ -13,12 +13,10 @@ from durable_jobs.activities import keeping
 from durable_jobs.protocol import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FlushRequest
 from durable_jobs.tracking import HttpSink
 from durable_jobs.wire import to_raw
-from tests.lives import Tracked, in_order, kinds_of, tracked_worker
+from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
 from tests.tracked_jobs import Gather, GatherLater, Item, all_jobs
 from tests.tracking.collector import Collector
-
-WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
 
 
 @pytest.fixture

@@ -15,14 +15,13 @@ from durable_jobs.tracking import HttpSink, MemorySink, Tracking, outbox
 from durable_jobs.tracking.sinks.base import RetryLater, SendResult
 from durable_jobs.tracking.wire import WireEvent
 from durable_jobs.workflows.flush import STAYED
-from tests.lives import TERMINAL, Tracked, in_order, kinds_of, tracked_worker
+from tests.lives import TERMINAL, WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.reconciling import reconcile
 from tests.support import eventually
 from tests.tracked_jobs import Gather, Handle, Item
 from tests.tracking.collector import Answer, Collector, Request
 
 TASK = ["job.started", "job.executed", TERMINAL]
-WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
 
 
 async def live(client: Client, queue: str, key: str) -> WorkflowHistory:
@@ -118,21 +117,23 @@ def refusing(_: PatchActivationInput) -> bool:
 async def test_an_end_goes_on_without_a_collector_that_has_just_begun_to_hang(
     client: Client, queue: str, collector: Collector, options: dict[str, Any]
 ) -> None:
+    answers = asyncio.Event()
+
     async def hang(_: Request) -> Answer:
-        await asyncio.sleep(1)
+        await answers.wait()
         return Answer()
 
     sink = HttpSink(collector.url)
     async with tracked_worker(client, queue, [Gather()], sink=sink, **options):
         await live(client, queue, f"{queue}-first")
         collector.behaviour = hang
-        async with asyncio.timeout(0.9):
-            history = await live(client, queue, queue)
+        history = await live(client, queue, queue)
         assert marks(history) == {STAYED: 1, FLUSH_NOW: 1}
+        answers.set()
         await all_arrive(collector, queue)
 
 
-async def test_more_than_one_request_takes_does_not_hold_the_task_that_ends(
+async def test_more_events_than_a_request_takes_do_not_hold_the_task_that_ends(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "BATCH_EVENTS", 1)

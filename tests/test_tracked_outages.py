@@ -10,14 +10,13 @@ from temporalio.client import Client
 
 from durable_jobs.embedded.ports import free_port
 from durable_jobs.tracking import HttpSink, courier
-from tests.lives import Tracked, tracked_worker
+from tests.lives import WINDOW, Tracked, tracked_worker
 from tests.support import eventually
 from tests.tracked_jobs import Gather, Handle, Item, all_jobs
 from tests.tracking.collector import Answer, Collector, Request
 from tests.tracking.helpers import FAST
 
 INSTANCES = 40
-WINDOW = ["debounce.started", "job.executed", "debounce.flushed"]
 TASK = ["job.started", "job.executed", "job.terminated"]
 
 
