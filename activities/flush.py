@@ -10,7 +10,8 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from durable_jobs.protocol import FLUSH, FLUSH_NOW, Detail, FlushRequest, Verdicts
+from durable_jobs.names import FLUSH, FLUSH_NOW
+from durable_jobs.protocol import Detail, FlushRequest, Verdicts
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.delivery import submit, summary

@@ -13,7 +13,8 @@ from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from durable_jobs.protocol import DELIVER_SIGNAL, DELIVERY_WORKFLOW, Detail, FlushRequest
+from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
+from durable_jobs.protocol import Detail, FlushRequest
 from durable_jobs.wire import size, to_raw
 
 logger: logging.Logger = logging.getLogger(__name__)

@@ -13,23 +13,16 @@ from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.definitions.windows import first_flush_at
 from durable_jobs.errors import InvalidEvent
-from durable_jobs.protocol import (
-    DESCRIBE,
-    FIND_JOB,
-    FOLD,
-    JUDGE,
-    NEXT_DUE,
+from durable_jobs.names import DESCRIBE, FIND_JOB, FOLD, JUDGE, NEXT_DUE
+from durable_jobs.protocol import Detail, JobRef, Options, Verdicts
+from durable_jobs.questions import (
     DescribeRequest,
-    Detail,
     Folded,
     FoldRequest,
-    JobRef,
     JudgeRequest,
     NextDue,
     NextDueRequest,
-    Options,
     Rejected,
-    Verdicts,
 )
 from durable_jobs.registry import Registry
 from durable_jobs.schedule import ScheduleRule

@@ -20,10 +20,8 @@ from temporalio.common import RawValue, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_jobs.names import DELIVERY_WORKFLOW, OUTBOX_QUERY, RECONCILE
 from durable_jobs.protocol import (
-    DELIVERY_WORKFLOW,
-    OUTBOX_QUERY,
-    RECONCILE,
     Detail,
     FlushRequest,
     JobRef,

@@ -15,38 +15,6 @@ JobType = Literal["continuous", "debounce", "task"]
 OnExhausted = Literal["continue", "pause", "terminate"]
 FlushReason = Literal["timeout", "quiet", "max_events", "max_bytes", "manual", "leading"]
 
-DESCRIBE = "durable_jobs.describe"
-FIND_JOB = "durable_jobs.find_job"
-JUDGE = "durable_jobs.judge"
-FOLD = "durable_jobs.fold"
-NEXT_DUE = "durable_jobs.next_due"
-FLUSH_NOW = "durable_jobs.flush_events_now"
-FLUSH = "flush_events"
-DELIVERY_WORKFLOW = "TrackingDelivery"
-DELIVER_SIGNAL = "deliver"
-OUTBOX_QUERY = "durable_jobs.outbox"
-RECONCILE = "reconcile_tracking"
-RECONCILE_WORKFLOW = "TrackingReconcile"
-REPORT_SIGNAL = "durable_jobs.report"
-ATTEMPT_WORKFLOW = "JobAttempt"
-OUTCOME_SIGNAL = "durable_jobs.outcome"
-LOOK_SIGNAL = "durable_jobs.look"
-"""Asks a workflow nothing but to be there."""
-
-BUSY = "Busy"
-"""The error type with which an instance refuses an update that it has no room for."""
-
-ASK_AGAIN = "durable_jobs.AskAgain"
-ASK_AGAIN_MARK = "#again-"
-"""Ends the event id in the id of a repeated `ask` update."""
-
-NOT_REGISTERED = "NotFoundError"
-"""The error type with which the SDK refuses an activity that its worker does not have."""
-
-SHUTDOWN_ERROR = "durable_jobs.WorkerShutdown"
-FAILED_ERROR = "durable_jobs.Failed"
-YIELD_ERROR = "durable_jobs.Yield"
-
 Detail = dict[str, JSON]
 
 
@@ -272,13 +240,6 @@ class Verdicts(Record):
         return {*self.delivered, *self.rejected, *self.dropped, *self.kept}
 
 
-class Rejected(Record):
-    """An event that was not taken, by its index among those given, and why."""
-
-    index: int
-    reason: str
-
-
 class RunResult(Record):
     """What a successful attempt gives back to the workflow."""
 
@@ -306,84 +267,6 @@ class RunResult(Record):
 
     reached: Reached | None = None
     """Of a burst: what ended it, an attempt of the event after those that failed or was cut off."""
-
-
-class Opening(Record):
-    """The window that a debounce instance begins with, from which its first event follows."""
-
-    execution_id: str
-    opened_at: datetime
-    leads: bool
-    """Whether its first event runs at once, where the job wants that."""
-
-    flush_from: float
-    """The event is delivered now where the window lasts so many seconds, or has no end in time."""
-
-
-class DescribeRequest(JobRef):
-    """Asks for a job's options."""
-
-    opening: Opening | None = None
-    """What the instance will tell as soon as it knows that it is tracked."""
-
-
-class Described(Record):
-    """The answer of `describe`: whether this worker knows the job, and its options."""
-
-    known: bool
-    options: Options | None = None
-    message: str | None = None
-    verdicts: Verdicts | None = None
-    """What became of the event of the opening, where it was sent."""
-
-
-class JudgeRequest(JobRef):
-    """Asks whether events fit the job's event type."""
-
-    events: list[JSON]
-    """Each as `EventIn`, unread: there may be thousands."""
-
-
-class FoldRequest(JudgeRequest):
-    """Asks to reduce events into a state ahead of a flush."""
-
-    state: JSON = None
-    has_state: bool = False
-    state_version: int = 1
-
-
-class Folded(Record):
-    """The state after a fold, and the events that were not taken."""
-
-    state: JSON = None
-    has_state: bool = False
-    state_version: int = 1
-    rejected: list[Rejected] = Field(default_factory=list[Rejected])
-
-
-class NextDueRequest(Record):
-    """Asks for the first due time of a cron rule."""
-
-    rule: Detail
-    after: datetime
-    missed_since: datetime | None = None
-    """Asks as well for the first and last due time after it,"""
-
-    missed_until: datetime | None = None
-    """and not after this."""
-
-    judge: bool = False
-    """Whether the rule may be wrong: it came from a caller."""
-
-
-class NextDue(Record):
-    """The first due time of a cron rule."""
-
-    at: datetime
-    first_missed: datetime | None = None
-    last_missed: datetime | None = None
-    problem: str | None = None
-    """Why a rule that was to be judged cannot be used; the rest says nothing then."""
 
 
 class FlushRequest(Record):

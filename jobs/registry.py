@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from .definitions import Job
 from .errors import DefinitionError
-from .protocol import Described, JobRef, JobType, Options, TrackingIdentity
+from .protocol import JobRef, JobType, Options, TrackingIdentity
+from .questions import Described
 
 
 class Registry:

@@ -29,7 +29,7 @@ from durable_jobs import (
     TaskJob,
     TaskRun,
 )
-from durable_jobs.protocol import REPORT_SIGNAL
+from durable_jobs.names import REPORT_SIGNAL
 from durable_jobs.tracking import HttpSink, Tracking
 from durable_jobs.workflows import guard, instance
 from tests.kill_worker import BEAT, Notebook

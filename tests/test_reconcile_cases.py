@@ -12,7 +12,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from durable_jobs import JobClient
 from durable_jobs.activities.reconcile import Reconciler
 from durable_jobs.handles.base import Handle as JobHandle
-from durable_jobs.protocol import RECONCILE_WORKFLOW, Reconciled
+from durable_jobs.names import RECONCILE_WORKFLOW
+from durable_jobs.protocol import Reconciled
 from durable_jobs.workflows import instance
 from tests.jobs import result_of, running_worker, until_status
 from tests.lives import Event, kinds_of, specific, terminated, tracked_worker

@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from durable_jobs import ContinuousRun
-from durable_jobs.protocol import FLUSH
+from durable_jobs.names import FLUSH
 from durable_jobs.tracking import HttpSink, NoopSink
 from durable_jobs.workflows import instance
 from tests.lives import (

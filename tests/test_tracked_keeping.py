@@ -10,7 +10,8 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
 from durable_jobs import DebounceJob, DebounceRun, JobClient
 from durable_jobs.activities import keeping
-from durable_jobs.protocol import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FlushRequest
+from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
+from durable_jobs.protocol import FlushRequest
 from durable_jobs.tracking import HttpSink
 from durable_jobs.wire import to_raw
 from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker

@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 from temporalio.worker import PatchActivationInput, Replayer, Worker
 
 from durable_jobs import JobClient, JobsPlugin
-from durable_jobs.protocol import FLUSH_NOW
+from durable_jobs.names import FLUSH_NOW
 from durable_jobs.tracking import HttpSink, MemorySink, Tracking, outbox
 from durable_jobs.tracking.sinks.base import RetryLater, SendResult
 from durable_jobs.tracking.wire import WireEvent

@@ -12,19 +12,8 @@ from temporalio.client import AsyncActivityCancelledError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from durable_jobs.protocol import (
-    FAILED_ERROR,
-    REPORT_SIGNAL,
-    SHUTDOWN_ERROR,
-    YIELD_ERROR,
-    Checkpoint,
-    Detail,
-    Executed,
-    Options,
-    Reached,
-    Report,
-    RunRequest,
-)
+from durable_jobs.names import FAILED_ERROR, REPORT_SIGNAL, SHUTDOWN_ERROR, YIELD_ERROR
+from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Reached, Report, RunRequest
 from durable_jobs.wire import JSON, size, to_raw
 
 from .checkpoints import Checkpoints

@@ -17,7 +17,8 @@ from durable_jobs.errors import (
     StateMismatch,
 )
 from durable_jobs.faults import faults_of
-from durable_jobs.protocol import NOT_REGISTERED, RunRequest
+from durable_jobs.names import NOT_REGISTERED
+from durable_jobs.protocol import RunRequest
 
 MAX_MESSAGE = 2_000
 MAX_STACK = 8_000

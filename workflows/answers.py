@@ -19,7 +19,8 @@ from durable_jobs.definitions import DebounceJob, Job
 from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.definitions.state import Stateful
-from durable_jobs.protocol import Detail, Folded
+from durable_jobs.protocol import Detail
+from durable_jobs.questions import Folded
 from durable_jobs.registry import Registry
 from durable_jobs.wire import JSON, to_raw
 

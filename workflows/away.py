@@ -18,7 +18,8 @@ from temporalio.converter import DefaultFailureConverter
 from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
-from durable_jobs.protocol import ATTEMPT_WORKFLOW, LOOK_SIGNAL, OUTCOME_SIGNAL, Away, Outcome
+from durable_jobs.names import ATTEMPT_WORKFLOW, LOOK_SIGNAL, OUTCOME_SIGNAL
+from durable_jobs.protocol import Away, Outcome
 from durable_jobs.wire import model_from_raw, to_raw
 
 from . import runs

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.protocol import (
+from durable_jobs.names import (
     BUSY,
     DESCRIBE,
     FIND_JOB,
@@ -17,14 +17,15 @@ from durable_jobs.protocol import (
     OUTBOX_QUERY,
     OUTCOME_SIGNAL,
     REPORT_SIGNAL,
+)
+from durable_jobs.protocol import Report, RunResult
+from durable_jobs.questions import (
     Described,
     DescribeRequest,
     Folded,
     JudgeRequest,
     Opening,
     Rejected,
-    Report,
-    RunResult,
 )
 from durable_jobs.wire import JSON, model_from_raw, to_raw
 

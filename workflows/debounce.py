@@ -10,14 +10,9 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from durable_jobs.definitions.windows import first_flush_at
-from durable_jobs.protocol import (
-    FOLD,
-    Detail,
-    Folded,
-    Opening,
-    Rejected,
-    RunResult,
-)
+from durable_jobs.names import FOLD
+from durable_jobs.protocol import Detail, RunResult
+from durable_jobs.questions import Folded, Opening, Rejected
 
 from . import runs
 from .flush import PROMPT

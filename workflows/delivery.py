@@ -6,13 +6,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from durable_jobs.protocol import (
-    DELIVER_SIGNAL,
-    DELIVERY_WORKFLOW,
-    FLUSH,
-    Detail,
-    FlushRequest,
-)
+from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FLUSH
+from durable_jobs.protocol import Detail, FlushRequest
 from durable_jobs.wire import to_raw
 
 from .library import start_delivery, verdicts_of

@@ -9,14 +9,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
-from durable_jobs.protocol import (
-    DELIVERY_WORKFLOW,
-    FLUSH,
-    FLUSH_NOW,
-    Detail,
-    FlushRequest,
-    Verdicts,
-)
+from durable_jobs.names import DELIVERY_WORKFLOW, FLUSH, FLUSH_NOW
+from durable_jobs.protocol import Detail, FlushRequest, Verdicts
 from durable_jobs.tracking.outbox import Outbox
 from durable_jobs.wire import to_raw
 

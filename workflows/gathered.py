@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
-from durable_jobs.protocol import Detail, Folded, FoldRequest, JobRef
+from durable_jobs.protocol import Detail, JobRef
+from durable_jobs.questions import Folded, FoldRequest
 from durable_jobs.wire import JSON
 
 from .texts import EventText, texts_of, values_of

@@ -7,11 +7,7 @@ from typing import Any, ClassVar
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from durable_jobs.protocol import (
-    Detail,
-    JobType,
-    Options,
-)
+from durable_jobs.protocol import Detail, JobType, Options
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import JSON
 

@@ -7,7 +7,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.protocol import ASK_AGAIN, ASK_AGAIN_MARK, JobType
+from durable_jobs.names import ASK_AGAIN, ASK_AGAIN_MARK
+from durable_jobs.protocol import JobType
 from durable_jobs.wire import JSON
 
 from .base import JobWorkflow

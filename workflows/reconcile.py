@@ -6,7 +6,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 
-from durable_jobs.protocol import RECONCILE, RECONCILE_WORKFLOW
+from durable_jobs.names import RECONCILE, RECONCILE_WORKFLOW
 
 
 @workflow.defn(name=RECONCILE_WORKFLOW, sandboxed=False)

@@ -6,12 +6,8 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from durable_jobs.protocol import (
-    Away,
-    Described,
-    Detail,
-    Outcome,
-)
+from durable_jobs.protocol import Away, Detail, Outcome
+from durable_jobs.questions import Described
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.wire import to_raw
 

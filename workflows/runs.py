@@ -13,11 +13,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
 
+from durable_jobs.names import FAILED_ERROR, NOT_REGISTERED, SHUTDOWN_ERROR, YIELD_ERROR
 from durable_jobs.protocol import (
-    FAILED_ERROR,
-    NOT_REGISTERED,
-    SHUTDOWN_ERROR,
-    YIELD_ERROR,
     Checkpoint,
     Detail,
     JobRef,

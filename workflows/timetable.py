@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel
 from temporalio import workflow
 
-from durable_jobs.protocol import NEXT_DUE, Detail, NextDue, NextDueRequest
+from durable_jobs.names import NEXT_DUE
+from durable_jobs.protocol import Detail
+from durable_jobs.questions import NextDue, NextDueRequest
 from durable_jobs.schedule import ScheduleRule, next_multiple
 
 from .library import call

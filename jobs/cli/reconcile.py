@@ -23,7 +23,8 @@ from durable_jobs.tracking import Tracking
 
 from ..connection import InvalidSettings, connect
 from ..errors import JobsError
-from ..protocol import RECONCILE_WORKFLOW, Reconciled, ReconcileRequest, TrackingIdentity
+from ..names import RECONCILE_WORKFLOW
+from ..protocol import Reconciled, ReconcileRequest, TrackingIdentity
 from ..settings import load_settings, tracking_from
 from ..wire import to_raw
 from .leave import complain, leave

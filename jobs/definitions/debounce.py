@@ -8,15 +8,8 @@ from typing import Any, ClassVar, Generic, cast
 from typing_extensions import TypeVar
 
 from ..errors import DefinitionError, InvalidEvent
-from ..protocol import (
-    Detail,
-    FlushReason,
-    Folded,
-    JobType,
-    OnExhausted,
-    Rejected,
-    RunResult,
-)
+from ..protocol import Detail, FlushReason, JobType, OnExhausted, RunResult
+from ..questions import Folded, Rejected
 from ..wire import JSON
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of

@@ -23,7 +23,8 @@ from ..definitions import Job
 from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
 from ..errors import Busy, DefinitionError, InvalidEvent, JobsError
-from ..protocol import BUSY, JobType
+from ..names import BUSY
+from ..protocol import JobType
 from ..status import JobStatus, StatusWord
 from ..wire import JSON, MAX_EVENT_ID, json_to_raw
 from .batch import Batcher, Item, batch_json, patiently, run_is_full

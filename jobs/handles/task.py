@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 
 from ..definitions import TaskJob
 from ..errors import JobFailed
-from ..protocol import ASK_AGAIN, ASK_AGAIN_MARK
+from ..names import ASK_AGAIN, ASK_AGAIN_MARK
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
 from .batch import Item, patiently, update_slot

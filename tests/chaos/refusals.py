@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 
-from durable_jobs.protocol import DELIVERY_WORKFLOW
+from durable_jobs.names import DELIVERY_WORKFLOW
 
 from .accounts import Report
 from .weather import Moody, chosen

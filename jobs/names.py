@@ -1,0 +1,33 @@
+"""The names by which clients, workflows and activities find each other, recorded in history."""
+
+DESCRIBE = "durable_jobs.describe"
+FIND_JOB = "durable_jobs.find_job"
+JUDGE = "durable_jobs.judge"
+FOLD = "durable_jobs.fold"
+NEXT_DUE = "durable_jobs.next_due"
+FLUSH_NOW = "durable_jobs.flush_events_now"
+FLUSH = "flush_events"
+DELIVERY_WORKFLOW = "TrackingDelivery"
+DELIVER_SIGNAL = "deliver"
+OUTBOX_QUERY = "durable_jobs.outbox"
+RECONCILE = "reconcile_tracking"
+RECONCILE_WORKFLOW = "TrackingReconcile"
+REPORT_SIGNAL = "durable_jobs.report"
+ATTEMPT_WORKFLOW = "JobAttempt"
+OUTCOME_SIGNAL = "durable_jobs.outcome"
+LOOK_SIGNAL = "durable_jobs.look"
+"""Asks a workflow nothing but to be there."""
+
+BUSY = "Busy"
+"""The error type with which an instance refuses an update that it has no room for."""
+
+ASK_AGAIN = "durable_jobs.AskAgain"
+ASK_AGAIN_MARK = "#again-"
+"""Ends the event id in the id of a repeated `ask` update."""
+
+NOT_REGISTERED = "NotFoundError"
+"""The error type with which the SDK refuses an activity that its worker does not have."""
+
+SHUTDOWN_ERROR = "durable_jobs.WorkerShutdown"
+FAILED_ERROR = "durable_jobs.Failed"
+YIELD_ERROR = "durable_jobs.Yield"

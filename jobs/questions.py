@@ -1,0 +1,96 @@
+"""What a workflow asks a worker beside runs: of options, of events that came, of due times.
+
+Recorded in history as well: a field added later needs a default.
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from .protocol import Detail, JobRef, Options, Record, Verdicts
+from .wire import JSON
+
+
+class Rejected(Record):
+    """An event that was not taken, by its index among those given, and why."""
+
+    index: int
+    reason: str
+
+
+class Opening(Record):
+    """The window that a debounce instance begins with, from which its first event follows."""
+
+    execution_id: str
+    opened_at: datetime
+    leads: bool
+    """Whether its first event runs at once, where the job wants that."""
+
+    flush_from: float
+    """The event is delivered now where the window lasts so many seconds, or has no end in time."""
+
+
+class DescribeRequest(JobRef):
+    """Asks for a job's options."""
+
+    opening: Opening | None = None
+    """What the instance will tell as soon as it knows that it is tracked."""
+
+
+class Described(Record):
+    """The answer of `describe`: whether this worker knows the job, and its options."""
+
+    known: bool
+    options: Options | None = None
+    message: str | None = None
+    verdicts: Verdicts | None = None
+    """What became of the event of the opening, where it was sent."""
+
+
+class JudgeRequest(JobRef):
+    """Asks whether events fit the job's event type."""
+
+    events: list[JSON]
+    """Each as `EventIn`, unread: there may be thousands."""
+
+
+class FoldRequest(JudgeRequest):
+    """Asks to reduce events into a state ahead of a flush."""
+
+    state: JSON = None
+    has_state: bool = False
+    state_version: int = 1
+
+
+class Folded(Record):
+    """The state after a fold, and the events that were not taken."""
+
+    state: JSON = None
+    has_state: bool = False
+    state_version: int = 1
+    rejected: list[Rejected] = Field(default_factory=list[Rejected])
+
+
+class NextDueRequest(Record):
+    """Asks for the first due time of a cron rule."""
+
+    rule: Detail
+    after: datetime
+    missed_since: datetime | None = None
+    """Asks as well for the first and last due time after it,"""
+
+    missed_until: datetime | None = None
+    """and not after this."""
+
+    judge: bool = False
+    """Whether the rule may be wrong: it came from a caller."""
+
+
+class NextDue(Record):
+    """The first due time of a cron rule."""
+
+    at: datetime
+    first_missed: datetime | None = None
+    last_missed: datetime | None = None
+    problem: str | None = None
+    """Why a rule that was to be judged cannot be used; the rest says nothing then."""
