@@ -12,6 +12,7 @@ from durable_jobs.embedded import EmbeddedServer
 from tests.debounce_jobs import Bench, debounce_bench
 from tests.lives import Tracked, tracked_worker
 from tests.scene import Scene, stage
+from tests.shop import Add, adding, write_shop
 from tests.skipping import skipping_server
 from tests.tracked_jobs import all_jobs
 from tests.tracking.collector import Collector
@@ -73,3 +74,15 @@ async def worker(client: Client, request: pytest.FixtureRequest) -> AsyncIterato
     """A worker with the jobs of `tests.tracked_jobs`, for the tests of one file."""
     async with tracked_worker(client, request.node.path.stem, all_jobs()) as running:
         yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's folder, with `shop.py` in it."""
+    return write_shop(tmp_path)
+
+
+@pytest.fixture
+def add(client: Client, queue: str) -> Add:
+    """Adds an event for a job of `shop.py`, to a key of this test alone."""
+    return adding(client, queue)

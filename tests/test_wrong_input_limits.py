@@ -312,35 +312,37 @@ class Renamed(BaseModel):
     numbers: list[int]
 
 
+class NewCount(ContinuousJob[Renamed]):
+    name = Count.name
+    schedule = Count.schedule
+    start_immediately = False
+    retry = QUICK
+    on_exhausted = "pause"
+
+    def initial_state(self, key: str) -> Renamed:
+        return Renamed(numbers=[])
+
+    async def execute(self, run: ContinuousRun[Renamed]) -> None:
+        """Nothing."""
+
+
+class NewNote(TaskJob[Push, Renamed]):
+    name = Note.name
+    retry = Retry(3, initial=timedelta(milliseconds=20))
+
+    def initial_state(self, key: str) -> Renamed:
+        return Renamed(numbers=[])
+
+    async def on_event(self, run: TaskRun[Renamed], event: Push) -> None:
+        """Nothing."""
+
+    async def execute(self, run: TaskRun[Renamed]) -> None:
+        """Nothing."""
+
+
 async def test_a_state_that_no_longer_fits_fails_the_run_for_good_and_is_kept(
     client: Client, queue: str
 ) -> None:
-    class NewCount(ContinuousJob[Renamed]):
-        name = Count.name
-        schedule = Count.schedule
-        start_immediately = False
-        retry = QUICK
-        on_exhausted = "pause"
-
-        def initial_state(self, key: str) -> Renamed:
-            return Renamed(numbers=[])
-
-        async def execute(self, run: ContinuousRun[Renamed]) -> None:
-            """Nothing."""
-
-    class NewNote(TaskJob[Push, Renamed]):
-        name = Note.name
-        retry = Retry(3, initial=timedelta(milliseconds=20))
-
-        def initial_state(self, key: str) -> Renamed:
-            return Renamed(numbers=[])
-
-        async def on_event(self, run: TaskRun[Renamed], event: Push) -> None:
-            """Nothing."""
-
-        async def execute(self, run: TaskRun[Renamed]) -> None:
-            """Nothing."""
-
     key = new_key()
     async with running_worker(client, queue, *simple_jobs()) as jobs:
         count, note = jobs.continuous(Count, key), jobs.task(Note, key)
