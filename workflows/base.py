@@ -1,6 +1,7 @@
 """What the workflows of all job types share: how they are reached, live and end."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -198,9 +199,9 @@ class JobWorkflow(Carrying):
     async def _settle_handlers(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
 
+    @abstractmethod
     async def live(self) -> bool:
         """Do the job's work. Returns True to continue as new, False at the life's end."""
-        raise NotImplementedError
 
     async def wait(
         self, condition: Callable[[], bool], until: datetime | None = None, what: str = ""

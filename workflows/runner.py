@@ -1,5 +1,6 @@
 """Makes the runs of an instance: their attempts, one activity after the other."""
 
+from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ LONG_BACKOFF = timedelta(seconds=0.5)
 _STUCK = "too much waits behind the run for its history to go on; resume makes one more attempt"
 
 
-class Runner(Recorder):
+class Runner(Recorder, ABC):
     """An instance that runs the user's handlers, in activities."""
 
     def __init__(self, *args: Any) -> None:
@@ -137,20 +138,20 @@ class Runner(Recorder):
         """Whether so much of a backoff is left."""
         return not backoff or (run.retry_at is not None and run.retry_at - self.now > backoff)
 
+    @abstractmethod
     def should_continue_as_new(self) -> bool:
         """Whether this run's history is long enough."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_crowded(self) -> bool:
         """Whether this run's history is so long that an attempt has to make way."""
-        raise NotImplementedError
 
     async def make_room(self, run: runs.Run) -> None:
         """Make what continue-as-new is to carry with the run as small as it can be."""
 
+    @abstractmethod
     def run_fits(self, run: runs.Run) -> bool:
         """Whether continue-as-new can carry the instance with the run that is under way."""
-        raise NotImplementedError
 
     async def _attempt(self, run: runs.Run, summary: str) -> runs.Ended | None:
         """Make attempts in one activity; None where another one is to go on."""
@@ -186,9 +187,9 @@ class Runner(Recorder):
         await self.wait(lambda: self.terminating or self.carries(run), self.now + pause)
         return None
 
+    @abstractmethod
     async def find_worker(self) -> Described | None:
         """Wait until a worker of the queue knows the job; None where the life ends first."""
-        raise NotImplementedError
 
     async def _activity(self, run: runs.Run, summary: str) -> runs.Outcome | runs.Carried:
         activity = await self._activity_of(run, summary)
@@ -270,9 +271,9 @@ class Runner(Recorder):
         except TimeoutError:
             workflow.logger.warning("An attempt did not end when cancelled; it is left behind")
 
+    @abstractmethod
     def is_full(self, run: runs.Run) -> bool:
         """Whether history has no room for anything, and continue-as-new takes the run along."""
-        raise NotImplementedError
 
     def outcome_came(self, outcome: Outcome, result: RawValue | None) -> None:
         """Note what was made of an attempt outside; only the one under way is of interest."""
