@@ -31,6 +31,11 @@ def dumps(value: JSON) -> bytes:
     return pydantic_core.to_json(value, by_alias=True)
 
 
+def as_unicode(text: str) -> str:
+    """A text as UTF-8 can hold it: a lone surrogate, as of an odd file name, becomes `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def size(value: JSON) -> int:
     """Bytes that a value takes as JSON."""
     return len(dumps(value))

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import pytest
 from temporalio.client import Client
 
-from durable_jobs.tracking import MemorySink, Tracking
+from durable_jobs.tracking import MemorySink, Tracking, parse_event
 from tests.jobs import running_worker
 from tests.lives import (
     Event,
@@ -149,3 +150,41 @@ async def test_a_before_send_that_fails_costs_the_texts_but_no_event(
         flushed(1),
     ]
     assert tracking.withheld >= 4
+
+
+async def test_before_send_gets_whole_events_in_attempts_too(client: Client, queue: str) -> None:
+    seen: list[str] = []
+
+    def read(event: dict[str, Any]) -> dict[str, Any]:
+        seen.append(parse_event(event).type)
+        return event
+
+    sink = MemorySink()
+    tracking = Tracking(sink, before_send=read)
+    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
+        digest = jobs.debounce(GatherShown, queue)
+        await digest.add(Item(fail=1))
+        await client.get_workflow_handle(digest.instance_id).result()
+        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
+    assert tracking.withheld == 0
+    assert seen.count("job.failed") >= 2
+    assert seen.count("job.executed") >= 2
+
+
+@pytest.mark.parametrize("given_back", [{}, {"error": "hidden"}, {"error": {"stack": []}}])
+async def test_a_before_send_that_gives_back_no_event_changes_no_run(
+    client: Client, queue: str, given_back: dict[str, Any]
+) -> None:
+    def odd(event: dict[str, Any]) -> dict[str, Any]:
+        return {**event, **given_back} if given_back else {}
+
+    sink = MemorySink()
+    tracking = Tracking(sink, before_send=odd)
+    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
+        digest = jobs.debounce(GatherShown, queue)
+        await digest.add(Item(fail=1))
+        await client.get_workflow_handle(digest.instance_id).result()
+        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
+    life = in_order(sink.events, digest.instance_id)
+    assert life[1]["error"] == {"message": "withheld: before_send failed"}
+    assert [parse_event(event).sequence for event in life] == [1, 2, 3, 4]

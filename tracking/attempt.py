@@ -20,6 +20,7 @@ from .checkpoints import Checkpoints
 from .config import Tracking
 from .failures import Decision, decide, limits, message_of, stack_of, type_of
 from .ids import uuid7_at
+from .unplaced import redacted
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -205,14 +206,26 @@ class Attempt:
     def executed(self) -> Executed:
         """The attempt's success, as its tracking event needs it."""
         now = self.now()
-        state = self._state_shown("job.executed")
+        event_id = self._event_id(now, self.number, "job.executed")
+        duration = round((self._loop.time() - self._began) * 1000)
+        shown = self._state_before and self._shown(
+            "job.executed",
+            event_id,
+            now,
+            {
+                "durationMs": duration,
+                "attempt": self.number,
+                "handler": self.request.handler,
+                **self._state_before,
+            },
+        )
         return Executed(
-            event_id=self._event_id(now, self.number, "job.executed"),
+            event_id=event_id,
             at=now,
-            duration_ms=round((self._loop.time() - self._began) * 1000),
+            duration_ms=duration,
             attempt=self.number,
-            pre_state=state.get("preExecutionState"),
-            has_pre_state=bool(state),
+            pre_state=shown.get("preExecutionState"),
+            has_pre_state="preExecutionState" in shown,
         )
 
     async def failed(self, error: BaseException) -> ApplicationError:
@@ -320,22 +333,27 @@ class Attempt:
     ) -> Report:
         now = self.now()
         wait = decision.retry_in
-        shown = self._redacted(
+        event_id = self._event_id(now, attempt, "job.failed")
+        shown = self._shown(
+            "job.failed",
+            event_id,
+            now,
             {
-                "type": "job.failed",
                 "error": {"message": message_of(error)}
                 | ({"stack": stack_of(error)} if stack else {}),
+                "attempt": attempt,
+                "willRetry": wait is not None,
                 **self._state_before,
-            }
+            },
         )
         return Report(
             run_key=self.request.idempotency_key,
             handler=self.request.handler,
             attempt=attempt,
             will_retry=wait is not None,
-            event_id=self._event_id(now, attempt, "job.failed"),
+            event_id=event_id,
             at=now,
-            message=str(shown["error"]["message"]),
+            message=shown["error"]["message"],
             type=type_of(error),
             stack=shown["error"].get("stack"),
             exhausted=decision.exhausted,
@@ -351,15 +369,16 @@ class Attempt:
         if size(state) <= MAX_STATE_IN_EVENT:
             self._state_before = {"preExecutionState": state}
 
-    def _state_shown(self, kind: str) -> Detail:
-        fields = self._state_before
-        if not fields:
-            return {}
-        shown = self._redacted({"type": kind, **fields})
-        return {name: shown[name] for name in fields if name in shown}
-
-    def _redacted(self, event: Detail) -> Detail:
-        return event if self._tracking is None else self._tracking.redact(event)
+    def _shown(self, kind: str, event_id: str, at: datetime, fields: Detail) -> Detail:
+        return redacted(
+            self._tracking,
+            self.request,
+            kind=kind,
+            event_id=event_id,
+            at=at,
+            execution_id=self._info.workflow_run_id or "",
+            fields=fields,
+        )
 
     def _event_id(self, when: datetime, attempt: int, kind: str) -> str:
         return uuid7_at(when, f"{self.request.idempotency_key}:{attempt}:{kind}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from .events import NoEvent, check_event
 from .sinks.base import Sink
 from .sinks.memory import NoopSink
 from .wire import WireEvent, encode
@@ -32,8 +33,10 @@ class Tracking:
     """Where a worker's tracking events go and what they say about the worker.
 
     `env` and `service_key` are sent with every event. `before_send` gets a copy of each event and
-    returns what may leave. What could not be sent for `give_up_after` is dropped and counted.
-    Raises `ValueError` if `give_up_after` is not more than 0.
+    returns what may leave, which has to be an event of that type still: its required fields, with
+    values of their types. One made in an attempt it gets twice: first before it is stored, with the
+    sequence 1, as its place is not known yet. What could not be sent for `give_up_after` is dropped
+    and counted. Raises `ValueError` if `give_up_after` is not more than 0.
     """
 
     sink: Sink
@@ -54,7 +57,7 @@ class Tracking:
 
     @property
     def withheld(self) -> int:
-        """How many events were stripped of their free texts because `before_send` failed."""
+        """How often free texts were withheld because `before_send` failed."""
         return self._tally.withheld
 
     def redact(self, event: WireEvent) -> WireEvent:
@@ -66,20 +69,22 @@ class Tracking:
         if self.before_send is None:
             return event
         try:
-            redacted = _as_json(self.before_send(copy.deepcopy(event)))
+            redacted = _with_identity(_as_json(self.before_send(copy.deepcopy(event))), event)
+            check_event(redacted)
         except Exception as error:
             self._report(error)
             return _withhold(event)
-        return _with_identity(redacted, event)
+        return redacted
 
     def _report(self, error: Exception) -> None:
         self._tally.withheld += 1
         if self._tally.withheld == 1:
-            # Only the type: the text could quote what was to be redacted.
+            # Of the user's own error only the type: the text could quote what was to be redacted.
+            reason = f"no event: {error}" if isinstance(error, NoEvent) else type(error).__name__
             logger.error(
-                "before_send failed with %s: the texts of such events are withheld;"
+                "before_send failed (%s): the texts of such events are withheld;"
                 " further failures are counted, not logged",
-                type(error).__name__,
+                reason,
             )
 
 

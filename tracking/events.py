@@ -5,7 +5,7 @@ Fields that a later version adds are ignored, so an older collector goes on pars
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -17,11 +17,14 @@ from pydantic import (
     PlainSerializer,
     PositiveInt,
     TypeAdapter,
+    ValidationError,
 )
 from pydantic.alias_generators import to_camel
 
+from durable_jobs.faults import faults_of
+
 from .ids import iso_ms
-from .wire import WireEvent
+from .wire import WireEvent, encode
 
 
 def _written(when: datetime) -> str:
@@ -164,6 +167,11 @@ JobEvent: TypeAlias = Annotated[
 ]
 """Any tracking event, told apart by `type`."""
 
+TYPES: frozenset[str] = frozenset(
+    model.model_fields["type"].default for model in get_args(get_args(JobEvent)[0])
+)
+"""All that we send."""
+
 _ADAPTER: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)
 
 
@@ -175,3 +183,20 @@ def parse_event(data: Mapping[str, object] | str | bytes) -> JobEvent:
     if isinstance(data, str | bytes):
         return _ADAPTER.validate_json(data)
     return _ADAPTER.validate_python(dict(data))
+
+
+class NoEvent(ValueError):
+    """Says what keeps a JSON object from being a tracking event, without quoting it."""
+
+
+def check_event(event: WireEvent) -> None:
+    """Raise `NoEvent` unless an event has what its type needs, in JSON's own types.
+
+    One of a type that a later version adds passes.
+    """
+    if event.get("type") not in TYPES:
+        return
+    try:
+        _ADAPTER.validate_json(encode(event), strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise NoEvent("; ".join(faults_of(error))) from None

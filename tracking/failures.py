@@ -19,6 +19,7 @@ from durable_jobs.errors import (
 from durable_jobs.faults import faults_of
 from durable_jobs.names import NOT_REGISTERED
 from durable_jobs.protocol import RunRequest
+from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
 MAX_STACK = 8_000
@@ -85,7 +86,7 @@ def _asked_wait(error: BaseException, now: datetime) -> timedelta | None:
 def type_of(error: BaseException) -> str:
     """The error's name in Temporal: its class name, as the SDK has it."""
     if isinstance(error, ApplicationError) and error.type:
-        return error.type
+        return as_unicode(error.type)
     name = type(error).__name__
     # Temporal's own error of that name has a meaning of its own to the workflow.
     return f"{type(error).__module__}.{name}" if name == NOT_REGISTERED else name
@@ -100,8 +101,16 @@ def message_of(error: BaseException) -> str:
     elif isinstance(error, ApplicationError):
         text = error.message
     else:
-        text = str(error)
-    return (text or type(error).__name__)[:MAX_MESSAGE]
+        text = _text_of(error)
+    return as_unicode((text or type(error).__name__)[:MAX_MESSAGE])
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as problem:
+        # Code of the user's too; the failure that it is about is still the one to tell of.
+        return f"its text cannot be read: {type(problem).__name__}"
 
 
 def _users_part(frames: TracebackType | None) -> TracebackType | None:
@@ -126,4 +135,4 @@ def stack_of(error: BaseException) -> str:
             None if current.__suppress_context__ else current.__context__
         )
     # The end says most: where it was raised, and what.
-    return "\n\nThen:\n".join(reversed(parts))[-MAX_STACK:]
+    return as_unicode("\n\nThen:\n".join(reversed(parts))[-MAX_STACK:])

@@ -97,7 +97,8 @@ class _AroundHandlers(ActivityInboundInterceptor):
                 return await super().execute_activity(input)
         except asyncio.CancelledError as error:
             return error
-        except Exception as error:
+        except (Exception, BaseExceptionGroup, SystemExit) as error:
+            # Of the last two a handler's are failures too; past here they would end the worker.
             if isinstance(error, TimeoutError) and scope.expired():
                 return TimeoutError(f"the attempt took longer than its timeout of {limit}")
             return error

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from ..protocol import Checkpoint, Detail, RunRequest
 from ..status import Progress
-from ..wire import JSON
+from ..wire import JSON, as_unicode
 
 if TYPE_CHECKING:
     from ..client import JobClient
@@ -99,11 +99,11 @@ class Run(Generic[State]):
     def terminate(self, reason: str | None = None) -> None:
         """End the instance once this attempt has succeeded."""
         self.terminated = True
-        self.terminate_reason = reason
+        self.terminate_reason = reason and as_unicode(reason)
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run is: shown by `status` and with the activity in the Temporal UI."""
-        shown = {"done": done, "total": total, "message": message}
+        shown = {"done": done, "total": total, "message": message and as_unicode(message)}
         self._context.progress({name: v for name, v in shown.items() if v is not None})
 
     @property

@@ -32,6 +32,11 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     close: bool = False
+    """Closes the connection instead of an answer."""
+
+    closes: bool = False
+    """Closes it after the answer."""
+
     rejected: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,7 +114,7 @@ class Collector:
             self.accepted += [e for e in request.events if e["eventId"] not in answer.rejected]
         writer.write(_render(answer))
         await writer.drain()
-        return True
+        return not answer.closes
 
     async def _answer(self, request: Request) -> Answer:
         self.under_way += 1

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,12 @@ from durable_jobs.tracking import HttpSink, MemorySink, NoopSink, Tracking
 from durable_jobs.tracking.wire import encode
 from tests.tracking.helpers import event
 
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 SECRET = {
     "type": "job.failed",
+    "runCount": 1,
+    "attempt": 1,
+    "willRetry": False,
     "error": {"message": "secret", "stack": "secret"},
     "input": "secret",
     "preExecutionState": {"deep": ["secret"]},
@@ -50,17 +55,41 @@ def test_before_send_changes_what_is_sent_and_not_the_callers_event() -> None:
 def test_before_send_cannot_change_what_identifies_an_event() -> None:
     given = event(7)
     other = {"eventId": "x", "sequence": 1, "executionId": "x", "type": "x", "env": "new"}
-    tracking = Tracking(MemorySink(), before_send=lambda _: dict(other))
+    tracking = Tracking(MemorySink(), before_send=lambda item: {**item, **other})
     names = ("eventId", "sequence", "executionId", "type")
     sent = tracking.redact(given)
     assert {name: sent[name] for name in names} == {name: given[name] for name in names}
     assert sent["env"] == "new"
-    assert "sequence" not in tracking.redact({"type": "job.failed"})
+
+
+def without(*names: str) -> Change:
+    return lambda item: {name: item[name] for name in item if name not in names}
+
+
+def having(**fields: Any) -> Change:
+    return lambda item: {**item, **fields}
 
 
 @pytest.mark.parametrize(
     "broken",
-    [failing, coroutine, lambda _: None, lambda _: [], lambda _: {"at": datetime.now(UTC)}],
+    [
+        failing,
+        coroutine,
+        lambda _: None,
+        lambda _: [],
+        lambda _: {},
+        having(at=datetime.now(UTC)),
+        having(timestamp="hidden"),
+        having(jobType="hidden"),
+        having(error="hidden"),
+        having(error=None),
+        having(error={"stack": "hidden"}),
+        having(error={"message": "hidden", "stack": ["hidden"]}),
+        having(willRetry="false"),
+        without("error"),
+        without("instanceId"),
+        without("runCount"),
+    ],
 )
 def test_where_before_send_fails_the_texts_are_withheld_and_counted(broken: Any) -> None:
     tracking = Tracking(MemorySink(), before_send=broken)
@@ -91,6 +120,19 @@ def test_a_failing_before_send_is_logged_once_without_the_texts(
     assert len(caplog.records) == 1
     assert "secret" not in caplog.text
     assert tracking.withheld == 3
+
+
+def test_the_log_says_what_is_missing_of_what_before_send_gave_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Tracking(MemorySink(), before_send=without("error")).redact(event(1, **SECRET))
+    assert "job.failed.error: Field required" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_an_event_type_of_a_later_version_needs_no_field() -> None:
+    given = event(1, type="job.moved", how={"far": 1})
+    assert Tracking(MemorySink(), before_send=without("how")).redact(given) == without("how")(given)
 
 
 def test_without_before_send_the_event_stays_the_same_object() -> None:

@@ -63,6 +63,19 @@ async def test_a_2xx_with_any_other_body_is_plain_acceptance(
     assert await sink_to().send([event(1)]) == Accepted()
 
 
+@pytest.mark.parametrize(("status", "result"), [(200, Accepted), (422, Refused), (413, TooLarge)])
+@pytest.mark.parametrize("headers", [{"content-encoding": "gzip"}, {"content-length": "9"}])
+async def test_a_status_counts_though_its_body_cannot_be_read(
+    collector: Collector,
+    sink_to: MakeSink,
+    headers: dict[str, str],
+    status: int,
+    result: type[object],
+) -> None:
+    collector.behaviour = lambda _: Answer(status, headers, b"no gzip", closes=True)
+    assert isinstance(await sink_to().send([event(1)]), result)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -137,6 +150,7 @@ async def test_retry_after_is_read_as_seconds_or_as_a_date(
 
 
 def test_retry_after_is_capped_and_nonsense_is_ignored() -> None:
+    assert parse_retry_after(f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT") is None
     assert parse_retry_after("1e300") == parse_retry_after("inf") == timedelta(hours=1)
     past = "Sun, 06 Nov 1994 08:49:37 GMT"
     assert parse_retry_after(past) == timedelta()

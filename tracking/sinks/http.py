@@ -77,9 +77,10 @@ class HttpSink:
         client = await self._connected()
         import httpx
 
+        until = asyncio.get_running_loop().time() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                status, headers, answer = await self._post(client, body, events)
+            async with asyncio.timeout_at(until):
+                response = await self._post(client, body, events)
         except (TimeoutError, httpx.TimeoutException):
             return RetryLater(f"{self._where} did not answer within {self._timeout:g} s")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -87,7 +88,8 @@ class HttpSink:
         except httpx.HTTPError as error:
             text = str(error).rstrip(".") or type(error).__name__
             return RetryLater(f"{self._where}: {text}")
-        return self._judge(status, headers, answer)
+        answer = await _body_of(response, until)
+        return self._judge(response.status_code, response.headers, answer)
 
     async def close(self) -> None:
         """Close the connections; a later `send` opens new ones."""
@@ -115,21 +117,14 @@ class HttpSink:
 
     async def _post(
         self, client: "httpx.AsyncClient", body: bytes, events: Sequence[WireEvent]
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        # An answer that cannot be decompressed would look like a failed delivery.
+    ) -> "httpx.Response":
         headers = {"user-agent": "durable-jobs", "accept-encoding": "identity", **self._headers}
         headers["content-type"] = "application/json"
         if self._key:
             message = message_id(str(event.get("eventId")) for event in events)
             headers |= signed_headers(self._key, message, int(time.time()), body)
-        async with client.stream("POST", self._url, content=body, headers=headers) as response:
-            answer = b""
-            async for chunk in response.aiter_bytes():
-                answer += chunk
-                if len(answer) > _MAX_ANSWER_BYTES:
-                    answer = b""
-                    break
-            return response.status_code, response.headers, answer
+        request = client.build_request("POST", self._url, content=body, headers=headers)
+        return await client.send(request, stream=True)
 
     def _judge(self, status: int, headers: Mapping[str, str], answer: bytes) -> SendResult:
         # The answer's text is left out: it may quote event data.
@@ -165,10 +160,28 @@ def parse_retry_after(value: str | None) -> timedelta | None:
 def _until(value: str) -> timedelta | None:
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     wait = when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)
     return min(max(wait, timedelta()), MAX_RETRY_AFTER)
+
+
+async def _body_of(response: "httpx.Response", until: float) -> bytes:
+    """The answer's body; nothing where it is too long or cannot be read: the status decides."""
+    import httpx
+
+    answer = b""
+    try:
+        async with asyncio.timeout_at(until):
+            async for chunk in response.aiter_bytes():
+                answer += chunk
+                if len(answer) > _MAX_ANSWER_BYTES:
+                    return b""
+    except (TimeoutError, httpx.HTTPError):
+        return b""
+    finally:
+        await response.aclose()
+    return answer
 
 
 def _rejected(answer: bytes) -> list[str]:

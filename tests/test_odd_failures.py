@@ -1,0 +1,114 @@
+"""Failures whose error is as odd as Python lets it be: each is told as what it is, and counts."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import pytest
+from temporalio.client import Client
+
+from durable_jobs import DebounceJob, DebounceRun, Retry, TaskJob, TaskRun
+from tests.lives import Event, Tracked, in_order, kinds_of, tracked_worker
+from tests.support import eventually
+
+WHOLE = ["debounce.started", "job.failed", "job.executed", "debounce.flushed"]
+TASK = ["job.started", "job.executed", "job.terminated"]
+
+
+class Textless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Numbered(Exception):
+    def __str__(self) -> Any:
+        return 7
+
+
+def surrogate() -> NoReturn:
+    raise ValueError("no file " + b"caf\xe9".decode(errors="surrogateescape"))
+
+
+def textless() -> NoReturn:
+    raise Textless
+
+
+def numbered() -> NoReturn:
+    raise Numbered
+
+
+def grouped() -> NoReturn:
+    raise BaseExceptionGroup("all", [asyncio.CancelledError(), ValueError("one")])
+
+
+def leaving() -> NoReturn:
+    sys.exit("enough")
+
+
+class FirstFails(DebounceJob[int]):
+    """Fails as it is told, once."""
+
+    name = "first-fails"
+    flush_after = timedelta(milliseconds=50)
+    retry = Retry(initial=timedelta(milliseconds=20))
+
+    def __init__(self, fail: Callable[[], NoReturn]) -> None:
+        self._fail = fail
+
+    async def execute(self, run: DebounceRun[list[int]]) -> None:
+        run.progress(1, message="at \ud800")
+        if run.attempt == 1:
+            self._fail()
+
+
+class EndsAtOnce(TaskJob[int, list[int]]):
+    name = "ends-at-once"
+    retry = Retry(max_attempts=1)
+
+    def on_event(self, run: TaskRun[list[int]], event: int) -> None:
+        run.terminate("for \ud800")
+
+    def execute(self, run: TaskRun[list[int]]) -> None:
+        """No alarm is set."""
+
+
+def all_of(worker: Tracked, instance_id: str, kinds: list[str]) -> list[Event]:
+    """The events of an instance, once they are those."""
+    events = in_order(worker.sink.events, instance_id)
+    return events if kinds_of(events) == kinds else []
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        (surrogate, "no file caf?"),
+        (textless, "its text cannot be read: RuntimeError"),
+        (numbered, "its text cannot be read: TypeError"),
+        (grouped, "all (2 sub-exceptions)"),
+        (leaving, "enough"),
+    ],
+)
+async def test_an_odd_error_is_told_and_the_next_attempt_runs(
+    client: Client, queue: str, fail: Callable[[], NoReturn], message: str
+) -> None:
+    async with tracked_worker(client, queue, [FirstFails(fail)]) as worker:
+        window = worker.jobs.debounce(FirstFails, queue)
+        await window.add(1)
+        await client.get_workflow_handle(window.instance_id).result()
+        events = await eventually(lambda: all_of(worker, window.instance_id, WHOLE))
+    assert events[1]["error"]["message"] == message
+    assert fail.__name__ in events[1]["error"]["stack"]
+    assert events[1]["willRetry"] is True
+
+
+async def test_a_reason_that_utf8_cannot_hold_ends_a_task_all_the_same(
+    client: Client, queue: str
+) -> None:
+    async with tracked_worker(client, queue, [EndsAtOnce()]) as worker:
+        task = worker.jobs.task(EndsAtOnce, queue)
+        await task.send(1)
+        await client.get_workflow_handle(task.instance_id).result()
+        events = await eventually(lambda: all_of(worker, task.instance_id, TASK))
+    assert events[-1]["reason"] == "for ?"
