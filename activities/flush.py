@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 from temporalio.common import RawValue
@@ -24,21 +24,23 @@ logger: logging.Logger = logging.getLogger(__name__)
 # A local activity holds its workflow task.
 NOW = timedelta(milliseconds=50)
 
-# The event loop of a busy worker may be late.
-_NO_LONGER = 2 * NOW.total_seconds()
+# The event loop has to say so when the time is over.
+_NO_LONGER = NOW.total_seconds() + 0.01
 
 # Long enough for a slow request, short enough for the activity's own time limit. What is under way
 # then goes on; the next try joins it.
 _ONE_TRY = timedelta(seconds=10)
-_OFF = "tracking is switched off on the worker that was to deliver it"
+_LATEST = timedelta(minutes=5)
+_OFF = "tracking is switched off on the worker that was to deliver them"
 
 
 class FlushActivities:
-    """Delivers events of instances; without a courier, tracking is off."""
+    """Delivers events of instances; without a courier it leaves them to other workers."""
 
     def __init__(self, tracking: Tracking | None, courier: Courier | None) -> None:
         self._tracking = tracking
         self._courier = courier
+        self._said_off = False
         self._keepers: dict[str, Keeper] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -47,7 +49,8 @@ class FlushActivities:
         """Deliver what can be delivered within 50 ms; the rest stays under way, or is kept."""
         request = model_from_raw(FlushRequest, raw)
         # Nothing of the instance comes after what it wants kept.
-        verdicts = await self._flush(request.events, NOW, patient=request.keep)
+        within = timedelta() if request.waited else NOW
+        verdicts = await self._flush(request.events, within, patient=request.keep)
         return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
 
     def open(self) -> None:
@@ -57,7 +60,7 @@ class FlushActivities:
     def flush_from_task(self, events: list[Detail]) -> bool:
         """Deliver events of an instance that ends, from its task's thread; whether all were.
 
-        What is late is under way all the same: the local activity that follows may find it done.
+        What is late is under way all the same: the local activity that follows does not wait again.
         """
         if self._courier is None or self._loop is None or not self._loop.is_running():
             return False
@@ -111,16 +114,32 @@ class FlushActivities:
         self, events: list[Detail], within: timedelta, *, patient: bool = False
     ) -> Verdicts:
         if self._courier is None or self._tracking is None:
-            logger.error("%d tracking events dropped: %s", len(events), _OFF)
-            return Verdicts(dropped={event["eventId"]: _OFF for event in events})
+            return self._left_by(events)
         submit(self._courier, self._tracking, events)
         ids = [event["eventId"] for event in events]
         return summary(self._courier, await self._courier.settle(ids, within, patient=patient))
 
+    def _left_by(self, events: list[Detail]) -> Verdicts:
+        """Leave events to a worker that tracks, as in a deployment, for as long as any has."""
+        if not self._said_off:
+            self._said_off = True
+            logger.error("Tracking events wait for another worker: %s", _OFF)
+        oldest = datetime.now(UTC) - Tracking.give_up_after
+        late = [
+            event["eventId"]
+            for event in events
+            if datetime.fromisoformat(event["timestamp"]) < oldest
+        ]
+        if late:
+            logger.error("%d tracking events dropped: %s", len(late), _OFF)
+        return Verdicts(dropped=dict.fromkeys(late, _OFF), trouble=_OFF)
+
     def _next_try(self) -> timedelta:
-        trouble = self._courier.trouble if self._courier is not None else None
+        if self._courier is None:
+            return min(timedelta(seconds=2.0 ** min(activity.info().attempt - 1, 10)), _LATEST)
+        trouble = self._courier.trouble
         wait = trouble.next_try_in if trouble is not None else timedelta(seconds=1)
-        return min(max(wait, timedelta(seconds=1)), timedelta(minutes=5))
+        return min(max(wait, timedelta(seconds=1)), _LATEST)
 
     def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
         """The activities, to be registered."""

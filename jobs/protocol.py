@@ -276,6 +276,9 @@ class FlushRequest(Record):
     keep: bool = False
     """Whether what is not delivered at once is to be kept by a workflow of its own."""
 
+    waited: bool = False
+    """Whether the instance has waited for them already, so that this must not."""
+
 
 class Leftover(Record):
     """What an instance that was ended from outside left unsaid."""

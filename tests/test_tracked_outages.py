@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs.embedded.ports import free_port
-from durable_jobs.tracking import HttpSink, courier
+from durable_jobs.tracking import HttpSink, NoopSink, courier
 from tests.lives import WINDOW, Tracked, tracked_worker
 from tests.support import eventually
 from tests.tracked_jobs import Gather, Handle, Item, all_jobs
@@ -58,7 +58,7 @@ async def test_a_collector_that_is_dead_for_whole_lives_gets_them_afterwards(
     await collector.stop()
 
 
-async def test_a_slow_collector_gets_all_and_holds_up_nothing(
+async def test_a_slow_collector_gets_all_events_of_lives_that_ended_before(
     client: Client, queue: str, collector: Collector
 ) -> None:
     async def slowly(_: Request) -> Answer:
@@ -93,3 +93,20 @@ async def test_a_wrong_set_up_keeps_the_events_until_it_is_corrected(
     # A worker with the right set-up delivers what the other one could not.
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)):
         await eventually(lambda: len({e["sequence"] for e in collector.accepted}) == 3)
+
+
+async def test_a_worker_without_tracking_leaves_events_to_one_that_has_it(
+    client: Client, queue: str, collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector.behaviour = lambda _: Answer(503)
+    async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)) as worker:
+        window = worker.jobs.debounce(Gather, queue)
+        await window.add(Item())
+        await worker.handle(window.instance_id).result()
+    assert "switched off" not in caplog.text
+    async with tracked_worker(client, queue, all_jobs(), sink=NoopSink()):
+        await eventually(lambda: "switched off on the worker" in caplog.text)
+    collector.behaviour = lambda _: Answer()
+    async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)):
+        await eventually(lambda: len({e["sequence"] for e in collector.accepted}) == 3)
+    assert "dropped" not in caplog.text

@@ -23,7 +23,10 @@ class Pace:
 
     busy_linger: float = 0.03
     """The same at an instance's end, where the last request was sent less than `busy` ago: each
-    costs both sides. With the request itself it stays below the 50 ms that an end may be held."""
+    costs both sides."""
+
+    end: float = 0.045
+    """How long an instance's end may wait for that and for the answer; 50 ms are promised."""
 
     busy: float = 0.1
 

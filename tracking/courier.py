@@ -48,6 +48,9 @@ class Courier:
         self._wake = asyncio.Event()
         self._gather_until: float | None = None
         self._last_sent = -math.inf
+        self._answer = 0.0
+        """How long the collector has lately taken to answer, at worst: old ones fade."""
+
         self._fresh_turn = False
         self._closing = False
         self._timings = Timings()
@@ -86,6 +89,11 @@ class Courier:
         """Whether the collector is known to be slow or down."""
         oldest = min(self._started.values(), default=math.inf)
         return self._health.is_open or time.monotonic() - oldest > 2 * self._pace.slow
+
+    @property
+    def prompt(self) -> bool:
+        """Whether an instance's end can be expected to get its events through in time."""
+        return not self.hopeless and self._answer + self._pace.linger < self._pace.end
 
     def submit(self, events: Sequence[WireEvent]) -> None:
         """Take whole events in hand, to be sent soon. Never blocks.
@@ -147,8 +155,10 @@ class Courier:
         self._gather_until = min(until, self._gather_until or until)
 
     def _linger(self, *, patient: bool) -> float:
-        busy = patient and time.monotonic() - self._last_sent < self._pace.busy
-        return self._pace.busy_linger if busy else self._pace.linger
+        if not patient or time.monotonic() - self._last_sent > self._pace.busy:
+            return self._pace.linger
+        room = min(self._pace.busy_linger, self._pace.end - self._answer)
+        return max(room, self._pace.linger)
 
     # The pump: starts each request when it is its time.
 
@@ -248,7 +258,9 @@ class Courier:
             self.counters.retried += len(batch.entries)
         try:
             result = await self._ask([entry.event for entry in batch.entries])
-            self._timings.requests.append(time.monotonic() - started)
+            took = time.monotonic() - started
+            self._timings.requests.append(took)
+            self._answer = max(took, self._answer / 2)
         finally:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.

@@ -111,7 +111,7 @@ class _AroundHandlers(ActivityInboundInterceptor):
         """Whether events get through at once, with no code of the user's on their way."""
         if self._courier is None or self._tracking is None:
             return False
-        return self._tracking.before_send is None and not self._courier.hopeless
+        return self._tracking.before_send is None and self._courier.prompt
 
     def _known(self, request: RunRequest) -> Verdicts | None:
         ids = [*(event["eventId"] for event in request.outbox), *request.asked]

@@ -67,6 +67,9 @@ class Flusher:
         self._tried = False
         """Whether what waits was not delivered at once a moment ago."""
 
+        self._waited = False
+        """Whether the workflow task at hand has waited for a delivery, and may not again."""
+
         self.delivers: bool = False
         """Whether the worker that made the last run gets events through."""
 
@@ -137,7 +140,7 @@ class Flusher:
             return events
         self._busy = True
         try:
-            request = FlushRequest(events=events, keep=self._ending)
+            request = FlushRequest(events=events, keep=self._ending, waited=self._waited)
             verdicts = await call_local(FLUSH_NOW, request, Verdicts)
         finally:
             self._busy = False
@@ -182,6 +185,7 @@ class Flusher:
             if self._leave_with_task(events):
                 continue
             left = await self._flush_now(events)
+            self._waited = False
             self._outbox.release(left)
             if left:
                 break
@@ -193,6 +197,7 @@ class Flusher:
         if not self.delivers or self._tried or self._outbox.ready(self._current_task()):
             return False
         if workflow.unsafe.is_replaying() or not self.leave(events):
+            self._waited = True
             # Tells a replay, to which everything else was delivered.
             self.delivers = not workflow.patched(f"{STAYED}{events[0]['sequence']}")
         if self.delivers:

@@ -183,7 +183,7 @@ async def test_old_verdicts_are_forgotten_and_such_an_event_is_sent_again(
 async def test_patient_flushes_soon_after_a_request_wait_longer_for_company(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
-    courier = courier_to(pace=replace(FAST, linger=0, busy=60, busy_linger=60))
+    courier = courier_to(pace=replace(FAST, linger=0, busy=60, busy_linger=60, end=120))
     first, second, third = events(3)
     courier.submit([first])
     await courier.settle([first["eventId"]], None)
@@ -196,6 +196,33 @@ async def test_patient_flushes_soon_after_a_request_wait_longer_for_company(
         [first["eventId"]],
         [second["eventId"], third["eventId"]],
     ]
+
+
+async def test_an_end_does_not_count_on_a_collector_whose_answers_take_too_long(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    answer_now = asyncio.Event()
+
+    async def late(_: Request) -> Answer:
+        await answer_now.wait()
+        return Answer()
+
+    courier = courier_to(pace=replace(FAST, slow=60))
+    assert courier.prompt
+    collector.behaviour = late
+    items = iter(events(1_000))
+
+    async def send(within: timedelta) -> None:
+        item = next(items)
+        courier.submit([item])
+        await courier.settle([item["eventId"]], within)
+
+    await send(timedelta(seconds=0.1))
+    answer_now.set()
+    await until(lambda: courier.counters.delivered)
+    assert not courier.prompt
+    while not courier.prompt:
+        await send(SOON)
 
 
 async def test_settle_does_not_wait_for_events_that_are_not_in_hand(
