@@ -49,7 +49,7 @@ format: $(VENV)/.lint ## format the code and mend what ruff can mend
 
 bench: bench-debounce ## measure debounce against Temporal by hand and DBOS (ARGS="--seconds 10")
 
-bench-%: $(VENV)/.bench ## measure debounce, continuous, task, tracking, tracking_outage, memory or eviction
+bench-%: $(VENV)/.bench ## measure another thing: see docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)

@@ -126,7 +126,7 @@ def test_the_log_says_what_is_missing_of_what_before_send_gave_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     Tracking(MemorySink(), before_send=without("error")).redact(event(1, **SECRET))
-    assert "job.failed.error: Field required" in caplog.text
+    assert "no event: error: Field required" in caplog.text
     assert "secret" not in caplog.text
 
 
