@@ -14,8 +14,9 @@ export function withChange(change) {
   return query.size ? `?${query}` : location.pathname;
 }
 
-export function go(change, { keep = false } = {}) {
+// Whoever goes back comes to the choice before, not to the letter before.
+export function go(change, { typing = false } = {}) {
   const address = withChange(change);
-  if (keep) history.pushState(null, "", address);
-  else history.replaceState(null, "", address);
+  if (typing) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
 }

@@ -1,20 +1,18 @@
 // The page: what it shows follows from the address and from what the stream announces.
 
 import { FILTERS, go, read, withChange } from "./address.js";
-import { ask, byId, count, h, some } from "./dom.js";
-import { gapList, instanceRow } from "./list.js";
-import { plot } from "./plot.js";
-import { timeline } from "./timeline.js";
+import { ask, askFor } from "./ask.js";
+import { byId, count, h } from "./dom.js";
+import { draw } from "./draw.js";
+import { gapRow, gapTitle, instanceRow } from "./list.js";
+import { showRates } from "./rates.js";
+import { about, entries } from "./timeline.js";
 
-const HOUR = 3_600_000;
-const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
-const STATES = ["scheduled", "debouncing", "idle", "running", "retrying", "failed", "completed", "terminated", "unknown"];
-const PAGE = 50;
+const STATES = ["scheduled", "debouncing", "idle", "running", "retrying", "failed", "exhausted", "completed", "terminated", "unknown"];
+const NARROW = matchMedia("(max-width:52rem)"); // as in the style
 
-let shownInstances = PAGE;
-let shownEvents = 100;
+const shown = { instances: 50, events: 100, gaps: 3 };
 let workflowsUrl = null;
-let seen = { list: "", detail: "" };
 
 function setOptions(select, values, chosen) {
   const wanted = [...new Set([...values, chosen].filter(Boolean))];
@@ -25,22 +23,16 @@ function setOptions(select, values, chosen) {
   select.value = chosen;
 }
 
-// A redraw must not take the focus, an opened stack or the scroll position away.
-function draw(container, content) {
-  const focused = container.contains(document.activeElement) ? document.activeElement.dataset.instance : undefined;
-  const open = new Set([...container.querySelectorAll("details[open]")].map(detailName));
-  const scroll = container.scrollTop;
-  container.replaceChildren(...content.flat().filter(Boolean));
-  for (const detail of container.querySelectorAll("details")) detail.open = open.has(detailName(detail));
-  container.scrollTop = scroll;
-  if (focused !== undefined) {
-    const again = [...container.querySelectorAll("[data-instance]")].find((link) => link.dataset.instance === focused);
-    again?.focus({ preventScroll: true });
-  }
+function totals({ states, events, gaps }) {
+  const instances = Object.values(states).reduce((sum, n) => sum + n, 0);
+  const part = (n, word) => h("span", { "data-key": word }, h("b", {}, count(n)), ` ${word}${n === 1 ? "" : "s"}`);
+  const troubled = ["retrying", "failed", "exhausted"].filter((state) => states[state]);
+  return [
+    part(instances, "instance"), part(events, "event"),
+    ...troubled.map((state) => h("a", { "data-key": state, href: withChange({ state, instance: "" }) }, h("b", {}, count(states[state])), ` ${state}`)),
+    events && !gaps ? h("span", { "data-key": "whole" }, "no event missing") : null,
+  ];
 }
-
-const detailName = (detail) =>
-  `${detail.closest("[data-event]")?.dataset.event} ${detail.firstElementChild.textContent}`;
 
 async function showSummary() {
   const summary = await ask("api/summary");
@@ -48,36 +40,23 @@ async function showSummary() {
   const chosen = read();
   setOptions(byId("job"), summary.jobs, chosen.job);
   setOptions(byId("state"), STATES.filter((state) => summary.states[state]), chosen.state);
-  const instances = Object.values(summary.states).reduce((sum, n) => sum + n, 0);
-  const part = (n, words) => h("span", {}, h("b", {}, count(n)), ` ${words}`);
-  const troubled = ["retrying", "failed"].filter((state) => summary.states[state]);
-  byId("totals").replaceChildren(
-    part(instances, instances === 1 ? "instance" : "instances"),
-    part(summary.events, summary.events === 1 ? "event" : "events"),
-    ...troubled.map((state) => h("a", { href: withChange({ state, instance: "" }) }, h("b", {}, count(summary.states[state])), ` ${state}`)),
-    ...(summary.events && !summary.gaps ? [h("span", {}, "no event missing")] : []));
-}
-
-async function showRates() {
-  const { range, job } = read();
-  const until = Date.now();
-  const parameters = { since: until - (RANGES[range] ?? RANGES[""]), until, job };
-  byId("plot").replaceChildren(...plot(await ask("api/rates", parameters)));
+  draw(byId("totals"), totals(summary));
 }
 
 async function showGaps() {
-  draw(byId("gaps"), gapList(await ask("api/gaps", { limit: 20 })));
+  const found = await askFor(shown.gaps, "api/gaps", "gaps");
+  byId("gaps").hidden = !found.gaps.length;
+  byId("gaps-title").textContent = gapTitle(found);
+  draw(byId("gap-list"), found.gaps.map(gapRow));
+  byId("more-gaps").hidden = found.gaps.length === found.total || found.gaps.length < shown.gaps;
 }
 
 async function showInstances() {
   const { text, type, job, state, instance } = read();
-  const found = await ask("api/instances", { text, type, job, state, limit: Math.min(shownInstances, 500) });
-  const now = JSON.stringify([found, instance]);
-  byId("more").hidden = !found.cursor || shownInstances >= 500;
-  if (now === seen.list) return;
-  seen.list = now;
-  draw(byId("instances"), found.instances.map((one) => instanceRow(one, instance)));
-  byId("none").hidden = found.instances.length > 0;
+  const { instances, cursor } = await askFor(shown.instances, "api/instances", "instances", { text, type, job, state });
+  draw(byId("instances"), instances.map((one) => instanceRow(one, instance)));
+  byId("more").hidden = !cursor;
+  byId("none").hidden = instances.length > 0;
   byId("none").replaceChildren(...(text || type || job || state ? ["No instance fits."] : emptiness()));
 }
 
@@ -86,44 +65,52 @@ const emptiness = () => [
   h("code", {}, new URL("events", document.baseURI).href),
 ];
 
+const unknown = (instance) => [
+  h("p", { "data-key": "unknown" }, `Nothing is known of ${instance}. `, h("a", { href: "?", "data-instance": "" }, "Close")),
+];
+
+let told = ""; // what the timeline that stands there follows from
+
+function drawDetail(head, rows, more) {
+  draw(byId("about"), head);
+  draw(byId("events"), rows);
+  byId("older").hidden = !more;
+}
+
 async function showDetail() {
   const { instance } = read();
-  document.body.classList.toggle("chosen", Boolean(instance));
-  if (!instance) {
-    seen.detail = "";
-    byId("detail").replaceChildren();
-    return;
-  }
-  const [rows, events, gaps] = await Promise.all([
-    ask("api/instances", { instance }),
-    ask("api/events", { instance, limit: Math.min(shownEvents, 500) }),
-    ask("api/gaps", { instance }),
-  ]);
-  const now = JSON.stringify([rows, events, gaps]);
-  if (now === seen.detail || instance !== read().instance) return;
-  seen.detail = now;
-  const older = () => { shownEvents += 200; show(); };
-  draw(byId("detail"), rows.instances.length
-    ? timeline({ instance: rows.instances[0], events: events.events, gaps: gaps.gaps, cursor: shownEvents < 500 && events.cursor, workflowsUrl, older })
-    : [h("p", {}, `Nothing is known of ${instance}. `), h("a", { href: "?", "data-instance": "" }, "Close")]);
+  const [row] = instance ? (await ask("api/instances", { instance })).instances : [];
+  const now = JSON.stringify([location.search, row, shown.events, new Date().toDateString()]);
+  if (now === told) return;
+  const [{ events, cursor }, { gaps }] = row
+    ? await Promise.all([askFor(shown.events, "api/events", "events", { instance }), ask("api/gaps", { instance })])
+    : [{ events: [] }, { gaps: [] }];
+  if (instance !== read().instance) return;
+  const head = row ? about(row, events, gaps, workflowsUrl) : instance ? unknown(instance) : [];
+  drawDetail(head, entries(events, gaps), cursor);
+  told = now;
 }
 
 let drawing = false;
 let again = false;
+let seek = Boolean(read().instance); // a timeline that was not chosen in the list may be out of sight
 
-// One redraw at a time, however much comes.
+// One redraw at a time; whoever asks during one gets the next at once.
 async function show() {
   if (drawing) { again = true; return; }
   drawing = true;
   try {
     await showSummary();
     await Promise.all([showRates(), showGaps(), showInstances(), showDetail()]);
+    if (seek && !NARROW.matches) byId("detail").scrollIntoView();
+    seek = false;
+    say({ problem: "" });
   } catch (error) {
-    announce(false, `No answer: ${error.message}`);
+    say({ problem: `No answer: ${error.message}` });
   }
   drawing = false;
   drawn = Date.now();
-  if (again) { again = false; later(); }
+  if (again) { again = false; show(); }
 }
 
 // What comes alone shows at once; in a flood the views are asked for seldom.
@@ -131,12 +118,20 @@ let timer = null;
 let drawn = 0;
 function later() {
   const wait = Math.max(200, drawn + 1500 - Date.now());
-  timer ??= setTimeout(() => { timer = null; show(); }, wait);
+  timer ??= setTimeout(() => {
+    timer = null;
+    if (drawing) later();
+    else show();
+  }, wait);
 }
 
-function announce(on, text) {
-  byId("live").classList.toggle("on", on);
-  byId("live").textContent = text;
+const status = { connection: "Connecting …", problem: "" };
+
+function say(change) {
+  Object.assign(status, change);
+  const text = status.problem || status.connection;
+  byId("live").classList.toggle("on", text === "Live");
+  if (byId("live").textContent !== text) byId("live").textContent = text;
 }
 
 let stream = null;
@@ -148,52 +143,84 @@ function attend() {
   stream = null;
   if (document.visibilityState === "hidden") return;
   stream = new EventSource("api/stream");
-  stream.onopen = () => { announce(true, "Live"); later(); };
+  stream.onopen = () => { say({ connection: "Live" }); later(); };
   stream.onmessage = later;
   stream.addEventListener("skipped", later);
   stream.onerror = lost;
 }
 
 function lost() {
-  announce(false, "Not live: connection lost, trying again …");
+  say({ connection: "Not live: connection lost, trying again …" });
   // After some answers, such as a proxy's 502, a browser gives up by itself.
   if (stream.readyState === EventSource.CLOSED) setTimeout(attend, 3000);
 }
 
+let left = 0; // where the list was when a timeline took its place
+
+// On a phone either the list is seen or a timeline; whoever comes back finds the list where it was.
+function turn() {
+  const { classList } = document.body;
+  const open = Boolean(read().instance);
+  if (open === classList.contains("chosen")) return;
+  if (open) left = scrollY;
+  classList.toggle("chosen", open);
+  if (NARROW.matches) scrollTo(0, open ? 0 : left);
+}
+
 function fromAddress() {
   const values = read();
-  for (const name of [...FILTERS, "range"]) byId(name).value = values[name];
-  if (byId("range").selectedIndex < 0) byId("range").value = "";
+  for (const name of FILTERS) byId(name).value = values[name];
+  turn();
   show();
 }
 
-function change(values, options) {
-  shownInstances = PAGE;
+function filter(values, options) {
+  shown.instances = 50;
   go(values, options);
   show();
 }
 
-for (const name of ["type", "job", "state", "range"]) {
-  byId(name).addEventListener("change", () => change({ [name]: byId(name).value }));
+function choose(instance) {
+  const before = read().instance;
+  shown.events = 100;
+  go({ instance });
+  turn();
+  show();
+  byId("detail").scrollTop = 0;
+  const row = [...byId("instances").children].find((child) => child.dataset.key === before)?.firstElementChild;
+  (instance ? byId("detail") : row ?? byId("instances")).focus({ preventScroll: true });
 }
-byId("text").addEventListener("input", () => change({ text: byId("text").value }));
+
+function grow(button, name, by) {
+  byId(button).addEventListener("click", () => { shown[name] += by; show(); });
+}
+
+for (const name of ["type", "job", "state", "range"]) {
+  byId(name).addEventListener("change", () => filter({ [name]: byId(name).value }));
+}
+byId("text").addEventListener("input", () => filter({ text: byId("text").value }, { typing: true }));
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("reset", () => {
-  setTimeout(() => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))));
+  setTimeout(() => filter(Object.fromEntries(FILTERS.map((name) => [name, ""]))));
 });
-byId("more").addEventListener("click", () => { shownInstances += 2 * PAGE; show(); });
+grow("more", "instances", 100);
+grow("older", "events", 200);
+grow("more-gaps", "gaps", 50);
 addEventListener("popstate", fromAddress);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-instance]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  shownEvents = 100;
-  change({ instance: link.dataset.instance }, { keep: true });
-  if (link.dataset.instance) byId("detail").focus({ preventScroll: true });
+  seek = Boolean(link.closest("#gaps"));
+  choose(link.dataset.instance);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && read().instance && event.target !== byId("text")) change({ instance: "" }, { keep: true });
+  if (event.key === "Escape" && read().instance && event.target !== byId("text")) choose("");
 });
+const fold = () => { byId("fold").open = !NARROW.matches; };
+NARROW.addEventListener("change", fold);
+fold();
+byId("zone").textContent = `Times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
 setInterval(later, 30_000);
 addEventListener("pagehide", () => stream?.close());
 addEventListener("pageshow", (event) => { if (event.persisted) attend(); });

@@ -20,6 +20,9 @@ export const s = (name, attributes = {}, ...children) =>
 
 export const byId = (id) => document.getElementById(id);
 
+// A name that came from outside may be "constructor", which every object has.
+export const own = (table, name) => (Object.hasOwn(table, name) ? table[name] : undefined);
+
 const number = new Intl.NumberFormat();
 export const count = (value) => number.format(value);
 
@@ -28,7 +31,7 @@ export const some = (value, what, many = `${what}s`) =>
   `${count(value)} ${plural.select(value) === "one" ? what : many}`;
 
 const sameDay = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
-const otherDay = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+const otherDay = { day: "numeric", month: "short", ...sameDay };
 const otherYear = { ...otherDay, year: "numeric" };
 
 export function time(value) {
@@ -38,7 +41,7 @@ export function time(value) {
   const thisYear = moment.getFullYear() === now.getFullYear();
   const today = moment.toDateString() === now.toDateString();
   const text = moment.toLocaleString(undefined, today ? sameDay : thisYear ? otherDay : otherYear);
-  return h("time", { datetime: moment.toISOString(), title: moment.toLocaleString() }, text);
+  return h("time", { datetime: moment.toISOString(), title: moment.toISOString() }, text);
 }
 
 export function duration(ms) {
@@ -46,12 +49,4 @@ export function duration(ms) {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   if (ms < 3_600_000) return `${(ms / 60_000).toFixed(1)} min`;
   return `${(ms / 3_600_000).toFixed(1)} h`;
-}
-
-export async function ask(path, parameters = {}) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined);
-  const query = new URLSearchParams(given).toString();
-  const answer = await fetch(query ? `${path}?${query}` : path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
 }

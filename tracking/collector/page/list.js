@@ -1,7 +1,9 @@
-// The instances, and the gaps above them.
+// The instances, and above them the executions whose numbering has faults.
 
 import { count, h, some, time } from "./dom.js";
 import { withChange } from "./address.js";
+
+const MOST_RANGES = 5; // in a line
 
 export function pill(text) {
   return h("b", { class: `pill ${/^[a-z]+$/.test(text) ? text : ""}` }, text);
@@ -13,33 +15,49 @@ function numbers(instance) {
   return parts.join(", ");
 }
 
+// An alarm or flush whose time is over is no longer to come.
+export const next = (instance) => (instance.nextAt > Date.now() ? instance.nextAt : null);
+
 export function instanceRow(instance, chosen) {
-  const troubled = ["failed", "retrying"].includes(instance.state) && instance.lastError;
+  const troubled = ["failed", "retrying", "exhausted"].includes(instance.state) && instance.lastError;
   const attributes = {
     href: withChange({ instance: instance.instanceId }),
     "data-instance": instance.instanceId,
     "aria-current": instance.instanceId === chosen ? "true" : null,
   };
-  const soon = instance.nextAt && instance.nextAt > Date.now();
-  return h("li", {}, h("a", attributes,
+  const soon = next(instance);
+  return h("li", { "data-key": instance.instanceId }, h("a", attributes,
     h("span", {}, h("b", {}, instance.id || instance.instanceId), " ", h("small", {}, instance.jobName)),
     pill(instance.state),
-    h("small", {}, `${instance.jobType || "job"}, ${numbers(instance)}`, soon ? [", next at ", time(instance.nextAt)] : null),
+    h("small", {}, `${instance.jobType || "job"}, ${numbers(instance)}`, soon ? [", next at ", time(soon)] : null),
     h("span", { class: "when" }, time(instance.lastAt)),
     troubled ? h("span", { class: "error" }, instance.lastError) : null));
 }
 
-export function ranges(gap) {
-  const known = gap.ranges.map(([from, to]) => (from === to ? `${from}` : `${from} to ${to}`)).join(", ");
-  return known || "deleted since";
+function missing(gap, most) {
+  const listed = gap.ranges.slice(0, most);
+  const left = gap.missing - listed.reduce((sum, [from, to]) => sum + to - from + 1, 0);
+  const one = listed.length === 1 && listed[0][0] === listed[0][1] && !left;
+  const known = listed.map(([from, to]) => (from === to ? `${from}` : `${from} to ${to}`)).join(", ");
+  const which = known ? `number${one ? "" : "s"} ${known}${left > 0 ? ` and ${count(left)} more` : ""}` : "numbers no longer known";
+  return `${some(gap.missing, "event")} missing of ${count(gap.highest)}: ${which}`;
 }
 
-export function gapList(gaps) {
-  if (!gaps.total) return [];
-  const rows = gaps.gaps.map((gap) => h("li", {},
+export function fault(gap, most = Infinity) {
+  const parts = [];
+  if (gap.missing) parts.push(missing(gap, most));
+  if (gap.clashes) parts.push(`${some(gap.clashes, "number")} given to two events`);
+  return parts.join("; ");
+}
+
+export function gapTitle({ gaps, total }) {
+  const what = gaps.some((gap) => gap.clashes) ? "Missing or clashing events" : "Missing events";
+  return `${what} in ${some(total, "execution")}`;
+}
+
+export function gapRow(gap) {
+  return h("li", { "data-key": `${gap.instanceId} ${gap.executionId}` },
     h("a", { href: withChange({ instance: gap.instanceId }), "data-instance": gap.instanceId }, gap.instanceId),
-    h("span", {}, `${some(gap.missing, "event")} missing of ${count(gap.highest)}: number ${ranges(gap)}`),
-    h("small", {}, "last event ", time(gap.lastAt))));
-  const shown = gaps.gaps.length < gaps.total ? h("p", {}, h("small", {}, `the last ${gaps.gaps.length} are shown`)) : null;
-  return [h("h2", {}, `Missing events in ${some(gaps.total, "execution")}`), h("ul", {}, rows), shown];
+    h("span", {}, fault(gap, MOST_RANGES)),
+    h("small", {}, "last event ", time(gap.lastAt)));
 }

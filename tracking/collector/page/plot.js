@@ -3,25 +3,20 @@
 
 import { count, h, s, some } from "./dom.js";
 
-const STEPS = { minute: 60_000, hour: 3_600_000 };
-const WIDTH = 1000, HEIGHT = 150, TOP = 12, FOOT = 18, LEFT = 44;
-const STRIP = 56; // as in the style, where heights have to stand
-const MOST_BARS = 180;
+const WIDTH = 1000, HEIGHT = 110, TOP = 8, FOOT = 18, LEFT = 44;
+const STRIP = 48; // as in the style, where heights have to stand
+const NAMES = ["executed", "failed", "retried"];
 
-function bins(rates) {
-  const step = STEPS[rates.step];
-  const first = Math.floor(rates.since / step) * step;
-  const steps = Math.ceil((rates.until - first) / step);
-  const each = Math.max(1, Math.ceil(steps / MOST_BARS));
-  const made = Array.from({ length: Math.ceil(steps / each) }, (_, index) => ({
-    at: first + index * each * step, executed: 0, failed: 0, retried: 0,
+function bins({ since, until, width, buckets }) {
+  const made = Array.from({ length: (until - since) / width }, (_, index) => ({
+    at: since + index * width, executed: 0, failed: 0, retried: 0,
   }));
-  for (const bucket of rates.buckets) {
-    const bin = made[Math.floor((bucket.at - first) / (each * step))];
+  for (const bucket of buckets) {
+    const bin = made[Math.floor((bucket.at - since) / width)];
     if (!bin) continue;
-    for (const name of ["executed", "failed", "retried"]) bin[name] += bucket[name];
+    for (const name of NAMES) bin[name] += bucket[name];
   }
-  return { made, minutes: (each * step) / 60_000 };
+  return made;
 }
 
 const total = (made, name) => made.reduce((sum, bin) => sum + bin[name], 0);
@@ -46,21 +41,23 @@ function bar(bin, x, width, scale, base, minutes) {
   return s("g", {}, s("title", {}, text), s("rect", { x, y: TOP, width, height: HEIGHT - TOP - FOOT, fill: "transparent" }), parts);
 }
 
-function legend(made, minutes) {
-  const [executed, failed, retried] = ["executed", "failed", "retried"].map((name) => total(made, name));
-  const runs = executed + failed;
-  const share = (part) => (runs ? ` (${((100 * part) / runs).toFixed(1)} %)` : "");
+export function legend({ buckets, width }) {
+  const minutes = width / 60_000;
+  const [executed, failed, retried] = NAMES.map((name) => total(buckets, name));
+  const share = (part, whole) => (whole ? ` (${((100 * part) / whole).toFixed(1)} %)` : "");
   const entry = (name, words, value, more = "") =>
     h("span", {}, h("i", { class: name }), `${words} `, h("b", {}, count(value)), more);
-  return h("div", { class: "legend" },
+  return [
     entry("executed", "succeeded", executed),
-    entry("failed", "failed", failed, share(failed)),
-    entry("retried", "of them tried again", retried, share(retried)),
-    h("span", {}, `a bar is ${minutes < 60 ? some(minutes, "minute") : some(minutes / 60, "hour")}`));
+    entry("failed", "failed", failed, share(failed, executed + failed)),
+    entry("retried", "of these tried again", retried, share(retried, failed)),
+    h("span", {}, `a bar is ${minutes < 60 ? some(minutes, "minute") : some(minutes / 60, "hour")}`),
+  ];
 }
 
 export function plot(rates) {
-  const { made, minutes } = bins(rates);
+  const made = bins(rates);
+  const minutes = rates.width / 60_000;
   const [up, down] = ["executed", "failed"].map((name) => Math.max(0, ...made.map((bin) => bin[name])));
   const scale = (HEIGHT - TOP - FOOT - 1) / Math.max(1, up + down);
   const base = HEIGHT - FOOT - 1 - down * scale;
@@ -74,7 +71,7 @@ export function plot(rates) {
   const low = edge(base + down * scale, down ? count(down) : "");
   const axis = s("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: base + 0.5, y2: base + 0.5 });
   const sums = `${total(made, "executed")} runs succeeded, ${total(made, "failed")} attempts failed`;
-  return [legend(made, minutes), frame(HEIGHT, sums, [axis, ...bars], [...marks, high, low]), ...shares(made)];
+  return [frame(HEIGHT, sums, [axis, ...bars], [...marks, high, low]), ...shares(made)];
 }
 
 function shares(made) {
@@ -111,7 +108,8 @@ const edge = (y, text) => s("text", { x: `${((LEFT - 6) / WIDTH) * 100}%`, y, "t
 // The drawing stretches with the page; the texts stand beside it, because they must not.
 function frame(height, says, drawn, texts) {
   const size = { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none" };
-  const drawing = s("svg", { ...size, role: "img", "aria-label": says }, drawn);
+  // A bar's title is for the pointer; read aloud, the sum says more than each bar.
+  const drawing = s("svg", { ...size, role: "img", "aria-label": says }, s("g", { "aria-hidden": "true" }, drawn));
   const words = s("svg", { class: "texts", "aria-hidden": "true" }, texts);
   return h("div", { class: height === STRIP ? "drawing strip" : "drawing" }, drawing, words);
 }

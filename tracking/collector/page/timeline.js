@@ -1,7 +1,7 @@
 // What happened to one instance, newest first; where sequences are missing, it says so.
 
-import { count, duration, h, some, time } from "./dom.js";
-import { pill, ranges } from "./list.js";
+import { count, duration, h, own, some, time } from "./dom.js";
+import { fault, next, pill } from "./list.js";
 import { withChange } from "./address.js";
 
 const KNOWN = new Set([
@@ -20,7 +20,7 @@ const TELL = {
   "job.terminated": (event) => ["bad", "Terminated", terminated(event)],
   "debounce.started": (event) => ["calm", "Window opened", event.flushAt ? ["flushes at ", time(event.flushAt), " at the latest"] : "flushes when it is full"],
   "debounce.flushed": flushed,
-  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), SET_BY[event.trigger] ?? ` by ${event.trigger}`]],
+  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), own(SET_BY, event.trigger) ?? ` by ${event.trigger}`]],
 };
 
 const SET_BY = {
@@ -39,7 +39,7 @@ function executed(event) {
 
 function flushed(event) {
   const why = event.flushReason ?? event.reason;
-  const after = `after ${duration(event.durationMs)}, because ${WHY[why] ?? why}`;
+  const after = `after ${duration(event.durationMs)}, because ${own(WHY, why) ?? why}`;
   return event.eventCount
     ? ["ok", `Window flushed with ${some(event.eventCount, "event")}`, after]
     : ["warn", "Window closed without a run", `every event in it was rejected; ${after}`];
@@ -53,7 +53,7 @@ function terminated(event) {
 
 // Of a type that this page does not know: all that it says beyond what every event says.
 function fields(event) {
-  if (TELL[event.type]) return null;
+  if (own(TELL, event.type)) return null;
   const said = Object.entries(event).filter(([name]) => !KNOWN.has(name));
   if (!said.length) return null;
   return h("details", {}, h("summary", {}, "What it says"), h("pre", {}, JSON.stringify(Object.fromEntries(said), null, 2)));
@@ -75,17 +75,21 @@ function states(event) {
 }
 
 function entry(event) {
-  const tell = TELL[event.type] ?? (() => ["", event.type]);
+  const tell = own(TELL, event.type) ?? (() => ["", event.type]);
   const [kind, title, more] = tell(event);
   const number = event.sequence ? `#${event.sequence} ` : "";
-  return h("li", { class: kind, "data-event": event.eventId },
+  return h("li", { class: kind, "data-key": event.eventId },
     h("div", { class: "what" }, h("span", {}, h("b", {}, title), " ", h("span", {}, more ?? "")), h("small", {}, number, time(event.timestamp))),
     failure(event), states(event), fields(event));
 }
 
-function missing(from, to) {
+function missing(name, from, to) {
   const numbers = from === to ? `Number ${from} is missing` : `Numbers ${from} to ${to} are missing`;
-  return h("li", { class: "gap" }, numbers);
+  return h("li", { class: "gap", "data-key": `missing ${name} ${from}` }, numbers);
+}
+
+function clash(name, number) {
+  return h("li", { class: "gap", "data-key": `clash ${name} ${number}` }, `Number ${number} was given to two events`);
 }
 
 // Within one execution the sequence is the order, whatever the clocks of several workers said.
@@ -93,41 +97,47 @@ function lives(events) {
   const groups = new Map();
   for (const event of events) {
     const name = event.executionId ?? "";
-    groups.set(name, [...(groups.get(name) ?? []), event]);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(event);
   }
-  return [...groups].map(([name, members]) =>
-    [name, members.sort((one, other) => (other.sequence ?? 0) - (one.sequence ?? 0))]);
+  for (const members of groups.values()) members.sort((one, other) => (other.sequence ?? 0) - (one.sequence ?? 0));
+  return [...groups];
 }
 
 // Below the oldest event that is shown, only the books know whether anything is missing.
 function missingBelow(name, last, gaps) {
   const ranges = gaps.filter((gap) => gap.executionId === name).flatMap((gap) => gap.ranges);
   const range = ranges.find(([, to]) => last.sequence && to === last.sequence - 1);
-  return range ? missing(...range) : null;
+  return range ? missing(name, ...range) : null;
 }
 
-function entries(events, gaps) {
-  return lives(events).flatMap(([name, members], index) => {
-    const rows = members.flatMap((event, place) => {
-      const before = members[place - 1];
-      const hole = before && event.sequence && before.sequence - event.sequence > 1;
-      return [hole ? missing(event.sequence + 1, before.sequence - 1) : null, entry(event)];
-    });
-    const heading = name && (index > 0 || groupsMatter(events)) ? h("li", { class: "life" }, `Execution ${name}`) : null;
+function between(name, after, event) {
+  if (!after || !event.sequence) return null;
+  if (after.sequence === event.sequence) return clash(name, event.sequence);
+  return after.sequence - event.sequence > 1 ? missing(name, event.sequence + 1, after.sequence - 1) : null;
+}
+
+export function entries(events, gaps) {
+  const groups = lives(events);
+  return groups.flatMap(([name, members]) => {
+    const heading = name && groups.length > 1 ? h("li", { class: "life", "data-key": `life ${name}` }, `Execution ${name}`) : null;
+    const rows = members.flatMap((event, place) => [between(name, members[place - 1], event), entry(event)]);
     return [heading, ...rows, missingBelow(name, members.at(-1), gaps)];
   });
 }
 
-const groupsMatter = (events) => new Set(events.map((event) => event.executionId)).size > 1;
+const disordered = (events) => lives(events).some(([, members]) =>
+  members.some((event, place) => place && new Date(members[place - 1].timestamp) < new Date(event.timestamp)));
 
 function facts(instance) {
   const fact = (name, value) => h("span", {}, `${name} `, h("b", {}, value));
-  return h("div", { class: "facts" },
+  const soon = next(instance);
+  return h("div", { class: "facts", "data-key": "facts" },
     pill(instance.state), fact("job", instance.jobName), instance.env ? fact("in", instance.env) : null,
     instance.serviceKey ? fact("service", instance.serviceKey) : null,
     fact("runs", count(instance.executed)), fact("failures", count(instance.failed)),
     fact("retries", count(instance.retried)), fact("since", time(instance.firstAt)),
-    instance.nextAt ? fact("next", time(instance.nextAt)) : null);
+    soon ? fact("next", time(soon)) : null);
 }
 
 function links(instance, workflowsUrl) {
@@ -135,15 +145,18 @@ function links(instance, workflowsUrl) {
     ? h("a", { href: workflowsUrl + encodeURIComponent(instance.instanceId), target: "_blank", rel: "noopener noreferrer" }, "Open in Temporal")
     : null;
   const close = h("a", { href: withChange({ instance: "" }), "data-instance": "" }, "Close");
-  return h("div", { class: "links" }, ui, close);
+  return h("div", { class: "links", "data-key": "links" }, ui, close);
 }
 
-export function timeline({ instance, events, gaps, cursor, workflowsUrl, older }) {
-  const holes = gaps.map((gap) => h("p", { class: "said" },
-    `${some(gap.missing, "event")} missing: number ${ranges(gap)}`));
+// What stands above the timeline.
+export function about(instance, events, gaps, workflowsUrl) {
+  const error = instance.state === "exhausted" && instance.lastError;
   return [
-    h("h3", {}, instance.instanceId), facts(instance), links(instance, workflowsUrl), holes,
-    h("ol", { class: "timeline" }, entries(events, gaps)),
-    cursor ? h("button", { type: "button", onclick: older }, "Older events") : null,
+    h("h3", { "data-key": "name" }, instance.instanceId), facts(instance), links(instance, workflowsUrl),
+    error ? h("p", { class: "said", "data-key": "error" }, error) : null,
+    ...gaps.map((gap) => h("p", { class: "said", "data-key": `gap ${gap.executionId}` }, fault(gap))),
+    disordered(events)
+      ? h("p", { class: "note", "data-key": "order" }, "The numbers are the order in which the instance learned of things; their times may be in another order.")
+      : null,
   ];
 }
