@@ -1,6 +1,5 @@
 """What a user of the page sees and does."""
 
-import json
 from typing import Any
 
 from tests.support import eventually

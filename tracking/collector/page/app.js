@@ -157,6 +157,8 @@ function lost() {
 
 let left = 0; // where the list was when a timeline took its place
 
+history.scrollRestoration = "manual"; // or the browser scrolls after turn() did
+
 // On a phone either the list is seen or a timeline; whoever comes back finds the list where it was.
 function turn() {
   const { classList } = document.body;

@@ -1,0 +1,344 @@
+"""The page in use: what its user holds, does and goes back to stays, however much comes."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support import eventually
+
+from .browser import Browser
+from .page import DESKTOP, PHONE, chosen, shows
+from .support import Sender, event, failed
+
+STACK = "document.querySelector('#events details')"
+STATE = "[location.search, document.getElementById('type').value]"
+
+
+async def amended(browser: Browser, path: str, change: str) -> None:
+    """Let the page get the answers to a path with a change: a statement about `answer`."""
+    script = (
+        "{ const fetched = window.fetch; window.fetch = async (...asked) => {"
+        f"  const given = await fetched(...asked); if (!asked[0].startsWith({json.dumps(path)}))"
+        f"  return given; const answer = await given.json(); {change};"
+        "  return new Response(JSON.stringify(answer)); }; }"
+    )
+    await browser.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+
+async def is_true(browser: Browser, expression: str) -> None:
+    """Wait until an expression holds in the page."""
+
+    async def holds() -> bool:
+        return await browser.evaluate(expression) is True
+
+    try:
+        await eventually(holds, within=15)
+    except AssertionError as error:
+        raise AssertionError(f"{expression} does not hold") from error
+
+
+def others(number: int, sequence: int = 1) -> list[dict[str, Any]]:
+    """An event of each of so many instances."""
+    return [
+        event(sequence, instanceId=f"task:triage:{n:04}", id=f"{n:04}", executionId=f"x{n:04}")
+        for n in range(number)
+    ]
+
+
+async def test_one_answer_that_failed_is_forgotten_at_the_next_good_one(
+    collector: Sender, browser: Browser
+) -> None:
+    await browser.go(collector.address)
+    await shows(browser, "Live", "#live")
+    await browser.evaluate(
+        "(() => { const fetched = window.fetch; window.fetch = () => {"
+        "window.fetch = fetched; return Promise.reject(new TypeError('gone')); }; })()"
+    )
+    await collector.send(event(1))
+    await shows(browser, "No answer: gone", "#live")
+    await collector.send(event(2))
+    await shows(browser, "Live", "#live")
+    await shows(browser, "2 runs", "#instances")
+
+
+async def test_a_timeline_goes_on_to_its_first_event(collector: Sender, browser: Browser) -> None:
+    for first in range(1, 701, 100):
+        await collector.send(*(event(n) for n in range(first, first + 100)))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    for more in (100, 300, 500):
+        await is_true(browser, f"document.querySelectorAll('#events li').length === {more}")
+        await browser.evaluate("document.getElementById('older').click()")
+    await is_true(browser, "document.querySelectorAll('#events li').length === 700")
+    await shows(browser, "#1 ", "#events li:last-child")
+    await is_true(browser, "document.getElementById('older').hidden")
+
+
+async def test_the_list_goes_on_to_the_last_instance(collector: Sender, browser: Browser) -> None:
+    await collector.send(*others(560))
+    await browser.go(collector.address)
+    for more in (50, 150, 250, 350, 450, 550):
+        await is_true(browser, f"document.querySelectorAll('#instances li').length === {more}")
+        await browser.evaluate("document.getElementById('more').click()")
+    await is_true(browser, "document.querySelectorAll('#instances li').length === 560")
+    await is_true(browser, "document.getElementById('more').hidden")
+
+
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "hasOwnProperty", "toString"])
+async def test_what_every_object_has_is_a_name_like_any_other(
+    collector: Sender, browser: Browser, name: str
+) -> None:
+    await collector.send(event(1, type=name))
+    await browser.go(f"{collector.address}?instance=task:triage:a&range={name}")
+    await shows(browser, name, "#events")
+    await shows(browser, "succeeded 0", "#legend")
+    await shows(browser, "Live", "#live")
+
+
+async def test_what_is_focused_and_selected_stays_when_events_come(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(failed(1))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "Stack", "#events")
+    await browser.evaluate(
+        f"(() => {{ const stack = {STACK}; stack.open = true; stack.firstChild.focus();"
+        "getSelection().selectAllChildren(stack.lastChild); })()"
+    )
+    await collector.send(failed(2), failed(1, executionId="y", instanceId="task:triage:b"))
+    await shows(browser, "#2 ", "#events")
+    await shows(browser, "2 retrying", "#totals")
+    assert await browser.evaluate("getSelection().toString()") == "Traceback: in execute"
+    assert await browser.evaluate("document.activeElement.textContent") == "Stack"
+    await browser.evaluate("document.querySelector('#totals a').focus()")
+    await collector.send(failed(1, executionId="z", instanceId="task:triage:c"))
+    await shows(browser, "3 retrying", "#totals")
+    assert await browser.evaluate("document.activeElement.textContent") == "3 retrying"
+
+
+async def test_whoever_closes_a_timeline_is_at_its_instance_again(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*others(3))
+    await browser.go(collector.address)
+    await shows(browser, "0001", "#instances")
+    await browser.evaluate("document.querySelector('[data-instance=\"task:triage:0001\"]').click()")
+    await shows(browser, "Close", "#about")
+    await browser.evaluate("document.querySelector('#about .links a').click()")
+    await is_true(browser, "document.activeElement.dataset.instance === 'task:triage:0001'")
+    await is_true(browser, "document.getElementById('about').childElementCount === 0")
+    assert await browser.evaluate("document.activeElement.dataset.instance") == "task:triage:0001"
+
+
+@pytest.mark.parametrize("way", ["history.back()", "document.querySelector('.links a').click()"])
+async def test_the_list_on_a_phone_is_found_where_it_was_left(
+    collector: Sender, browser: Browser, way: str
+) -> None:
+    await collector.send(*others(50))
+    await browser.call("Emulation.setDeviceMetricsOverride", **PHONE)
+    await browser.go(collector.address)
+    await is_true(browser, "document.querySelectorAll('#instances li').length === 50")
+    await browser.evaluate("scrollTo(0, 1234)")
+    await is_true(browser, "scrollY === 1234")
+    await browser.evaluate("document.querySelector('#instances li:nth-child(20) a').click()")
+    await shows(browser, "Run 1 succeeded", "#events")
+    assert await browser.evaluate("scrollY") == 0
+    await browser.evaluate(way)
+    await is_true(browser, "scrollY === 1234 && document.getElementById('instances').offsetTop > 0")
+    await is_true(browser, "document.getElementById('about').childElementCount === 0")
+    assert await browser.evaluate("scrollY") == 1234
+
+
+async def test_back_undoes_a_choice_and_not_a_letter(collector: Sender, browser: Browser) -> None:
+    await collector.send(event(1))
+    await browser.go(collector.address)
+    await shows(browser, "triage", "#instances")
+    await chosen(browser, "type", "task")
+    await chosen(browser, "text", "tri")
+    await chosen(browser, "text", "triage")
+    await browser.evaluate("document.getElementById('reset').click()")
+    await is_true(browser, "location.search === ''")
+    await browser.evaluate("history.back()")
+    await is_true(browser, f"{STATE}.join() === '?text=triage&type=task,task'")
+    await browser.evaluate("history.back()")
+    await is_true(browser, f"{STATE}.join() === ','")
+
+
+async def test_a_link_to_an_instance_opens_at_its_timeline(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*others(40), *(event(n) for n in range(3, 40, 2)))
+    await browser.call("Emulation.setDeviceMetricsOverride", **DESKTOP)
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "Run 39 succeeded", "#events")
+    top = "document.getElementById('detail').getBoundingClientRect().top"
+    await is_true(browser, f"{top} >= 0 && {top} < 20")
+
+
+async def test_a_choice_does_not_wait_until_events_may_be_asked_for_again(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*others(3))
+    await browser.go(collector.address)
+    await shows(browser, "Live", "#live")
+    await shows(browser, "0001", "#instances")
+    # The page's timers stand still from here on, the redraw that runs is answered late.
+    await browser.evaluate(
+        "(() => { window.setTimeout = () => 0; const fetched = window.fetch;"
+        "window.fetch = async (...asked) => { await window.gate; return fetched(...asked); };"
+        "window.gate = new Promise((open) => { window.open = open; }); })()"
+    )
+    await chosen(browser, "text", "000")
+    await chosen(browser, "text", "0002")
+    await browser.evaluate("window.open()")
+    await is_true(browser, "document.querySelectorAll('#instances li').length === 1")
+
+
+async def test_only_so_many_ranges_are_listed_and_the_rest_is_counted(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*(event(n) for n in range(2, 201, 2)))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    few = "100 events missing of 200: numbers 1, 3, 5, 7, 9 and 95 more"
+    await shows(browser, few, "#gap-list")
+    await shows(browser, "97, 99 and 50 more", "#about")
+
+
+async def test_few_gaps_are_shown_until_more_are_asked_for(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*others(9, sequence=2))
+    await browser.go(collector.address)
+    await shows(browser, "Missing events in 9 executions", "#gaps-title")
+    await is_true(browser, "document.querySelectorAll('#gap-list li').length === 3")
+    await browser.evaluate("document.getElementById('more-gaps').click()")
+    await is_true(browser, "document.querySelectorAll('#gap-list li').length === 9")
+    await is_true(browser, "document.getElementById('more-gaps').hidden")
+
+
+async def test_gaps_go_on_with_the_cursor_of_the_answer(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(*others(3, sequence=2))
+    cursor = (
+        "const asked1 = new URL(asked[0], document.baseURI).searchParams.get('cursor');"
+        "answer.total = 4; answer.cursor = asked1 ? null : 'next';"
+        "if (asked1) answer.gaps = [{ ...answer.gaps[0], instanceId: `after ${asked1}` }]"
+    )
+    await amended(browser, "api/gaps", cursor)
+    await browser.go(collector.address)
+    await is_true(browser, "document.querySelectorAll('#gap-list li').length === 3")
+    await browser.evaluate("document.getElementById('more-gaps').click()")
+    await shows(browser, "after next", "#gap-list")
+
+
+async def test_a_number_given_to_two_events_is_a_fault(collector: Sender, browser: Browser) -> None:
+    await collector.send(event(1), event(2), event(2, eventId="other"), event(4))
+    await amended(browser, "api/gaps", "answer.gaps.forEach((gap) => { gap.clashes = 1; })")
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "Missing or clashing events in 1 execution", "#gaps-title")
+    fault = "1 event missing of 4: number 3; 1 number given to two events"
+    await shows(browser, fault, "#gap-list")
+    await shows(browser, fault, "#about")
+    await shows(browser, "Number 2 was given to two events", "#events")
+
+
+async def test_whoever_gave_up_looks_like_it(collector: Sender, browser: Browser) -> None:
+    await collector.send(failed(1, "card declined", willRetry=False))
+    await amended(browser, "api/summary", "answer.states = { exhausted: 1 }")
+    change = "answer.instances.forEach((one) => { one.state = 'exhausted'; })"
+    await amended(browser, "api/instances", change)
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "1 exhausted", "#totals")
+    await shows(browser, "exhausted", "#state")
+    await shows(browser, "card declined", "#instances")
+    await shows(browser, "card declined", "#about")
+    assert await browser.evaluate(
+        "(() => { const red = document.createElement('p'); red.style.color = 'var(--bad)';"
+        "document.body.append(red); const color = (one) => getComputedStyle(one).color;"
+        "return color(document.querySelector('#instances .pill')) === color(red); })()"
+    )
+
+
+async def test_times_say_their_zone_and_are_whole(collector: Sender, browser: Browser) -> None:
+    await browser.call("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    await collector.send(event(1, timestamp="2021-03-04T05:06:07.089Z"))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "Times in Asia/Tokyo", "#zone")
+    await shows(browser, "Mar 4, 2021, 02:06:07 PM", "#events")
+    title = await browser.evaluate("document.querySelector('#events time').title")
+    assert title == "2021-03-04T05:06:07.089Z"
+
+
+async def test_numbers_in_another_order_than_times_are_explained(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(event(1), event(2))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "#2 ", "#events")
+    assert "order" not in await browser.text("#about")
+    await collector.send(event(3, timestamp="2021-03-04T05:06:07.089Z"))
+    await shows(browser, "The numbers are the order in which the instance learned", "#about")
+
+
+async def test_an_alarm_that_is_over_is_not_to_come(collector: Sender, browser: Browser) -> None:
+    alarm = {"type": "task.scheduled", "trigger": "event"}
+    await collector.send(event(1, **alarm, scheduledAt="2126-03-04T00:00:00Z"))
+    await browser.go(f"{collector.address}?instance=task:triage:a")
+    await shows(browser, "next Mar 4, 2126", "#about")
+    await collector.send(event(2, **alarm, scheduledAt="2021-03-04T00:00:00Z"))
+    await shows(browser, "#2 ", "#events")
+    assert "next" not in await browser.text("#about")
+
+
+async def test_the_plot_begins_with_a_range_that_fits(collector: Sender, browser: Browser) -> None:
+    await collector.send(event(1))
+    await browser.go(collector.address)
+    numbers = "succeeded 1 failed 0 (0.0 %) of these tried again 0 a bar is 1 minute"
+    await shows(browser, numbers, "#legend")
+    assert await browser.evaluate("document.getElementById('range').value") == "1h"
+    await chosen(browser, "range", "24h")
+    await shows(browser, "a bar is 8 minutes", "#legend")
+    assert await browser.evaluate("document.getElementById('range').value") == "24h"
+
+
+async def test_the_plot_says_of_what_it_is_and_hides_its_bars_from_readers_aloud(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(event(1), failed(2), failed(3, willRetry=False))
+    await browser.call("Emulation.setDeviceMetricsOverride", **DESKTOP)
+    await browser.go(collector.address)
+    await shows(browser, "Attempts of all jobs", "#rates-title")
+    await shows(browser, "failed 2 (66.7 %) of these tried again 1 (50.0 %)", "#legend")
+    await chosen(browser, "job", "triage")
+    await shows(browser, "Attempts of job triage", "#rates-title")
+    await browser.call("Accessibility.enable")
+    tree = await browser.call("Accessibility.getFullAXTree")
+    names = [node.get("name", {}).get("value", "") for node in tree["nodes"] if not node["ignored"]]
+    assert "1 runs succeeded, 2 attempts failed" in names
+    assert not [name for name in names if "1 min:" in name]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_states_can_be_read_on_the_chosen_row_too(
+    collector: Sender, browser: Browser, scheme: str
+) -> None:
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    await browser.call("Emulation.setEmulatedMedia", features=media)
+    await browser.go(collector.address)
+    await shows(browser, "Live", "#live")
+    luminance = (
+        "const light = (name) => { const [r, g, b] = style.getPropertyValue(name).match(/\\w/g)"
+        ".join('').replace(/^(.)(.)(.)$/, '$1$1$2$2$3$3').match(/../g).map((part) => {"
+        "const c = parseInt(part, 16) / 255;"
+        "return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });"
+        "return 0.2126 * r + 0.7152 * g + 0.0722 * b; };"
+    )
+    worst = await browser.evaluate(
+        f"(() => {{ const style = getComputedStyle(document.documentElement); {luminance}"
+        "const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);"
+        "const inks = ['ink', 'soft', 'link', 'ok', 'warn', 'bad', 'calm'];"
+        "return Math.min(...inks.flatMap((ink) => ['card', 'mark', 'bg'].map((ground) =>"
+        "contrast(light(`--${ink}`), light(`--${ground}`))))); })()"
+    )
+    assert worst >= 4.5  # WCAG 2.2, 1.4.3
