@@ -129,7 +129,7 @@ const status = { connection: "Connecting …", problem: "" };
 
 function say(change) {
   Object.assign(status, change);
-  const text = status.problem || status.connection;
+  const text = (status.connection === "Live" && status.problem) || status.connection;
   byId("live").classList.toggle("on", text === "Live");
   if (byId("live").textContent !== text) byId("live").textContent = text;
 }
