@@ -179,18 +179,22 @@ async def test_a_choice_does_not_wait_until_events_may_be_asked_for_again(
     collector: Sender, browser: Browser
 ) -> None:
     await collector.send(*others(3))
+    # The page's timers stand still, and the first choice is answered late.
+    await browser.call(
+        "Page.addScriptToEvaluateOnNewDocument", source="window.setTimeout = () => 0"
+    )
     await browser.go(collector.address)
-    await shows(browser, "Live", "#live")
     await shows(browser, "0001", "#instances")
-    # The page's timers stand still from here on, the redraw that runs is answered late.
     await browser.evaluate(
-        "(() => { window.setTimeout = () => 0; const fetched = window.fetch;"
-        "window.fetch = async (...asked) => { await window.gate; return fetched(...asked); };"
-        "window.gate = new Promise((open) => { window.open = open; }); })()"
+        "(() => { const fetched = window.fetch;"
+        "const gate = new Promise((open) => { window.release = open; });"
+        "window.fetch = async (...asked) => { if (asked[0].includes('text=000&')) {"
+        "window.held = true; await gate; } return fetched(...asked); }; })()"
     )
     await chosen(browser, "text", "000")
+    await is_true(browser, "window.held")
     await chosen(browser, "text", "0002")
-    await browser.evaluate("window.open()")
+    await browser.evaluate("window.release()")
     await is_true(browser, "document.querySelectorAll('#instances li').length === 1")
 
 
