@@ -10,6 +10,7 @@ import httpx
 
 from durable_jobs.tracking.collector import CollectorSettings, collecting
 
+JSON = {"Content-Type": "application/json"}
 START = datetime.now(UTC) - timedelta(minutes=10)
 
 
@@ -78,6 +79,6 @@ async def running(path: Path, port: int = 0, **settings: Any) -> AsyncGenerator[
     """A collector over a file, and a client of it."""
     async with (
         collecting(CollectorSettings(path, **settings), port=port) as address,
-        httpx.AsyncClient(base_url=address, trust_env=False, timeout=20) as http,
+        httpx.AsyncClient(base_url=address, headers=JSON, trust_env=False, timeout=20) as http,
     ):
         yield Sender(http)

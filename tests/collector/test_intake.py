@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from durable_jobs.tracking import HttpSink
 from durable_jobs.tracking.collector import _protocol as protocol
 from durable_jobs.tracking.collector import body as body_module
+from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.tracking.sinks.signing import signed_headers, signing_key
 from tests.support import eventually
 
 from .support import Sender, event, failed, running
 
+FAILED = {"type": "job.failed", "error": {"message": "no luck"}, "willRetry": True}
+ALARM = {"type": "task.scheduled", "scheduledAt": "2126-01-01T00:00:00Z", "trigger": "event"}
 SECRET = "whsec_" + base64.b64encode(b"a key of a good length").decode()
 
 
@@ -43,8 +47,36 @@ async def test_events_may_be_sent_to_any_path_that_ends_in_events(
     assert (await collector.post(event(), path=path)).status_code == 200
 
 
-async def test_another_path_takes_none(collector: Sender) -> None:
-    assert (await collector.post(event(), path="/eventss")).status_code == 404
+@pytest.mark.parametrize("path", ["/eventss", "/events/", "/api/summary/", "/api/nothing"])
+async def test_another_path_takes_none_and_shows_nothing(collector: Sender, path: str) -> None:
+    for answer in (await collector.post(event(), path=path), await collector.http.get(path)):
+        assert answer.status_code == 404
+        assert "/events" in answer.json()["error"]
+
+
+async def test_a_method_that_a_path_does_not_know_is_refused_as_json(collector: Sender) -> None:
+    for method, path, allowed in (("GET", "/v1/events", "POST"), ("PUT", "/api/gaps", "GET")):
+        answer = await collector.http.request(method, path)
+        assert answer.status_code == 405
+        assert allowed in answer.headers["allow"]
+        assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "text/plain; application/json", "application/jsonp"]
+)
+async def test_only_what_says_that_it_is_json_is_taken_so_that_no_foreign_page_can_send(
+    collector: Sender, kind: str | None
+) -> None:
+    body = json.dumps({"events": [event()]}).encode()
+    async with httpx.AsyncClient(base_url=collector.address, trust_env=False) as http:
+        answer = await http.post(
+            "/events", content=body, headers={"Content-Type": kind} if kind else {}
+        )
+        assert answer.status_code == 415
+        assert "application/json" in answer.json()["error"]
+        headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+        assert (await http.post("/events", content=body, headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -72,6 +104,17 @@ async def test_a_body_that_is_no_batch_is_refused_as_a_whole(collector: Sender, 
         ({"runCount": "many"}, "runCount"),
         ({"jobType": "other"}, "jobType"),
         ({"type": "job.failed", "error": "text", "willRetry": True}, "error"),
+        *(({**FAILED, "willRetry": value}, "willRetry") for value in ("false", "no", 1, 0, None)),
+        *(({"runCount": value}, "runCount") for value in ("3", 3.0, True)),
+        ({"runCount": None, "run_count": 3}, "runCount"),
+        ({"durationMs": True}, "durationMs"),
+        *(({"timestamp": value}, "timestamp") for value in ("1700000000", "20260102T030405Z")),
+        ({"timestamp": "2026-13-02T03:04:05Z"}, "timestamp"),
+        ({**ALARM, "scheduledAt": 1795650000}, "scheduledAt"),
+        ({**ALARM, "scheduledAt": "1795650000"}, "scheduledAt"),
+        ({**ALARM, "scheduledAt": None}, "scheduledAt"),
+        ({"type": "debounce.started", "flushAt": 5}, "flushAt"),
+        ({"type": "unknown", "timestamp": "1700000000"}, "timestamp"),
     ],
 )
 async def test_a_malformed_event_is_refused_by_name_and_the_others_are_kept(
@@ -83,6 +126,58 @@ async def test_a_malformed_event_is_refused_by_name_and_the_others_are_kept(
     assert answer["rejected"] == ["x-2"]
     assert words in answer["errors"]["x-2"]
     assert await collector.ids() == ["x-3", "x-1"]
+
+
+async def test_a_field_of_another_type_is_no_field_of_this_one(collector: Sender) -> None:
+    odd = {"scheduledAt": 5, "flushAt": "soon", "willRetry": "no", "eventCount": True}
+    unknown = event(2, type="job.paused", runCount="three", durationMs=True)
+    answer = await collector.send(event(1, **odd), unknown)
+    assert (answer["accepted"], answer["rejected"]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678901Z", "2026-01-02T05:04:05.6+02:00"]
+)
+async def test_a_time_is_iso_8601_with_any_fraction_and_zone(collector: Sender, text: str) -> None:
+    await collector.send(event(1, timestamp=text), event(2, **{**ALARM, "scheduledAt": text}))
+    [instance] = (await collector.get("/api/instances"))["instances"]
+    assert instance["firstAt"] // 1000 == instance["nextAt"] // 1000 == 1767323045
+
+
+async def test_what_is_kept_under_an_id_is_not_refused_under_it_too(collector: Sender) -> None:
+    bad = event(1, runCount="one")
+    for accepted, events in ((1, [bad, event(1)]), (0, [bad])):
+        answer = await collector.send(*events, event(2, runCount=0))
+        assert answer["accepted"] == accepted
+        assert (answer["rejected"], list(answer["errors"])) == (["x-2"], ["x-2"])
+        assert answer["duplicates"] == 1
+
+
+async def test_the_log_names_what_was_refused(
+    collector: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    await collector.send(event(1, runCount="one"), event(2))
+    await collector.send(event(3, runCount=0, instanceId="\n" * 5000), 5, None)
+    one, several = [record.getMessage() for record in caplog.records]
+    assert one.startswith("Refused an event: 'x-1' of 'task:triage:a': job.executed.runCount: ")
+    assert several.startswith("Refused 3 events, the first: 'x-3' of '\\n")
+    assert len(several.splitlines()) == 1
+    assert len(several) < 1000
+
+
+async def test_a_clock_far_ahead_orders_nothing_before_what_comes_later(collector: Sender) -> None:
+    now = datetime.now(UTC)
+    early = event(1, instanceId="task:triage:early", timestamp=iso_ms(now + timedelta(days=365)))
+    await collector.send(early)
+    late = {"instanceId": "task:triage:late", "timestamp": iso_ms(now + timedelta(seconds=100))}
+    await collector.send(event(1, executionId="y", **late))
+    # Another execution of the first one, which knows the time.
+    again = {"instanceId": early["instanceId"], "timestamp": iso_ms(now + timedelta(seconds=200))}
+    await collector.send(event(1, type="job.terminated", executionId="z", **again))
+    first, second = (await collector.get("/api/instances"))["instances"]
+    assert (first["state"], second["instanceId"]) == ("terminated", "task:triage:late")
+    assert await collector.ids() == ["z-1", "y-1", "x-1"]
+    assert (await collector.get("/api/events"))["events"][-1] == early
 
 
 async def test_refused_events_without_an_id_are_counted(collector: Sender) -> None:
@@ -126,7 +221,8 @@ async def test_half_a_request_leaves_nothing_and_harms_nothing(collector: Sender
     url = httpx.URL(collector.address)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     body = json.dumps({"events": [event()]}).encode()
-    head = f"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    kind = "Content-Type: application/json\r\n"
+    head = f"POST /events HTTP/1.1\r\nHost: x\r\n{kind}Content-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body[: len(body) // 2])
     await writer.drain()
     writer.close()
@@ -170,7 +266,8 @@ async def test_a_body_that_comes_too_slowly_is_refused(
 ) -> None:
     monkeypatch.setattr(body_module, "_SECONDS", 0.3)
     reader, writer = await connected(collector)
-    writer.write(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+    head = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(head + b"Content-Length: 500\r\n\r\n{")
     async with asyncio.timeout(10):
         assert (await reader.read()).startswith(b"HTTP/1.1 408")
     writer.close()
@@ -228,8 +325,9 @@ async def test_a_wrong_token_is_refused(tmp_path: Path, given: str | None) -> No
         headers = {"Authorization": given} if given else {}
         assert (await collector.post(event(), headers=headers)).status_code == 401
         assert await collector.ids() == []
-        answer = await collector.post(event(), headers={"Authorization": "Bearer right"})
-        assert answer.status_code == 200
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            answer = await collector.post(event(), headers={"Authorization": f"{scheme} right"})
+            assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("fault", ["none", "unsigned", "other key", "other body", "old", "early"])

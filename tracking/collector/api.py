@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from . import queries
 from .books import HOUR, MINUTE
+from .moments import milliseconds
 from .queries import Page, Span, Where, WrongQuery
 from .settings import CollectorSettings
 from .store import Reading, Store
@@ -140,9 +141,8 @@ def _moment(text: str) -> int:
     wrong = WrongQuery(f"{text[:50]!r} is no time; give milliseconds since 1970 or ISO 8601")
     try:
         moment = datetime.fromisoformat(text)
-        since_1970 = int(moment.timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise wrong from error
     if moment.utcoffset() is None:
         raise wrong
-    return since_1970
+    return milliseconds(moment)

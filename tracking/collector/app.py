@@ -3,25 +3,29 @@
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from .api import Api, answer
 from .auth import Guard
-from .body import MAX_BYTES, TooLarge, read_body
+from .body import MAX_BYTES, TooLarge, read_body, says_json
 from .intake import Accepted, Batch, Malformed, read_batch
 from .settings import CollectorSettings
 from .store import Store, StoreBusy
 from .stream import News
+from .writing import kept
 
 Show: TypeAlias = Callable[[dict[str, Any]], None]
 """Gets each event that is new, once it is kept."""
 
+_INTAKE = ("/", "/events", "/{path:path}/events")
 _PAGE = Path(__file__).parent / "page"
 _MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _SAFE = {
@@ -41,12 +45,27 @@ def create_app(
 ) -> Callable[..., Awaitable[None]]:
     """Give the collector over an open store."""
     intake = _Intake(store, news, Guard(settings), show)
-    return Starlette(
+    app = Starlette(
         routes=[
             *Api(store, news, settings).routes,
             *_page_routes(),
-            Route("/{path:path}", intake.take, methods=["POST"]),
-        ]
+            *(Route(path, intake.take, methods=["POST"]) for path in _INTAKE),
+        ],
+        exception_handlers={HTTPException: _problem},
+    )
+    # A sender would not follow.
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    """What no route answers."""
+    assert isinstance(error, HTTPException)
+    text = "there is nothing here; events are taken at /events, the page is at /"
+    return answer(
+        {"error": text if error.status_code == 404 else error.detail},
+        error.status_code,
+        dict(error.headers or {}),
     )
 
 
@@ -57,11 +76,10 @@ class _Intake:
         self._store, self._news, self._guard, self._show = store, news, guard, show
 
     async def take(self, request: Request) -> Response:
-        path = request.url.path
-        if path != "/" and not path.endswith("/events"):
-            return answer({"error": "events are taken at /events"}, 404)
         if problem := self._guard.token_problem(request.headers):
             return answer({"error": problem}, 401, {"WWW-Authenticate": "Bearer"})
+        if not says_json(request.headers):
+            return answer({"error": "the Content-Type must be application/json"}, 415)
         try:
             body = await read_body(request.stream())
         except TooLarge:
@@ -78,13 +96,20 @@ class _Intake:
         try:
             batch = read_batch(body)
             new = await self._store.add(batch.accepted)
+            self._tell(new)
+            return answer(_verdicts(batch, new, await self._copies(batch)))
         except Malformed as error:
             return answer({"error": str(error)}, 400)
         except (StoreBusy, sqlite3.Error) as error:
             text = "too much waits to be written" if isinstance(error, StoreBusy) else str(error)
             return answer({"error": text}, 503, {"Retry-After": "1"})
-        self._tell(new)
-        return answer(_verdicts(batch, new))
+
+    async def _copies(self, batch: Batch) -> set[str]:
+        """IDs under which one event is refused and another, good one is kept."""
+        if not batch.errors:
+            return set()
+        before = await self._store.read(partial(kept, event_ids=batch.errors))
+        return before | (batch.errors.keys() & {event.event_id for event in batch.accepted})
 
     def _tell(self, new: list[Accepted]) -> None:
         if new:
@@ -94,17 +119,20 @@ class _Intake:
                 self._show(event.data)
 
 
-def _verdicts(batch: Batch, new: list[Accepted]) -> dict[str, Any]:
+def _verdicts(batch: Batch, new: list[Accepted], copies: set[str]) -> dict[str, Any]:
     refused = len(batch.errors) + batch.unnamed
-    if refused:
-        example = next(iter(batch.errors.values()), "one without an ID")
-        _log.warning("Refused %d events, such as: %s", refused, example)
+    if refused == 1:
+        _log.warning("Refused an event: %s", batch.example)
+    elif refused:
+        _log.warning("Refused %d events, the first: %s", refused, batch.example)
+    # A sender would count as lost what is kept.
+    errors = {name: reason for name, reason in batch.errors.items() if name not in copies}
     return {
-        "rejected": list(batch.errors),
-        "errors": batch.errors,
+        "rejected": list(errors),
+        "errors": errors,
         "unnamed": batch.unnamed,
         "accepted": len(new),
-        "duplicates": len(batch.accepted) - len(new),
+        "duplicates": len(batch.accepted) - len(new) + len(copies),
     }
 
 

@@ -21,8 +21,10 @@ class Guard:
         """What is wrong with the token, to be asked before the body is read."""
         if self._token is None:
             return None
-        given = headers.get("authorization", "").encode()
-        right = hmac.compare_digest(given, f"Bearer {self._token}".encode())
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        # Its case does not matter: RFC 9110, 11.1.
+        same = hmac.compare_digest(given.strip().encode(), self._token.encode())
+        right = same and scheme.lower() == "bearer"
         return None if right else "the bearer token is missing or wrong"
 
     def signature_problem(self, headers: Mapping[str, str], body: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """A request's body, never more of it in memory than is allowed."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 
 MAX_BYTES = 2_000_000
 # What is read and thrown away, so that a sender who still writes gets to read the answer.
@@ -11,6 +11,15 @@ _SECONDS = 30.0
 
 class TooLarge(Exception):
     """The body is over the limit."""
+
+
+def says_json(headers: Mapping[str, str]) -> bool:
+    """Whether a request says that it brings JSON.
+
+    A browser sends that for a foreign page only if the server agrees, which this one never does.
+    """
+    media = headers.get("content-type", "").partition(";")[0]
+    return media.strip().lower() == "application/json"
 
 
 async def read_body(parts_of_it: AsyncIterable[bytes]) -> bytes:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import datetime
 from operator import attrgetter
 from typing import Any, cast
 
-from .intake import Accepted
+from .intake import TIME_FIELDS, Accepted
+from .moments import milliseconds, read_moment
 
 MINUTE, HOUR = 60_000, 3_600_000
 RETRIED = "retried"
@@ -72,7 +72,8 @@ class Instance:
                 self.state = "failed"
             case "debounce.started" | "task.scheduled":
                 self.state = "debouncing" if event.type == "debounce.started" else "scheduled"
-                self.next_at = _milliseconds(data.get("flushAt") or data.get("scheduledAt"))
+                due = data.get(TIME_FIELDS[event.type])
+                self.next_at = None if due is None else milliseconds(read_moment(due))
             case "job.terminated" | "debounce.flushed":
                 self.state = "terminated" if event.type == "job.terminated" else "completed"
                 self.next_at = None
@@ -146,10 +147,3 @@ def _message(data: dict[str, Any]) -> str:
     message = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else error
     # An escaped lone surrogate is JSON, but no text that SQLite takes.
     return str(message)[:500].encode("utf-8", "replace").decode()
-
-
-def _milliseconds(value: object) -> int | None:
-    try:
-        return int(datetime.fromisoformat(str(value)).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None

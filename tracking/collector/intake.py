@@ -2,22 +2,25 @@
 
 import json
 import re
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias, cast
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     StrictInt,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
 
-from ..events import parse_event
+from ..events import JobEvent
+from .moments import milliseconds, read_moment
 
 KNOWN_TYPES: frozenset[str] = frozenset(
     {
@@ -31,6 +34,9 @@ KNOWN_TYPES: frozenset[str] = frozenset(
         "task.scheduled",
     }
 )
+TIME_FIELDS: dict[str, str] = {"debounce.started": "flushAt", "task.scheduled": "scheduledAt"}
+"""Where an event says what comes next, by its type."""
+
 # What a compatible client may leave out, although ours never does.
 _OPTIONAL = {
     "source": "job",
@@ -40,6 +46,9 @@ _OPTIONAL = {
     "sequence": 1,
     "attempt": 1,
 }
+_AHEAD = 300_000  # ms that a sender's clock may be ahead of ours
+_SHOWN = 100  # characters of a name in the log
+_EVENT: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HEAD = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"events"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*')
 _TAIL = re.compile(r"\}[ \t\n\r]*")
@@ -60,7 +69,6 @@ class _Envelope(BaseModel):
     )
 
     event_id: Name
-    timestamp: AwareDatetime
     type: Name
     instance_id: Name
     id: Text = ""
@@ -78,7 +86,7 @@ class Accepted:
 
     event_id: str
     at: int
-    """Milliseconds since 1970."""
+    """Milliseconds since 1970; when it came, if it claims to come from far in the future."""
     type: str
     instance: str
     key: str
@@ -102,36 +110,46 @@ class Batch:
     """Why an event is refused for good, by its ID."""
     unnamed: int = 0
     """Refused events that have no usable ID."""
+    example: str = ""
+    """The first refused event and the reason, for the log."""
+
+    def refuse(self, value: object, reason: str) -> None:
+        """Note an event that is refused for good."""
+        identity = _identity(value)
+        if identity is None:
+            self.unnamed += 1
+        else:
+            self.errors[identity] = reason
+        instance = cast("dict[str, Any]", value).get("instanceId") if identity else None
+        named = f"{_shown(identity)} of {_shown(instance)}" if identity else "one without an ID"
+        self.example = self.example or f"{named}: {reason}"
 
 
 def read_batch(body: bytes) -> Batch:
     """Judge each event of `{"events": [ … ]}`. Raises Malformed where it is not that."""
-    batch = Batch()
+    batch, now = Batch(), time.time_ns() // 1_000_000
     for value, raw in _elements(body):
         try:
-            batch.accepted.append(_accept(value, raw))
+            batch.accepted.append(_accept(value, raw, now))
         except ValueError as error:
-            identity = _identity(value)
-            if identity is None:
-                batch.unnamed += 1
-            else:
-                batch.errors[identity] = _reason(error)
+            batch.refuse(value, _reason(error))
     return batch
 
 
-def _accept(value: object, raw: str) -> Accepted:
+def _accept(value: object, raw: str, now: int) -> Accepted:
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
     event = cast("dict[str, Any]", value)
-    if not isinstance(event.get("timestamp"), str):
-        raise ValueError("timestamp: must be a text such as 2026-01-02T03:04:05.678Z")
+    moment = _time(event, "timestamp")
     known = _Envelope.model_validate(event)
     if known.type in KNOWN_TYPES:
-        parse_event({**_OPTIONAL, **event})
+        _check(event, known.type, moment)
     placed = known.execution_id and known.sequence
+    at = milliseconds(moment)
     return Accepted(
         event_id=known.event_id,
-        at=int(known.timestamp.timestamp() * 1000),
+        # One clock that is far ahead must not hold its instance above all others.
+        at=at if at <= now + _AHEAD else now,
         type=known.type,
         instance=known.instance_id,
         key=known.id,
@@ -144,6 +162,30 @@ def _accept(value: object, raw: str) -> Accepted:
         data=event,
         raw=raw,
     )
+
+
+def _check(event: dict[str, Any], kind: str, moment: datetime) -> None:
+    """Raise ValueError unless the fields of a known type have the very JSON types they must have.
+
+    What is kept is the text as it came: a reader must not see another value than was checked.
+    """
+    read: dict[str, object] = {"timestamp": moment}
+    name = TIME_FIELDS.get(kind)
+    if name and event.get(name) is not None:
+        read[name] = _time(event, name)
+    whole = {**_OPTIONAL, **event, **read}
+    _EVENT.validate_python(whole, strict=True, by_alias=True, by_name=False)
+
+
+def _time(event: dict[str, Any], name: str) -> datetime:
+    try:
+        return read_moment(event.get(name))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _shown(value: object) -> str:
+    return repr(value if len(str(value)) <= _SHOWN else f"{str(value)[:_SHOWN]}…")
 
 
 def _identity(value: object) -> str | None:

@@ -52,7 +52,7 @@ def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Ac
     first: dict[str, Accepted] = {}
     for event in events:
         first.setdefault(event.event_id, event)
-    known = {row[0] for row in _rows(connection, "event_id FROM events", "event_id", first)}
+    known = kept(connection, first)
     new = [event for event in first.values() if event.event_id not in known]
     if not new:
         return new
@@ -64,6 +64,11 @@ def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Ac
     _write_instances(connection, new)
     _insert(connection, "counts", _COUNT_COLUMNS, _counts(new), _ADD)
     return new
+
+
+def kept(connection: sqlite3.Connection, event_ids: Iterable[str]) -> set[str]:
+    """Those of the IDs under which an event is kept."""
+    return {row[0] for row in _rows(connection, "event_id FROM events", "event_id", event_ids)}
 
 
 def _event_row(event: Accepted, received: int) -> tuple[Any, ...]:
