@@ -70,6 +70,13 @@ async def _next(store: Store, at: int) -> tuple[str, int]:
     rows = await store.read(partial(arrived, after=at, limit=_AT_ONCE))
     if not rows:
         return "", at
-    # An event's text may hold line ends between its members, which end a line of the stream too.
-    messages = [f"id: {seq}\ndata: {' '.join(raw.splitlines())}\n\n" for seq, raw in rows]
+    messages = [f"id: {seq}\ndata: {_one_line(raw)}\n\n" for seq, raw in rows]
     return "".join(messages), rows[-1][0]
+
+
+def _one_line(raw: str) -> str:
+    """The text of an event without the line ends that it may hold between its members.
+
+    Only these two end a line of a stream, and JSON's strings cannot hold them.
+    """
+    return raw.replace("\r", " ").replace("\n", " ")
