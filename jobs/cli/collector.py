@@ -46,8 +46,8 @@ async def _collect(plan: Plan) -> int:
     try:
         settings = CollectorSettings(
             plan.database,
-            token=plan.token or None,
-            secret=plan.secret or None,
+            token=plan.token,
+            secret=plan.secret,
             retention=parse_retention(plan.retention) if plan.retention else None,
             temporal_ui=plan.temporal_ui or None,
         )

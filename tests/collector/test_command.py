@@ -2,11 +2,13 @@
 
 import re
 import signal
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 
+from durable_jobs.tracking.collector import CollectorSettings, collecting
 from tests.support import Python, eventually
 
 from .support import event
@@ -59,11 +61,32 @@ async def test_its_settings_come_from_the_environment_too(tmp_path: Path) -> Non
         assert "secret-token" not in process.text
 
 
+async def test_it_answers_from_the_moment_its_address_is_given(tmp_path: Path) -> None:
+    async with collecting(CollectorSettings(tmp_path / "events.db")) as address:
+        # Nothing else of this process has run since.
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):
+            pass
+
+
+async def test_a_port_that_is_taken_is_told_before_anything_is_served(tmp_path: Path) -> None:
+    async with collecting(CollectorSettings(tmp_path / "one.db")) as address:
+        with pytest.raises(OSError, match="in use"):
+            async with collecting(
+                CollectorSettings(tmp_path / "other.db"), port=int(address.rpartition(":")[2])
+            ):
+                pass
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
         ("--retention", "soon", "such as 30d"),
         ("--secret", "hush", "whsec_"),
+        ("--secret", "", "the secret is empty"),
+        ("--token", "", "the token is empty"),
+        ("--token", " ", "the token is empty"),
+        ("--port", "70000", "70000 must be from 0 to 65535"),
+        ("--port", "-1", "-1 must be from 0 to 65535"),
         ("--temporal-ui", "javascript:alert(1)", "http(s)"),
     ],
 )
@@ -73,3 +96,4 @@ async def test_a_wrong_setting_ends_it_with_code_2_and_a_reason(
     with Python(*COMMAND, "--db", str(tmp_path / "events.db"), "--port", "0", option, value) as end:
         assert await end.exit_code() == 2
         await eventually(lambda: words in end.text)
+        assert len(end.output) == 1

@@ -43,8 +43,8 @@ async def collecting(
 ) -> AsyncGenerator[str]:
     """Serve on `host`, on a free port if 0, and give the address of the page.
 
-    `show` gets each new event. Raises OSError where the port is taken, ValueError or
-    sqlite3.Error where the file cannot be used.
+    `show` gets each new event. Raises OSError where the port is taken, ValueError
+    where it is none, ValueError or sqlite3.Error where the file cannot be used.
     """
     with _listen(host, port) as listener:
         store, news = Store(settings.database), News()
@@ -69,6 +69,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # From here on connections wait rather than fail, before the server takes them.
+        listener.listen()
+    except OverflowError:
+        listener.close()
+        raise ValueError(f"the port {port} must be from 0 to 65535") from None
     except OSError:
         listener.close()
         raise

@@ -22,7 +22,7 @@ def parse_retention(text: str) -> timedelta:
 
 def signing_keys(secrets: str) -> list[bytes]:
     """The keys of one or more secrets. Raises ValueError, which quotes none."""
-    return [signing_key(secret) for secret in secrets.split() or [""]]
+    return [signing_key(secret) for secret in secrets.split()]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class CollectorSettings:
     """The address of Temporal's UI; with `/namespaces/NAME` where that is not `default`."""
 
     def __post_init__(self) -> None:
+        # Given but empty is a variable that was not set, and no wish to let everybody send.
+        if self.token is not None and not self.token.strip():
+            raise ValueError("the token is empty; leave it out if anybody may send")
+        if self.secret is not None and not self.secret.strip():
+            raise ValueError("the secret is empty; leave it out if requests need no signature")
         if self.secret is not None:
             signing_keys(self.secret)
         if self.temporal_ui and urlsplit(self.temporal_ui).scheme not in {"http", "https"}:
