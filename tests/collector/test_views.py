@@ -1,44 +1,15 @@
 """What the JSON API says of the events that came."""
 
 import random
-import sqlite3
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from durable_jobs.tracking.collector import CollectorSettings, collecting, parse_retention
 from durable_jobs.tracking.ids import iso_ms
-from tests.support import eventually
 
 from .support import START, Sender, event, failed, running
-
-
-async def test_a_gap_is_named_until_the_missing_events_come(collector: Sender) -> None:
-    await collector.send(*(event(n) for n in (3, 4, 7, 10)), event(1, executionId="whole"))
-    found = await collector.get("/api/gaps")
-    assert found["total"] == 1
-    [gap] = found["gaps"]
-    assert (gap["executionId"], gap["instanceId"]) == ("x", "task:triage:a")
-    assert (gap["missing"], gap["highest"]) == (6, 10)
-    assert gap["ranges"] == [[1, 2], [5, 6], [8, 9]]
-    await collector.send(*(event(n) for n in (9, 8, 1, 2, 6, 5)))
-    assert await collector.get("/api/gaps") == {"total": 0, "gaps": []}
-
-
-async def test_two_events_in_one_place_do_not_fill_a_gap(collector: Sender) -> None:
-    await collector.send(event(1), event(3))
-    await collector.send(event(3, eventId="another"), event(1, eventId="one more"))
-    [gap] = (await collector.get("/api/gaps"))["gaps"]
-    assert gap["ranges"] == [[2, 2]]
-
-
-async def test_a_gap_of_any_size_is_one_range(collector: Sender) -> None:
-    await collector.send(event(1), {**event(2), "sequence": 2**50})
-    [gap] = (await collector.get("/api/gaps"))["gaps"]
-    assert gap["ranges"] == [[2, 2**50 - 1]]
 
 
 async def test_rates_count_runs_failures_and_retries_per_minute_and_hour(
@@ -149,6 +120,13 @@ async def test_a_wrong_parameter_is_named(collector: Sender, query: str) -> None
     assert answer.json()["error"]
 
 
+EXHAUSTED = event(2, type="job.retryExhausted", attempts=2, reason="max_attempts")
+
+
+def gave_up(sequence: int, reason: str = "Retry exhausted after 2 attempts") -> dict[str, Any]:
+    return event(sequence, type="job.terminated", reason=reason)
+
+
 LATER = "2126-01-01T00:00:00.000Z"
 ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
 
@@ -177,6 +155,12 @@ ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
         ),
         ("task", [event(1), event(2, type="job.terminated")], "terminated"),
         ("task", [event(2, type="job.terminated"), event(1)], "terminated"),
+        ("task", [failed(1, willRetry=False), EXHAUSTED, gave_up(3)], "exhausted"),
+        ("task", [gave_up(3), EXHAUSTED, failed(1, willRetry=False)], "exhausted"),
+        ("debounce", [gave_up(3, reason="retries exhausted")], "exhausted"),
+        # One that paused after its last attempt, and was ended by somebody.
+        ("task", [EXHAUSTED, event(3, type="job.terminated", reason="given up")], "terminated"),
+        ("task", [EXHAUSTED, event(3, type="job.terminated")], "terminated"),
     ],
 )
 async def test_the_state_follows_from_the_events_in_their_own_order(
@@ -186,6 +170,7 @@ async def test_the_state_follows_from_the_events_in_their_own_order(
         await collector.send({**one, "jobType": kind})
     [instance] = (await collector.get("/api/instances", state=state))["instances"]
     assert instance["state"] == state
+    assert (await collector.get("/api/summary"))["states"] == {state: 1}
 
 
 async def test_instances_are_found_by_type_job_and_text(collector: Sender) -> None:
@@ -212,82 +197,3 @@ async def test_after_a_restart_everything_is_there_and_nothing_is_kept_twice(
         assert after == before
         assert (await collector.send(event(1), event(2)))["duplicates"] == 1
         assert (await collector.get("/api/gaps"))["total"] == 0
-
-
-async def test_retention_deletes_what_came_long_ago_and_calls_nothing_missing(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "events.db"
-    async with running(path) as collector:
-        await collector.send(*(event(n) for n in range(1, 3001)))
-        gone = {"executionId": "w", "instanceId": "debounce:d:1", "jobType": "debounce"}
-        await collector.send(event(1, **gone))
-    with sqlite3.connect(path) as file:
-        long_ago = int((time.time() - 3 * 86_400) * 1000)
-        file.execute("UPDATE events SET received = ? WHERE sequence <= 2500", (long_ago,))
-        # What comes last is what is kept.
-        file.execute("UPDATE events SET seq = -seq WHERE instance = 'debounce:d:1'")
-    async with running(path, retention=timedelta(days=2)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == 500
-
-        await eventually(swept)
-        [instance] = (await collector.get("/api/instances"))["instances"]
-        assert instance["instanceId"] == "task:triage:a"
-        await collector.send(event(3001))
-        assert (await collector.get("/api/gaps"))["total"] == 0
-        await collector.send(event(3003))
-        [gap] = (await collector.get("/api/gaps"))["gaps"]
-        assert (gap["missing"], gap["ranges"]) == (1, [[3002, 3002]])
-
-
-async def test_what_came_late_and_is_kept_is_found_by_its_type(tmp_path: Path) -> None:
-    path = tmp_path / "events.db"
-    async with running(path) as collector:
-        await collector.send(event(1), event(2, timestamp="2020-01-01T00:00:00.000Z"), event(3))
-    with sqlite3.connect(path) as file:
-        file.execute("UPDATE events SET received = 0 WHERE sequence = 1")
-    async with running(path, retention=timedelta(days=2)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == 2
-
-        await eventually(swept)
-        assert await collector.ids(type="job.executed") == ["x-3", "x-2"]
-
-
-async def test_a_quiet_instance_outlives_its_events_so_that_no_gap_is_invented(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "events.db"
-    async with running(path) as collector:
-        await collector.send(event(1), event(2))
-    with sqlite3.connect(path) as file:
-        file.execute("UPDATE events SET received = 0")
-    async with running(path, retention=timedelta(days=2)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == 0
-
-        await eventually(swept)
-        await collector.send(event(3))
-        assert (await collector.get("/api/gaps"))["total"] == 0
-
-
-@pytest.mark.parametrize("text", ["", "30", "0d", "-1d", "30 days", "1y"])
-def test_a_wrong_retention_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="such as 30d"):
-        parse_retention(text)
-    assert parse_retention("90m") == timedelta(minutes=90)
-
-
-async def test_a_file_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    with sqlite3.connect(path) as file:
-        file.execute("CREATE TABLE theirs (a)")
-    with pytest.raises(ValueError, match=r"other\.db"):
-        async with collecting(CollectorSettings(path)):
-            pass
-    with sqlite3.connect(path) as file:
-        assert file.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]

@@ -106,7 +106,7 @@ def _events(asked: QueryParams) -> Reading[Any]:
 
 
 def _gaps(asked: QueryParams) -> Reading[Any]:
-    return partial(queries.gaps, limit=_page(asked).limit, instance=asked.get("instance"))
+    return partial(queries.gaps, page=_page(asked), instance=asked.get("instance"))
 
 
 def _rates(asked: QueryParams) -> Reading[Any]:

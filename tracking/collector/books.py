@@ -1,5 +1,6 @@
 """What is kept of an instance and of an execution, and how an event changes it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -7,11 +8,13 @@ from typing import Any, cast
 
 from .intake import TIME_FIELDS, Accepted
 from .moments import milliseconds, read_moment
+from .sequences import Places
 
 MINUTE, HOUR = 60_000, 3_600_000
 RETRIED = "retried"
 """Counted beside the types: failures that are tried again."""
 
+_GAVE_UP = re.compile(r"retr(y|ies) exhausted", re.IGNORECASE)
 _STARTED = {"continuous": "scheduled"}
 
 
@@ -74,9 +77,10 @@ class Instance:
                 self.state = "debouncing" if event.type == "debounce.started" else "scheduled"
                 due = data.get(TIME_FIELDS[event.type])
                 self.next_at = None if due is None else milliseconds(read_moment(due))
-            case "job.terminated" | "debounce.flushed":
-                self.state = "terminated" if event.type == "job.terminated" else "completed"
-                self.next_at = None
+            case "job.terminated":
+                self.state, self.next_at = _ending(data.get("reason")), None
+            case "debounce.flushed":
+                self.state, self.next_at = "completed", None
             case _:
                 self.state = self.state or "unknown"
 
@@ -104,15 +108,19 @@ class Execution:
     forgotten: int = 0
     clashes: int = 0
 
-    def note(self, event: Accepted, taken: Callable[[str, int], bool]) -> None:
-        """Count the event's place in the sequence, once; `taken` says who stands there."""
+    def note(self, event: Accepted, places: Places) -> bool:
+        """Count the event's place in the sequence, once; False: it was kept once, and forgotten."""
         sequence = event.sequence or 0
-        self.last_at = max(self.last_at, event.at)
-        if sequence <= self.max_sequence and taken(self.execution, sequence):
+        if sequence <= self.max_sequence and places.taken(self.execution, sequence):
             self.clashes += 1
-            return
-        self.max_sequence = max(self.max_sequence, sequence)
-        self.count = min(self.count + 1, self.max_sequence)
+        elif sequence <= self.forgotten and not places.fill(self.execution, sequence):
+            return False
+        else:
+            self.max_sequence = max(self.max_sequence, sequence)
+            self.count = min(self.count + 1, self.max_sequence)
+        self.last_at = max(self.last_at, event.at)
+        places.take(self.execution, sequence)
+        return True
 
 
 INSTANCE_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Instance))
@@ -140,6 +148,15 @@ def new_instance(event: Accepted) -> Instance:
 def will_retry(event: Accepted) -> bool:
     """Whether the event is a failure that is tried again."""
     return event.type == "job.failed" and event.data.get("willRetry") is True
+
+
+def _ending(reason: object) -> str:
+    """The state of an instance that ended: only the reason tells who ended it.
+
+    After exhausted retries an instance may also go on or pause, and then be ended by somebody.
+    """
+    gave_up = isinstance(reason, str) and _GAVE_UP.match(reason)
+    return "exhausted" if gave_up else "terminated"
 
 
 def _message(data: dict[str, Any]) -> str:

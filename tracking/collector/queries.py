@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from .books import HOUR, MINUTE, RETRIED
+from .sequences import missing
 
 JSONObject = dict[str, Any]
 
@@ -68,7 +69,7 @@ def instances(connection: sqlite3.Connection, where: Where, page: Page) -> JSONO
     query = f"SELECT * FROM instances {where.sql} ORDER BY last_at DESC, instance DESC LIMIT ?"
     rows = connection.execute(query, (*where.values, page.limit + 1)).fetchall()
     shown = rows[: page.limit]
-    cursor = f"{shown[-1]['last_at']}~{shown[-1]['instance']}" if len(rows) > len(shown) else None
+    cursor = _after(shown[-1], "instance") if len(rows) > len(shown) else None
     return {"instances": [_instance(row) for row in shown], "cursor": cursor}
 
 
@@ -129,27 +130,36 @@ def newest(connection: sqlite3.Connection) -> int:
     return connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
 
 
-def gaps(connection: sqlite3.Connection, limit: int, instance: str | None = None) -> JSONObject:
-    """Executions with missing sequences, the last changed first, and which are missing."""
-    where = Where(("max_sequence > count",))
+def gaps(connection: sqlite3.Connection, page: Page, instance: str | None = None) -> JSONObject:
+    """Executions whose sequence is not whole, the last changed first, and what is wrong with it."""
+    where = Where(("(max_sequence > count OR clashes > 0)",))
     if instance is not None:
         where = where.also("instance = ?", instance)
     total = connection.execute(f"SELECT count(*) FROM executions {where.sql}", where.values)
-    query = f"SELECT * FROM executions {where.sql} ORDER BY last_at DESC LIMIT ?"
-    rows = connection.execute(query, (*where.values, limit)).fetchall()
+    if page.cursor is not None:
+        at, execution = _split(page.cursor)
+        where = where.also("(last_at, execution) < (?, ?)", at, execution)
+    query = f"SELECT * FROM executions {where.sql} ORDER BY last_at DESC, execution DESC LIMIT ?"
+    rows = connection.execute(query, (*where.values, page.limit + 1)).fetchall()
+    shown = rows[: page.limit]
     return {
         "total": total.fetchone()[0],
-        "gaps": [
-            {
-                "executionId": row["execution"],
-                "instanceId": row["instance"],
-                "lastAt": row["last_at"],
-                "highest": row["max_sequence"],
-                "missing": row["max_sequence"] - row["count"],
-                "ranges": _missing(connection, row["execution"], row["forgotten"]),
-            }
-            for row in rows
-        ],
+        "gaps": [_gap(connection, row) for row in shown],
+        "cursor": _after(shown[-1], "execution") if len(rows) > len(shown) else None,
+    }
+
+
+def _gap(connection: sqlite3.Connection, row: sqlite3.Row) -> JSONObject:
+    ranges, all_of_them = missing(connection, row["execution"], row["forgotten"], _MISSING_SHOWN)
+    return {
+        "executionId": row["execution"],
+        "instanceId": row["instance"],
+        "lastAt": row["last_at"],
+        "highest": row["max_sequence"],
+        "missing": row["max_sequence"] - row["count"],
+        "ranges": ranges,
+        "more": all_of_them - len(ranges),
+        "clashes": row["clashes"],
     }
 
 
@@ -182,6 +192,7 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
     states = connection.execute("SELECT state, count(*) FROM instances GROUP BY state")
     jobs = connection.execute("SELECT DISTINCT job FROM counts WHERE step = ?", (HOUR,))
     broken = "SELECT count(*) FROM executions WHERE max_sequence > count"
+    clashing = "SELECT count(*) FROM executions WHERE clashes > 0"
     return {
         # Arrival numbers have no holes: only the oldest are ever deleted.
         "events": last - first + 1 if last else 0,
@@ -189,6 +200,7 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
         "states": dict(map(tuple[str, int], states)),
         "jobs": sorted(row[0] for row in jobs),
         "gaps": connection.execute(broken).fetchone()[0],
+        "clashes": connection.execute(clashing).fetchone()[0],
     }
 
 
@@ -209,16 +221,8 @@ def _instance(row: sqlite3.Row) -> JSONObject:
     return {names.get(column, column): row[column] for column in row.keys()}  # noqa: SIM118
 
 
-def _missing(connection: sqlite3.Connection, execution: str, forgotten: int) -> Sequence[list[int]]:
-    """The missing sequences as ranges, both ends included; below `forgotten` nobody knows."""
-    query = """
-    SELECT before + 1, sequence - 1 FROM (
-      SELECT sequence, lag(sequence, 1, ?) OVER (ORDER BY sequence) AS before
-      FROM events WHERE execution = ? AND sequence > ?
-    ) WHERE sequence > before + 1 LIMIT ?
-    """
-    values = (forgotten, execution, forgotten, _MISSING_SHOWN)
-    return [list(row) for row in connection.execute(query, values)]
+def _after(row: sqlite3.Row, name: str) -> str:
+    return f"{row['last_at']}~{row[name]}"
 
 
 def _split(cursor: str) -> tuple[int, str]:

@@ -1,10 +1,21 @@
 """Old events leave in small steps, so that intake never waits for long."""
 
 import sqlite3
+import time
+
+from .sequences import pass_by
 
 STEP = 1000  # events
 
+# Twice as long as a worker tries to deliver an event, unless told otherwise.
+_DELIVERED = 2 * 86_400_000  # ms
+
 _DONE = "SELECT 1 FROM events WHERE events.{0} = {1}.{0}"
+_KNOWN = "SELECT 1 FROM executions WHERE executions.execution = holes.execution"
+# One that goes on is needed: the next sequence would look like a gap.
+_OVER = f"""NOT EXISTS ({_DONE.format("execution", "executions")})
+AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.instance = executions.instance
+                AND instances.execution = executions.execution)"""
 
 
 def forget_step(connection: sqlite3.Connection, before: int, step: int = STEP) -> bool:
@@ -20,33 +31,47 @@ def forget_step(connection: sqlite3.Connection, before: int, step: int = STEP) -
         [kept] = connection.execute(oldest, (before,)).fetchone()
         until = min(before, kept) - 3_600_000
         connection.execute("DELETE FROM counts WHERE start <= ?", (until,))
-        return False
+        return _forget_executions(connection, step)
+    tops: dict[str, int] = {}
+    for _, _, _, execution, sequence in old:
+        if execution is not None:
+            tops[execution] = max(sequence, tops.get(execution, 0))
+    for execution, top in tops.items():
+        pass_by(connection, execution, top)
     connection.execute("DELETE FROM events WHERE seq <= ?", (old[-1][0],))
-    forgotten = [(row[4], row[3]) for row in old if row[3] is not None]
-    connection.executemany(
-        "UPDATE executions SET forgotten = max(forgotten, ?) WHERE execution = ?", forgotten
-    )
     _forget_instances(connection, sorted({row[2] for row in old}))
-    _forget_executions(connection, sorted({row[1] for row in forgotten}))
-    return len(old) == step
+    _end_executions(connection, sorted(tops))
+    return _forget_executions(connection, step) or len(old) == step
 
 
 def _forget_instances(connection: sqlite3.Connection, names: list[str]) -> None:
     """Those that are over and have no event left. A quiet poll or task lives on."""
     connection.executemany(
         f"""DELETE FROM instances WHERE instance = ?
-        AND (job_type = 'debounce' OR state = 'terminated')
+        AND (job_type = 'debounce' OR state IN ('terminated', 'exhausted'))
         AND NOT EXISTS ({_DONE.format("instance", "instances")})""",
         [(name,) for name in names],
     )
 
 
-def _forget_executions(connection: sqlite3.Connection, names: list[str]) -> None:
-    """Those without events, unless they go on: the next sequence would look like a gap."""
+def _end_executions(connection: sqlite3.Connection, names: list[str]) -> None:
+    """Note those that are over and have no event left."""
     connection.executemany(
-        f"""DELETE FROM executions WHERE execution = ?
-        AND NOT EXISTS ({_DONE.format("execution", "executions")})
-        AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.instance = executions.instance
-                        AND instances.execution = executions.execution)""",
+        f"""INSERT OR REPLACE INTO endings
+        SELECT execution, last_at FROM executions WHERE execution = ? AND {_OVER}""",
         [(name,) for name in names],
     )
+
+
+def _forget_executions(connection: sqlite3.Connection, step: int) -> bool:
+    """Those of which nothing will be delivered again; True: there may be more."""
+    before = int(time.time() * 1000) - _DELIVERED
+    query = "SELECT execution FROM endings WHERE last_at < ? LIMIT ?"
+    names = connection.execute(query, (before, step)).fetchall()
+    for command in (
+        f"DELETE FROM executions WHERE execution = ? AND {_OVER}",
+        f"DELETE FROM holes WHERE execution = ? AND NOT EXISTS ({_KNOWN})",
+        "DELETE FROM endings WHERE execution = ?",
+    ):
+        connection.executemany(command, names)
+    return len(names) == step

@@ -3,7 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
+APPLICATION = 0x646A6576  # "djev": what the file is, by SQLite's field for that
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -55,11 +56,28 @@ CREATE TABLE IF NOT EXISTS executions (
   last_at INTEGER NOT NULL,
   max_sequence INTEGER NOT NULL,
   count INTEGER NOT NULL,
-  -- The highest sequence that retention deleted: below it nobody can say which one is missing.
+  -- The highest sequence that retention deleted. Up to it, what is missing stands in `holes`, and
+  -- what stands neither there nor in `events` was there.
   forgotten INTEGER NOT NULL DEFAULT 0,
   clashes INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS executions_gaps ON executions (last_at) WHERE max_sequence > count;
+CREATE INDEX IF NOT EXISTS executions_flawed ON executions (last_at)
+  WHERE max_sequence > count OR clashes > 0;
+
+-- Sequences that were missing when retention passed them, both ends included.
+CREATE TABLE IF NOT EXISTS holes (
+  execution TEXT NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  PRIMARY KEY (execution, first)
+) WITHOUT ROWID;
+
+-- Executions without events, which are known for a while longer: one may be delivered again.
+CREATE TABLE IF NOT EXISTS endings (
+  execution TEXT PRIMARY KEY,
+  last_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS endings_time ON endings (last_at);
 
 CREATE TABLE IF NOT EXISTS counts (
   step INTEGER NOT NULL,
@@ -69,6 +87,16 @@ CREATE TABLE IF NOT EXISTS counts (
   n INTEGER NOT NULL,
   PRIMARY KEY (step, start, job, type)
 ) WITHOUT ROWID;
+"""
+
+# The books of version 1 knew neither that state nor that view of executions.
+_FROM_1 = """
+DROP INDEX IF EXISTS executions_gaps;
+UPDATE instances SET state = 'exhausted' WHERE state = 'terminated' AND EXISTS (
+  SELECT 1 FROM events WHERE events.instance = instances.instance
+  AND events.execution IS instances.execution AND events.sequence IS instances.sequence
+  AND type = 'job.terminated' AND instr(raw, '"Retry exhausted after ') > 0
+);
 """
 
 
@@ -81,9 +109,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     # Its transactions are begun by hand. It is made in one thread and used in another.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version > VERSION or (tables and not version):
+        version = _version(connection)
+        if version is None:
             raise ValueError(f"{path} is not a file of this version's collector")
         connection.execute("PRAGMA journal_mode = WAL")
         # An accepted event survives a power cut; grouping makes that cheap.
@@ -91,17 +118,35 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -131072")
         # 80 MB: copied into the file rarely, a page that changed often is copied once.
         connection.execute("PRAGMA wal_autocheckpoint = 20000")
-        connection.executescript(_SCHEMA)
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_FROM_1 if version == 1 else ''}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
     except (sqlite3.Error, ValueError):
         connection.close()
         raise
     return connection
 
 
+def _version(connection: sqlite3.Connection) -> int | None:
+    """0 of an empty file, None of one that is not ours or of a later version."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == APPLICATION:
+        return version if version <= VERSION else None
+    if application:
+        return None
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    # Version 1 did not say what it was, but nobody else has all of these.
+    if version == 1 and tables > {"events", "instances", "executions", "counts", "events_time"}:
+        return 1
+    return None if tables or version else 0
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    """A connection that cannot write, and makes no file where it is gone."""
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA query_only = 1")
     connection.execute("PRAGMA cache_size = -16384")
     connection.row_factory = sqlite3.Row

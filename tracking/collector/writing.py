@@ -20,6 +20,7 @@ from .books import (
     will_retry,
 )
 from .intake import Accepted
+from .sequences import Places
 
 _PARAMETERS = 900  # of one statement; SQLite takes 999 at least
 
@@ -54,10 +55,10 @@ def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Ac
         first.setdefault(event.event_id, event)
     known = kept(connection, first)
     new = [event for event in first.values() if event.event_id not in known]
+    # Before the events, whose table says which places in a sequence were taken before.
+    new = _write_executions(connection, new) if new else new
     if not new:
         return new
-    # Before the events, whose table says which places in a sequence were taken before.
-    _write_executions(connection, new)
     received = time.time_ns() // 1_000_000
     rows = [_event_row(event, received) for event in new]
     _insert(connection, "events", _EVENT_COLUMNS, rows)
@@ -98,29 +99,26 @@ def _write_instances(connection: sqlite3.Connection, events: Sequence[Accepted])
     _insert(connection, "instances", INSTANCE_COLUMNS, rows, _REPLACE_INSTANCE)
 
 
-def _write_executions(connection: sqlite3.Connection, events: Sequence[Accepted]) -> None:
+def _write_executions(connection: sqlite3.Connection, events: list[Accepted]) -> list[Accepted]:
+    """Give the events without those that were kept once already, until retention deleted them."""
     names = {event.execution: event.instance for event in events if event.execution}
     what = f"{', '.join(EXECUTION_COLUMNS)} FROM executions"
     books = {row[0]: Execution(*row) for row in _rows(connection, what, "execution", names)}
-    here: set[tuple[str, int]] = set()
-
-    def taken(execution: str, sequence: int) -> bool:
-        if (execution, sequence) in here:
-            return True
-        query = "SELECT 1 FROM events WHERE execution = ? AND sequence = ? LIMIT 1"
-        return connection.execute(query, (execution, sequence)).fetchone() is not None
-
+    places = Places(connection)
+    new: list[Accepted] = []
     for event in events:
-        if event.execution is None or event.sequence is None:
+        if event.execution is None:
+            new.append(event)
             continue
         book = books.get(event.execution)
         if book is None:
             book = Execution(event.execution, event.instance, event.at)
             books[event.execution] = book
-        book.note(event, taken)
-        here.add((event.execution, event.sequence))
+        if book.note(event, places):
+            new.append(event)
     rows = [execution_row(book) for book in books.values()]
     _insert(connection, "executions", EXECUTION_COLUMNS, rows, _REPLACE_EXECUTION)
+    return new
 
 
 def _counts(events: Iterable[Accepted]) -> list[tuple[Any, ...]]:

@@ -1,0 +1,75 @@
+"""The file: whose it is, and of which version."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from durable_jobs.tracking.collector import CollectorSettings, collecting
+
+from .support import event, failed, running
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE TABLE theirs (a)",
+        "CREATE TABLE theirs (a); PRAGMA user_version = 1",
+        "CREATE TABLE events (x); CREATE TABLE instances (x); PRAGMA user_version = 1",
+        "PRAGMA user_version = 1",
+        "PRAGMA application_id = 7",
+        "CREATE TABLE theirs (a); PRAGMA application_id = 7; PRAGMA user_version = 2",
+    ],
+)
+async def test_a_file_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, theirs: str
+) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as file:
+        file.executescript(theirs)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"other\.db"):
+        async with collecting(CollectorSettings(path)):
+            pass
+    assert path.read_bytes() == before
+
+
+async def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    async with running(path):
+        pass
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA user_version = 99")
+    with pytest.raises(ValueError, match="this version"):
+        async with collecting(CollectorSettings(path)):
+            pass
+
+
+# What the first version had otherwise.
+VERSION_1 = """
+DROP TABLE holes;
+DROP TABLE endings;
+DROP INDEX executions_flawed;
+CREATE INDEX executions_gaps ON executions (last_at) WHERE max_sequence > count;
+UPDATE instances SET state = 'terminated' WHERE state = 'exhausted';
+PRAGMA application_id = 0;
+PRAGMA user_version = 1;
+"""
+
+
+async def test_a_file_of_the_first_version_is_used_on(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    gave_up = {"type": "job.terminated", "reason": "Retry exhausted after 2 attempts"}
+    other = {"executionId": "y", "instanceId": "task:triage:b"}
+    async with running(path) as collector:
+        await collector.send(event(1), failed(3, willRetry=False), event(4, **gave_up))
+        await collector.send(event(1, type="job.terminated", **other))
+        views = ("events", "instances", "gaps", "summary")
+        before = [await collector.get(f"/api/{view}") for view in views]
+    with sqlite3.connect(path) as file:
+        file.executescript(VERSION_1)
+    async with running(path) as collector:
+        assert [await collector.get(f"/api/{view}") for view in views] == before
+        assert before[-1]["states"] == {"exhausted": 1, "terminated": 1}
+        await collector.send(event(2))
+        assert (await collector.get("/api/gaps"))["total"] == 0

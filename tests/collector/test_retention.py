@@ -1,0 +1,152 @@
+"""What retention deletes is neither missing nor new."""
+
+import sqlite3
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_jobs.tracking.collector import parse_retention
+from tests.support import eventually
+
+from .support import Sender, event, failed, running
+
+
+async def test_retention_deletes_what_came_long_ago_and_calls_nothing_missing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.db"
+    async with running(path) as collector:
+        await collector.send(*(event(n) for n in range(1, 3001)))
+        gone = {"executionId": "w", "instanceId": "debounce:d:1", "jobType": "debounce"}
+        await collector.send(event(1, **gone))
+    with sqlite3.connect(path) as file:
+        long_ago = int((time.time() - 3 * 86_400) * 1000)
+        file.execute("UPDATE events SET received = ? WHERE sequence <= 2500", (long_ago,))
+        # What comes last is what is kept.
+        file.execute("UPDATE events SET seq = -seq WHERE instance = 'debounce:d:1'")
+    async with running(path, retention=timedelta(days=2)) as collector:
+
+        async def swept() -> bool:
+            return (await collector.get("/api/summary"))["events"] == 500
+
+        await eventually(swept)
+        [instance] = (await collector.get("/api/instances"))["instances"]
+        assert instance["instanceId"] == "task:triage:a"
+        await collector.send(event(3001))
+        assert (await collector.get("/api/gaps"))["total"] == 0
+        await collector.send(event(3003))
+        [gap] = (await collector.get("/api/gaps"))["gaps"]
+        assert (gap["missing"], gap["ranges"]) == (1, [[3002, 3002]])
+
+
+async def test_what_came_late_and_is_kept_is_found_by_its_type(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    async with running(path) as collector:
+        await collector.send(event(1), event(2, timestamp="2020-01-01T00:00:00.000Z"), event(3))
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE events SET received = 0 WHERE sequence = 1")
+    async with running(path, retention=timedelta(days=2)) as collector:
+
+        async def swept() -> bool:
+            return (await collector.get("/api/summary"))["events"] == 2
+
+        await eventually(swept)
+        assert await collector.ids(type="job.executed") == ["x-3", "x-2"]
+
+
+async def test_a_quiet_instance_outlives_its_events_so_that_no_gap_is_invented(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.db"
+    async with running(path) as collector:
+        await collector.send(event(1), event(2))
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE events SET received = 0")
+    async with running(path, retention=timedelta(days=2)) as collector:
+
+        async def swept() -> bool:
+            return (await collector.get("/api/summary"))["events"] == 0
+
+        await eventually(swept)
+        await collector.send(event(3))
+        assert (await collector.get("/api/gaps"))["total"] == 0
+
+
+@pytest.mark.parametrize("text", ["", "30", "0d", "-1d", "30 days", "1y"])
+def test_a_wrong_retention_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 30d"):
+        parse_retention(text)
+    assert parse_retention("90m") == timedelta(minutes=90)
+
+
+@asynccontextmanager
+async def forgetting(path: Path, *sent: dict[str, Any], keep: int = 0) -> AsyncGenerator[Sender]:
+    """A collector that has just deleted the events sent, but for the last few."""
+    async with running(path) as collector:
+        await collector.send(*sent)
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE events SET received = 0 WHERE seq <= ?", (len(sent) - keep,))
+    async with running(path, retention=timedelta(days=1)) as collector:
+
+        async def swept() -> bool:
+            return (await collector.get("/api/summary"))["events"] == keep
+
+        await eventually(swept)
+        yield collector
+
+
+async def test_what_was_forgotten_and_comes_again_fills_no_gap_and_is_not_counted_again(
+    tmp_path: Path,
+) -> None:
+    first = [event(n) for n in range(1, 11)]
+    async with forgetting(tmp_path / "events.db", *first) as collector:
+        await collector.send(event(12))
+        again = await collector.send(event(1), event(10), event(5))
+        assert (again["accepted"], again["duplicates"], again["rejected"]) == (0, 3, [])
+        [gap] = (await collector.get("/api/gaps"))["gaps"]
+        assert (gap["missing"], gap["ranges"], gap["clashes"]) == (1, [[11, 11]], 0)
+        [instance] = (await collector.get("/api/instances"))["instances"]
+        assert (instance["executed"], instance["events"]) == (11, 11)
+        buckets = (await collector.get("/api/rates"))["buckets"]
+        assert sum(bucket["executed"] for bucket in buckets) == 11
+        assert await collector.ids() == ["x-12"]
+
+
+async def test_what_was_missing_stays_so_by_name_and_may_still_come(tmp_path: Path) -> None:
+    # The seventh came late and is kept, although the tenth is not.
+    first = [event(n) for n in (1, 2, 6, 10, 7)]
+    async with forgetting(tmp_path / "events.db", *first, keep=1) as collector:
+        [gap] = (await collector.get("/api/gaps"))["gaps"]
+        assert (gap["missing"], gap["ranges"]) == (5, [[3, 5], [8, 9]])
+        await collector.send(event(12))
+        late = await collector.send(event(4), event(6), event(8), event(2), event(4))
+        assert (late["accepted"], late["duplicates"]) == (2, 3)
+        [gap] = (await collector.get("/api/gaps"))["gaps"]
+        assert (gap["missing"], gap["ranges"]) == (4, [[3, 3], [5, 5], [9, 9], [11, 11]])
+        assert (await collector.send(*(event(n) for n in (3, 5, 9, 11))))["accepted"] == 4
+        assert (await collector.get("/api/gaps"))["total"] == 0
+        assert (await collector.send(event(3), event(10)))["accepted"] == 0
+
+
+async def test_an_execution_that_is_wholly_forgotten_does_not_come_back(tmp_path: Path) -> None:
+    last = event(2, type="job.terminated")
+    async with forgetting(tmp_path / "events.db", event(1), last) as collector:
+        assert (await collector.get("/api/instances"))["instances"] == []
+        assert (await collector.send(last))["duplicates"] == 1
+        assert (await collector.get("/api/gaps"))["total"] == 0
+        assert (await collector.get("/api/instances"))["instances"] == []
+
+
+async def test_of_an_old_execution_nothing_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    old = {"timestamp": "2020-01-02T00:00:00.000Z"}
+    sent = [failed(2, **old), event(4, type="job.terminated", **old)]
+    async with forgetting(path, *sent):
+        with sqlite3.connect(path) as file:
+            for table in ("events", "instances", "executions", "holes", "endings"):
+                assert file.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
