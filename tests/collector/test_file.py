@@ -1,13 +1,19 @@
-"""The file: whose it is, and of which version."""
+"""The file: whose it is, of which version, and what happens where it cannot be written."""
 
+import resource
+import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from durable_jobs.tracking.collector import CollectorSettings, collecting
+from tests.support import Python
 
-from .support import event, failed, running
+from .support import Sender, event, failed, running
+from .test_command import COMMAND, address
 
 
 @pytest.mark.parametrize(
@@ -73,3 +79,39 @@ async def test_a_file_of_the_first_version_is_used_on(tmp_path: Path) -> None:
         assert before[-1]["states"] == {"exhausted": 1, "terminated": 1}
         await collector.send(event(2))
         assert (await collector.get("/api/gaps"))["total"] == 0
+
+
+async def healthy(collector: Sender) -> bool:
+    return (await collector.http.get("/healthz")).status_code == 200
+
+
+async def test_a_file_deleted_underneath_takes_nothing_and_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    async with running(path) as collector:
+        await collector.send(event(1))
+        assert await healthy(collector)
+        shutil.rmtree(tmp_path)
+        for answer in (await collector.post(event(2)), await collector.http.get("/healthz")):
+            assert answer.status_code == 503
+            assert "is gone" in answer.json()["error"]
+            assert answer.headers["retry-after"]
+        assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process")
+async def test_it_is_not_healthy_while_nothing_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    with Python(*COMMAND, "--db", str(path), "--port", "0") as process:
+        async with httpx.AsyncClient(base_url=await address(process), trust_env=False) as http:
+            collector = Sender(http)
+            await collector.send(event(1))
+            full = (path.stat().st_size, resource.RLIM_INFINITY)
+            before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, full)
+            assert (await collector.post(event(2))).status_code == 503
+            assert not await healthy(collector)
+            # What can be read is still shown.
+            assert await collector.ids() == ["x-1"]
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
+            assert await healthy(collector)
+            await collector.send(event(2))
+            assert await collector.ids() == ["x-2", "x-1"]

@@ -1,7 +1,7 @@
 """What the JSON API says of the events that came."""
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,35 @@ async def test_rates_count_runs_failures_and_retries_per_minute_and_hour(
     before = int(START.timestamp() * 1000) - 86_400_000
     empty = await collector.get("/api/rates", since=before, until=before + 3_600_000)
     assert empty["buckets"] == []
+
+
+@pytest.mark.parametrize(
+    ("hours", "bins", "minutes"),
+    [(1, 60, 2), (1, 61, 1), (24, 180, 10), (24, 500, 5), (24 * 30, 180, 360), (24 * 900, 2, 0)],
+)
+async def test_rates_are_summed_into_so_many_bins_as_are_asked_for(
+    collector: Sender, hours: int, bins: int, minutes: int
+) -> None:
+    # Half a minute after a whole hour, so that no width fits the span exactly.
+    until = int(START.timestamp() * 1000) // 3_600_000 * 3_600_000 - 3_570_000
+    since = until - hours * 3_600_000
+    times = [until - 1 - hours * 3_600_000 * n // 1000 for n in range(1000)]
+    events = [event(n, timestamp=written(at)) for n, at in enumerate(times, 1)]
+    await collector.send(*events)
+    asked = {"since": since, "until": until, "bins": bins}
+    found = await collector.get("/api/rates", **asked)
+    buckets = found["buckets"]
+    assert sum(bucket["executed"] for bucket in buckets) == 1000
+    starts = [bucket["at"] for bucket in buckets]
+    assert starts == sorted({at - at % found["step"] for at in times})
+    assert len(starts) <= bins
+    if minutes:
+        assert found["step"] == minutes * 60_000
+    assert (await collector.get("/api/rates", **asked, step="hour"))["step"] >= 3_600_000
+
+
+def written(at: int) -> str:
+    return iso_ms(datetime.fromtimestamp(at / 1000, UTC))
 
 
 async def test_cursors_give_every_event_and_instance_once(collector: Sender) -> None:
@@ -112,12 +141,37 @@ async def _all_pages(collector: Sender, **asked: Any) -> list[str]:
         "rates?step=day",
         "rates?step=minute&since=0",
         "stream?after=x",
+        "gaps?cursor=1",
+        "rates?bins=1",
+        "rates?bins=501",
+        "rates?bins=many",
     ],
 )
 async def test_a_wrong_parameter_is_named(collector: Sender, query: str) -> None:
     answer = await collector.http.get(f"/api/{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("query", "known"),
+    [
+        ("events?instanceId=x", "instance, execution, type"),
+        ("instances?limit=5&status=failed", "state"),
+        ("gaps?offset=1", "cursor"),
+        ("rates?bin=5", "bins"),
+        ("stream?since=1", "after"),
+        ("summary?job=a", "none"),
+    ],
+)
+async def test_an_unknown_parameter_is_refused_and_the_known_ones_are_named(
+    collector: Sender, query: str, known: str
+) -> None:
+    answer = await collector.http.get(f"/api/{query}")
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert query.rpartition("=")[0].rpartition("&")[2].rpartition("?")[2] in error
+    assert known in error
 
 
 EXHAUSTED = event(2, type="job.retryExhausted", attempts=2, reason="max_attempts")

@@ -22,7 +22,7 @@ from .stream import News, stream
 
 _DAY = 24 * HOUR
 _LONGEST = 200  # characters of a filter
-_MOST = 500  # rows
+_MOST = 500  # rows, or bars of a plot
 
 
 def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
@@ -42,43 +42,52 @@ class Api:
     def routes(self) -> list[Any]:
         """One starlette route a view."""
         views = {
-            "instances": _instances,
-            "events": _events,
-            "gaps": _gaps,
-            "rates": _rates,
+            "instances": (_instances, "type job state text instance limit cursor"),
+            "events": (_events, "instance execution type job since until limit cursor"),
+            "gaps": (_gaps, "instance limit cursor"),
+            "rates": (_rates, "since until step bins job"),
         }
-        routes = [Route(f"/api/{name}", self._view(read)) for name, read in views.items()]
         return [
-            *routes,
+            *(Route(f"/api/{name}", self._view(*view)) for name, view in views.items()),
             Route("/api/summary", self._summary),
             Route("/api/stream", self._stream),
             Route("/healthz", self._health),
         ]
 
-    def _view(self, reading: Callable[[QueryParams], Reading[Any]]) -> Callable[..., Any]:
+    def _view(
+        self, reading: Callable[[QueryParams], Reading[Any]], parameters: str
+    ) -> Callable[..., Any]:
         async def view(request: Request) -> Response:
-            try:
-                return answer(await self._store.read(reading(request.query_params)))
-            except WrongQuery as error:
-                return answer({"error": str(error)}, 400)
+            _check_names(request.query_params, parameters)
+            return answer(await self._store.read(reading(request.query_params)))
 
         return view
 
-    async def _summary(self, _: Request) -> Response:
+    async def _summary(self, request: Request) -> Response:
+        _check_names(request.query_params)
         found = await self._store.read(queries.summary)
         return answer({**found, "workflowsUrl": self._settings.workflows_url})
 
     async def _health(self, _: Request) -> Response:
-        await self._store.read(queries.newest)
+        await self._store.check()
         return answer({"status": "ok"})
 
     async def _stream(self, request: Request) -> Response:
+        _check_names(request.query_params, "after")
         given = request.headers.get("last-event-id") or request.query_params.get("after")
         if given is not None and not (given.isascii() and given.isdigit() and len(given) < 19):
-            return answer({"error": "Last-Event-ID is none that was given here"}, 400)
+            raise WrongQuery("Last-Event-ID is none that was given here")
         events = stream(self._store, self._news, None if given is None else int(given))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+
+def _check_names(asked: QueryParams, known: str = "") -> None:
+    """Raise WrongQuery for an unknown parameter: an answer without it would be another one."""
+    for name in asked:
+        if name not in known.split():
+            names = ", ".join(known.split()) or "none"
+            raise WrongQuery(f"{name[:50]!r} is no parameter here; those known are: {names}")
 
 
 def _instances(asked: QueryParams) -> Reading[Any]:
@@ -106,7 +115,7 @@ def _events(asked: QueryParams) -> Reading[Any]:
 
 
 def _gaps(asked: QueryParams) -> Reading[Any]:
-    return partial(queries.gaps, page=_page(asked), instance=asked.get("instance"))
+    return partial(queries.gaps, page=_page(asked), instance=asked.get("instance") or None)
 
 
 def _rates(asked: QueryParams) -> Reading[Any]:
@@ -116,7 +125,8 @@ def _rates(asked: QueryParams) -> Reading[Any]:
     step = steps.get(asked.get("step", ""))
     if step is None:
         raise WrongQuery("step must be minute or hour")
-    return partial(queries.rates, span=(since, until), step=step, job=asked.get("job"))
+    bins = _number(asked["bins"], "bins", 2, _MOST) if "bins" in asked else None
+    return partial(queries.rates, span=(since, until), step=step, bins=bins, job=asked.get("job"))
 
 
 def _filters(asked: QueryParams, columns: dict[str, str]) -> Where:
@@ -128,10 +138,13 @@ def _filters(asked: QueryParams, columns: dict[str, str]) -> Where:
 
 
 def _page(asked: QueryParams) -> Page:
-    limit = asked.get("limit", "100")
-    if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= _MOST:
-        raise WrongQuery(f"limit must be a number from 1 to {_MOST}")
-    return Page(int(limit[:9]), asked.get("cursor"))
+    return Page(_number(asked.get("limit", "100"), "limit", 1, _MOST), asked.get("cursor"))
+
+
+def _number(text: str, name: str, least: int, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
+        raise WrongQuery(f"{name} must be a number from {least} to {most}")
+    return int(text[:9])
 
 
 def _moment(text: str) -> int:

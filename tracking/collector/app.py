@@ -17,6 +17,7 @@ from .api import Api, answer
 from .auth import Guard
 from .body import MAX_BYTES, TooLarge, read_body, says_json
 from .intake import Accepted, Batch, Malformed, read_batch
+from .queries import WrongQuery
 from .settings import CollectorSettings
 from .store import Store, StoreBusy
 from .stream import News
@@ -51,22 +52,35 @@ def create_app(
             *_page_routes(),
             *(Route(path, intake.take, methods=["POST"]) for path in _INTAKE),
         ],
-        exception_handlers={HTTPException: _problem},
+        exception_handlers={
+            HTTPException: _unroutable,
+            WrongQuery: _wrong,
+            Malformed: _wrong,
+            StoreBusy: _unavailable,
+            sqlite3.Error: _unavailable,
+        },
     )
     # A sender would not follow.
     app.router.redirect_slashes = False
     return app
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+async def _unroutable(_: Request, error: Exception) -> Response:
     """What no route answers."""
     assert isinstance(error, HTTPException)
-    text = "there is nothing here; events are taken at /events, the page is at /"
-    return answer(
-        {"error": text if error.status_code == 404 else error.detail},
-        error.status_code,
-        dict(error.headers or {}),
-    )
+    nothing = "there is nothing here; events are taken at /events, the page is at /"
+    text = nothing if error.status_code == 404 else error.detail
+    return answer({"error": text}, error.status_code, dict(error.headers or {}))
+
+
+async def _wrong(_: Request, error: Exception) -> Response:
+    """What was sent, or asked, cannot be understood."""
+    return answer({"error": str(error)}, 400)
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    """What may be possible later."""
+    return answer({"error": str(error)}, 503, {"Retry-After": "1"})
 
 
 class _Intake:
@@ -93,16 +107,10 @@ class _Intake:
         return await self._keep(body)
 
     async def _keep(self, body: bytes) -> Response:
-        try:
-            batch = read_batch(body)
-            new = await self._store.add(batch.accepted)
-            self._tell(new)
-            return answer(_verdicts(batch, new, await self._copies(batch)))
-        except Malformed as error:
-            return answer({"error": str(error)}, 400)
-        except (StoreBusy, sqlite3.Error) as error:
-            text = "too much waits to be written" if isinstance(error, StoreBusy) else str(error)
-            return answer({"error": text}, 503, {"Retry-After": "1"})
+        batch = read_batch(body)
+        new = await self._store.add(batch.accepted)
+        self._tell(new)
+        return answer(_verdicts(batch, new, await self._copies(batch)))
 
     async def _copies(self, batch: Batch) -> set[str]:
         """IDs under which one event is refused and another, good one is kept."""

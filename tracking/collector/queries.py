@@ -1,5 +1,6 @@
 """What the API and the page ask; each answer takes a few steps in an index."""
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ JSONObject = dict[str, Any]
 
 _MISSING_SHOWN = 50  # ranges of one execution
 _BUCKETS = 5000
+_USUAL = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)  # minutes
 _CHARACTERS = 8_000_000  # of events in one answer, about
 
 
@@ -164,25 +166,47 @@ def _gap(connection: sqlite3.Connection, row: sqlite3.Row) -> JSONObject:
 
 
 def rates(
-    connection: sqlite3.Connection, span: tuple[int, int], step: int, job: str | None
+    connection: sqlite3.Connection,
+    span: tuple[int, int],
+    step: int,
+    bins: int | None,
+    job: str | None,
 ) -> JSONObject:
-    """Runs, failures and retries per step; steps in which nothing happened are left out."""
+    """Runs, failures and retries per step; steps in which nothing happened are left out.
+
+    With `bins` a step is as wide as it must be for so many to cover the span.
+    """
     since, until = span
-    if (until - since) // step > _BUCKETS:
-        raise WrongQuery(f"the range has more than {_BUCKETS} steps; ask for step=hour or for less")
-    where = Where(("step = ?", "start >= ?", "start < ?"), (step, since - since % step, until))
+    width = step if bins is None else _width(span, step, bins)
+    if (until - since) // width > _BUCKETS:
+        raise WrongQuery(
+            f"the range has more than {_BUCKETS} steps; ask for step=hour, for bins or for less"
+        )
+    kept = MINUTE if width % HOUR else HOUR
+    where = Where(("step = ?", "start >= ?", "start < ?"), (kept, since - since % width, until))
     where = where.also("job = ?", job) if job else where
     buckets: dict[int, JSONObject] = {}
     names = {"job.executed": "executed", "job.failed": "failed", RETRIED: "retried"}
-    query = f"SELECT start, type, sum(n) FROM counts {where.sql} GROUP BY start, type"
-    for start, kind, n in connection.execute(query, where.values):
+    query = f"SELECT start - start % ?, type, sum(n) FROM counts {where.sql} GROUP BY 1, 2"
+    for start, kind, n in connection.execute(query, (width, *where.values)):
         empty = {"at": start, "executed": 0, "failed": 0, "retried": 0, "events": 0}
         bucket = buckets.setdefault(start, empty)
         if kind in names:
             bucket[names[kind]] = n
         bucket["events"] += 0 if kind == RETRIED else n
-    step_name = "minute" if step == MINUTE else "hour"
-    return {"since": since, "until": until, "step": step_name, "buckets": list(buckets.values())}
+    named = {MINUTE: "minute", HOUR: "hour"}[step] if bins is None else width
+    return {"since": since, "until": until, "step": named, "buckets": list(buckets.values())}
+
+
+def _width(span: tuple[int, int], step: int, bins: int) -> int:
+    """The narrowest usual width, no less than `step`, of which at most `bins` cover the span."""
+    usual = (minutes * MINUTE for minutes in _USUAL)
+    wide = (24 * HOUR << times for times in itertools.count(1))
+    return next(
+        width
+        for width in itertools.chain(usual, wide)
+        if width >= step and (span[1] - 1) // width - span[0] // width < bins
+    )
 
 
 def summary(connection: sqlite3.Connection) -> JSONObject:

@@ -128,6 +128,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def write_nothing_new(connection: sqlite3.Connection) -> None:
+    """Write what the file says already, which shows whether it can be written."""
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
 def _version(connection: sqlite3.Connection) -> int | None:
     """0 of an empty file, None of one that is not ours or of a later version."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]

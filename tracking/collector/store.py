@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from .intake import Accepted
-from .schema import open_reader, open_writer
+from .queries import newest
+from .schema import open_reader, open_writer, write_nothing_new
 from .writing import write
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = open_writer(path)
+        self._file = _identity(path)
         self._queue: queue.Queue[_Work | None] = queue.Queue(_WAITING)
         self._writer = threading.Thread(target=self._write, name="collector-writer", daemon=True)
         self._local = threading.local()
@@ -67,6 +69,11 @@ class Store:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, reading)
 
+    async def check(self) -> None:
+        """Raise StoreBusy or sqlite3.Error where the file cannot be written and read."""
+        await self.change(write_nothing_new)
+        await self.read(newest)
+
     async def close(self) -> None:
         """Write what waits, then close the file."""
         await asyncio.to_thread(self._close)
@@ -75,7 +82,7 @@ class Store:
         try:
             self._queue.put_nowait(work)
         except queue.Full:
-            raise StoreBusy from None
+            raise StoreBusy("too much waits to be written") from None
         # A sender that goes away does not stop what was begun.
         return await asyncio.shield(asyncio.wrap_future(work.done))
 
@@ -110,6 +117,9 @@ class Store:
         """Write all of a group or none of it."""
         results: list[Any] = []
         try:
+            if _identity(self.path) != self._file:
+                # What is written to a deleted file is lost when this process ends.
+                raise sqlite3.OperationalError(f"{self.path} is gone; start the collector again")
             self._connection.execute("BEGIN IMMEDIATE")
             results = self._run(group)
             self._connection.execute("COMMIT")
@@ -132,3 +142,12 @@ class Store:
             else [event for event in work.events if id(event) in fresh]
             for work in group
         ]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands there, if any."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
