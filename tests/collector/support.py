@@ -1,5 +1,6 @@
 """Events as a worker would send them, and a collector to send them to."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,10 @@ from typing import Any
 import httpx
 
 from durable_jobs.tracking.collector import CollectorSettings, collecting
+from tests.support import Python
 
 JSON = {"Content-Type": "application/json"}
+COMMAND = ("-m", "durable_jobs.cli", "collector")
 START = datetime.now(UTC) - timedelta(minutes=10)
 
 
@@ -82,3 +85,10 @@ async def running(path: Path, port: int = 0, **settings: Any) -> AsyncGenerator[
         httpx.AsyncClient(base_url=address, headers=JSON, trust_env=False, timeout=20) as http,
     ):
         yield Sender(http)
+
+
+async def address(process: Python) -> str:
+    """Where the page of a collector is that is a process."""
+    found = re.search(r"http://[\w.:]+", await process.line("Page at"))
+    assert found
+    return found[0]

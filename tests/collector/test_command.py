@@ -1,6 +1,5 @@
 """`durable-jobs collector` as a process."""
 
-import re
 import signal
 import socket
 from pathlib import Path
@@ -11,16 +10,7 @@ import pytest
 from durable_jobs.tracking.collector import CollectorSettings, collecting
 from tests.support import Python, eventually
 
-from .support import event
-
-COMMAND = ("-m", "durable_jobs.cli", "collector")
-
-
-async def address(process: Python) -> str:
-    """Where its page is."""
-    found = re.search(r"http://[\w.:]+", await process.line("Page at"))
-    assert found
-    return found[0]
+from .support import COMMAND, address, event
 
 
 async def test_what_it_accepted_survives_a_kill(tmp_path: Path) -> None:

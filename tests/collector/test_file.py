@@ -12,8 +12,7 @@ import pytest
 from durable_jobs.tracking.collector import CollectorSettings, collecting
 from tests.support import Python
 
-from .support import Sender, event, failed, running
-from .test_command import COMMAND, address
+from .support import COMMAND, Sender, address, event, failed, running
 
 
 @pytest.mark.parametrize(

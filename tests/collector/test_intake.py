@@ -153,6 +153,13 @@ async def test_what_is_kept_under_an_id_is_not_refused_under_it_too(collector: S
         assert answer["duplicates"] == 1
 
 
+async def test_an_id_that_is_no_text_is_refused_under_its_name(collector: Sender) -> None:
+    odd = event(1, eventId="\ud800", instanceId=json.loads("[" * 700 + "]" * 700))
+    content = json.dumps({"events": [odd, event(2)]})
+    answer = (await collector.http.post("/events", content=content)).json()
+    assert (answer["accepted"], answer["rejected"]) == (1, ["\ud800"])
+
+
 async def test_the_log_names_what_was_refused(
     collector: Sender, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -116,7 +116,9 @@ class _Intake:
         """IDs under which one event is refused and another, good one is kept."""
         if not batch.errors:
             return set()
-        before = await self._store.read(partial(kept, event_ids=batch.errors))
+        # An ID with a lone surrogate is JSON, but no text under which anything could be kept.
+        names = [name for name in batch.errors if name.encode("utf-8", "replace").decode() == name]
+        before = await self._store.read(partial(kept, event_ids=names))
         return before | (batch.errors.keys() & {event.event_id for event in batch.accepted})
 
     def _tell(self, new: list[Accepted]) -> None:

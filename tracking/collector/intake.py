@@ -184,8 +184,10 @@ def _time(event: dict[str, Any], name: str) -> datetime:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _shown(value: object) -> str:
-    return repr(value if len(str(value)) <= _SHOWN else f"{str(value)[:_SHOWN]}…")
+def _shown(name: object) -> str:
+    if not isinstance(name, str):
+        return "no text"
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
 def _identity(value: object) -> str | None:
