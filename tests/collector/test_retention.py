@@ -1,9 +1,11 @@
 """What retention deletes is neither missing nor new."""
 
+import json
+import random
 import sqlite3
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,11 @@ from typing import Any
 import pytest
 
 from durable_jobs.tracking.collector import parse_retention
+from durable_jobs.tracking.collector.intake import read_batch
+from durable_jobs.tracking.collector.queries import Page, gaps
+from durable_jobs.tracking.collector.retention import forget_step
+from durable_jobs.tracking.collector.schema import open_reader, open_writer
+from durable_jobs.tracking.collector.writing import write
 from tests.support import eventually
 
 from .support import Sender, event, failed, running
@@ -150,3 +157,64 @@ async def test_of_an_old_execution_nothing_is_left(tmp_path: Path) -> None:
         with sqlite3.connect(path) as file:
             for table in ("events", "instances", "executions", "holes", "endings"):
                 assert file.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
+
+
+class Books:
+    """A file, without a server, and what should be in it."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self._writer, self.chance = open_writer(path), random.Random(seed)
+        self._reader = open_reader(path)
+        self._came: dict[str, set[int]] = {"a": set(), "b": set()}
+
+    def send(self) -> None:
+        """Send a few events, many of them again; exactly those that never came are new."""
+        places = [(self.chance.choice("ab"), self.chance.randrange(1, 40)) for _ in range(6)]
+        sent = [event(n, executionId=name, instanceId=name) for name, n in places]
+        new = {(name, n) for name, n in places if n not in self._came[name]}
+        for name, n in new:
+            self._came[name].add(n)
+        with self._transaction():
+            added = write(self._writer, read_batch(json.dumps({"events": sent}).encode()).accepted)
+        assert {(one.execution, one.sequence) for one in added} == new
+        assert len(added) == len(new)
+
+    def forget(self) -> None:
+        """Delete some of the oldest events, in steps of any size."""
+        kept = [row[0] for row in self._writer.execute("SELECT seq FROM events ORDER BY seq")]
+        last = self.chance.choice(kept or [0])
+        self._writer.execute("UPDATE events SET received = 0 WHERE seq <= ?", (last,))
+        with self._transaction():
+            while forget_step(self._writer, 1, step=self.chance.choice([1, 3, 1000])):
+                pass
+
+    def check(self) -> None:
+        """What never came is missing, and nothing else."""
+        found = gaps(self._reader, Page(10))["gaps"]
+        named = {gap["executionId"]: gap for gap in found}
+        for name, came in self._came.items():
+            gap = named.get(name, {"ranges": [], "missing": 0, "clashes": 0})
+            listed = [n for first, last in gap["ranges"] for n in range(first, last + 1)]
+            assert listed == sorted(set(range(1, max(came, default=0))) - came)
+            assert (gap["missing"], gap["clashes"]) == (len(listed), 0)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        yield
+        self._writer.execute("COMMIT")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_comes_late_or_again_only_what_never_came_is_missing(
+    tmp_path: Path, seed: int
+) -> None:
+    books = Books(tmp_path / "events.db", seed)
+    for _ in range(50):
+        books.chance.choice((books.send, books.send, books.forget))()
+        books.check()
+    books.close()
