@@ -19,21 +19,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from ..events import JobEvent
+from ..events import TYPES, JobEvent
 from .moments import milliseconds, read_moment
 
-KNOWN_TYPES: frozenset[str] = frozenset(
-    {
-        "job.started",
-        "job.executed",
-        "job.failed",
-        "job.retryExhausted",
-        "job.terminated",
-        "debounce.started",
-        "debounce.flushed",
-        "task.scheduled",
-    }
-)
 TIME_FIELDS: dict[str, str] = {"debounce.started": "flushAt", "task.scheduled": "scheduledAt"}
 """Where an event says what comes next, by its type."""
 
@@ -142,7 +130,7 @@ def _accept(value: object, raw: str, now: int) -> Accepted:
     event = cast("dict[str, Any]", value)
     moment = _time(event, "timestamp")
     known = _Envelope.model_validate(event)
-    if known.type in KNOWN_TYPES:
+    if known.type in TYPES:
         _check(event, known.type, moment)
     placed = known.execution_id and known.sequence
     at = milliseconds(moment)
