@@ -14,7 +14,7 @@ from temporalio.client import Client
 from durable_jobs import ContinuousRun, DebounceJob, DebounceRun, Every, JobClient
 from durable_jobs.cli.operate import schedule_of
 from durable_jobs.cli.remote import Trouble, instance_of
-from durable_jobs.cli.spans import moment_text, parse_span, span_text
+from durable_jobs.cli.spans import moment_text, parse_duration, parse_span, span_text
 from durable_jobs.embedded import EmbeddedServer
 from tests.jobs import (
     new_key,
@@ -252,6 +252,16 @@ def test_a_span_is_read(text: str, span: timedelta) -> None:
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no span of time"):
         parse_span(text)
+
+
+@pytest.mark.parametrize("text", ["", "30", "0d", "-1d", "30 days", "1y", "9999999w", "101y"])
+def test_what_is_no_duration_is_refused_by_the_name_of_its_option(text: str) -> None:
+    with pytest.raises(ValueError, match=r"--keep '.*' must be a time of more than 0"):
+        parse_duration("--keep", text)
+
+
+def test_a_duration_is_a_span_of_more_than_nothing() -> None:
+    assert parse_duration("--keep", "1h30m") == timedelta(minutes=90)
 
 
 def test_spans_and_moments_are_shown_in_two_units() -> None:

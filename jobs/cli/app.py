@@ -135,14 +135,16 @@ def reconcile(
 
     With --every the workers do it themselves: a Temporal schedule is made, or changed.
     """
-    from .reconcile import WrongDuration, duration, reconcile
+    from .reconcile import reconcile
+    from .spans import parse_duration
 
     start_logging(log_level)
     try:
-        looks = duration("--since", since), duration("--every", every) if every else None
-    except WrongDuration as error:
+        back = parse_duration("--since", since)
+        pause = parse_duration("--every", every) if every else None
+    except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    reconcile(*looks, task_queue)
+    reconcile(back, pause, task_queue)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 
 from ..signals import stop_on_signals
 from .leave import complain, leave
+from .spans import parse_duration
 
 _WRONG_INPUT = 2
 
@@ -34,11 +35,7 @@ def collect(plan: Plan) -> NoReturn:
 
 async def _collect(plan: Plan) -> int:
     try:
-        from durable_jobs.tracking.collector import (
-            CollectorSettings,
-            collecting,
-            parse_retention,
-        )
+        from durable_jobs.tracking.collector import CollectorSettings, collecting
     except ModuleNotFoundError as error:
         complain(f"{error.name} is missing; install it with: pip install 'durable-jobs[collector]'")
         return _WRONG_INPUT
@@ -48,7 +45,7 @@ async def _collect(plan: Plan) -> int:
             plan.database,
             token=plan.token,
             secret=plan.secret,
-            retention=parse_retention(plan.retention) if plan.retention else None,
+            retention=parse_duration("--retention", plan.retention) if plan.retention else None,
             temporal_ui=plan.temporal_ui or None,
         )
         with stop_on_signals(stop):

@@ -1,7 +1,6 @@
 """`durable-jobs reconcile`."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NoReturn
@@ -30,19 +29,6 @@ from ..wire import to_raw
 from .leave import complain, leave
 
 _WRONG_INPUT = 2
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class WrongDuration(ValueError):
-    """A duration cannot be read."""
-
-
-def duration(option: str, text: str) -> timedelta:
-    """Read `45s`, `90m`, `24h` or `7d`. Raises WrongDuration, which names the option."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip())
-    if found is None or int(found[1]) == 0:
-        raise WrongDuration(f"{option} {text!r}: expected is a number and s, m, h or d, as in 24h")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def reconcile(since: timedelta, every: timedelta | None, task_queue: str | None) -> NoReturn:

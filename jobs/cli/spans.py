@@ -11,6 +11,7 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+_CENTURY = timedelta(days=36_525)
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhdw])")
 
 
@@ -21,6 +22,17 @@ def parse_span(text: str) -> timedelta:
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ValueError(f"{text!r} is no span of time; write it as 5m, 1h30m, 90s or 2d")
     return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+
+
+def parse_duration(option: str, text: str) -> timedelta:
+    """Read the value of an option, of at most a century. Raises ValueError, which names it."""
+    try:
+        span = parse_span(text)
+    except (ValueError, OverflowError):
+        span = timedelta()
+    if not timedelta() < span <= _CENTURY:
+        raise ValueError(f"{option} {text!r} must be a time of more than 0, such as 24h or 7d")
+    return span
 
 
 def span_text(span: timedelta) -> str:

@@ -70,7 +70,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_served(tmp_path: 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--retention", "soon", "such as 30d"),
+        ("--retention", "soon", "such as 24h or 7d"),
         ("--secret", "hush", "whsec_"),
         ("--secret", "", "the secret is empty"),
         ("--token", "", "the token is empty"),

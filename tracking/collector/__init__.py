@@ -4,6 +4,6 @@ It needs starlette and uvicorn, the extra `collector`; nothing else of the libra
 """
 
 from .server import collecting
-from .settings import CollectorSettings, parse_retention
+from .settings import CollectorSettings
 
-__all__ = ["CollectorSettings", "collecting", "parse_retention"]
+__all__ = ["CollectorSettings", "collecting"]

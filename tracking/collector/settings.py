@@ -1,23 +1,11 @@
 """What a collector is told when it starts."""
 
-import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..sinks.signing import signing_key
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_RETENTION = re.compile(r"(\d{1,6})([mhdw])")
-
-
-def parse_retention(text: str) -> timedelta:
-    """Read `30d`, `12h`, `90m` or `2w`. Raises ValueError for anything else."""
-    match = _RETENTION.fullmatch(text.strip())
-    if not match or not int(match[1]):
-        raise ValueError(f"the retention {text!r} must be a number and m, h, d or w, such as 30d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def signing_keys(secrets: str) -> list[bytes]:
