@@ -193,6 +193,12 @@ class Bench:
         assert status is not None
         return status
 
+    async def a_window_passes(self) -> None:
+        """Another instance opens a window as short as any, and flushes it."""
+        other = self.new(Gather)
+        await other.add(Push())
+        await self.result(other)
+
     async def result(self, handle: DebounceHandle[Any, Any]) -> dict[str, Any]:
         """What an instance ended with."""
         return await result_of(self.client, handle.instance_id)

@@ -203,7 +203,7 @@ async def test_events_added_while_a_flush_runs_go_to_the_next_window(bench: Benc
     for n in (2, 3):
         await gather.add(Push(n=n))
     # The next window is due while the first flush still runs, and waits for its end.
-    await asyncio.sleep(0.2)
+    await bench.a_window_passes()
     assert len(bench.calls(gather)) == 1
     go_on.set()
     result = await bench.result(gather)

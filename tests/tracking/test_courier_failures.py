@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from durable_jobs.tracking import HttpSink
-from durable_jobs.tracking.courier import Pace
+from durable_jobs.tracking.breaker import Kind, Pace
 from durable_jobs.tracking.ids import iso_ms
 from tests.tracking.collector import Answer, Collector, Request
 from tests.tracking.conftest import MakeCourier
@@ -64,13 +64,21 @@ async def test_events_survive_an_outage_and_arrive_in_order_after_it(
     assert courier.trouble is None
 
 
-async def test_retries_back_off(collector: Collector, courier_to: MakeCourier) -> None:
+async def test_each_failure_in_a_row_counts_for_the_next_wait(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    waits: list[tuple[str, int]] = []
+
+    class Noted(Pace):
+        def wait(self, kind: Kind, failures: int) -> float:
+            waits.append((kind, failures))
+            return 0.01
+
     collector.behaviour = lambda _: Answer(500)
-    courier = courier_to(pace=replace(FAST, first_wait=0.1, longest_wait=60))
+    courier = courier_to(pace=Noted())
     courier.submit([event(1)])
-    await until(lambda: len(collector.requests) >= 3)
-    await asyncio.sleep(0.2)
-    assert len(collector.requests) < 20
+    await until(lambda: len(waits) >= 3)
+    assert waits[:3] == [("unavailable", 1), ("unavailable", 2), ("unavailable", 3)]
 
 
 async def test_the_wait_grows_with_full_jitter_up_to_its_cap() -> None:
