@@ -21,6 +21,9 @@ LOOK_SIGNAL = "durable_jobs.look"
 BUSY = "Busy"
 """The error type with which an instance refuses an update that it has no room for."""
 
+ENDING = "Ending"
+"""The same of one that is about to end; a fresh life of it takes what the update brings."""
+
 ASK_AGAIN = "durable_jobs.AskAgain"
 ASK_AGAIN_MARK = "#again-"
 """Ends the event id in the id of a repeated `ask` update."""

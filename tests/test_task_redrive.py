@@ -5,12 +5,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.client import Client, WorkflowUpdateFailedError
 
 from durable_jobs import TaskRun
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import queue as queues
-from tests.jobs import new_key, result_of, running_worker, status_of, until_settled
+from durable_jobs.workflows.flush import Flusher
+from tests.jobs import (
+    new_key,
+    result_of,
+    run_id_of,
+    running_worker,
+    status_of,
+    until_settled,
+    until_status,
+)
 from tests.support import eventually
 from tests.task_jobs import Sieve
 
@@ -172,6 +182,34 @@ async def test_an_alarm_a_pause_and_failed_events_keep_an_instance_from_ending(
         for instance, state in ((paused, ["one"]), (failed, ["bad"])):
             assert (await result_of(client, instance.instance_id))["status"] == "completed"
             assert await instance.state() == state
+
+
+@pytest.mark.parametrize(("job", "word"), [(Brief, "completed"), (Sieve, "terminated")])
+async def test_an_ask_that_comes_while_an_instance_ends_is_answered_by_a_fresh_one(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch, job: type[Sieve], word: str
+) -> None:
+    first: list[str] = []
+    finish = Flusher.finish
+
+    async def once_asked(self: Flusher) -> None:
+        """Lets the first run end no sooner than an update is in its hands."""
+        run_id = workflow.info().run_id
+        first.append(run_id)
+        if run_id == first[0]:
+            await workflow.wait_condition(lambda: not workflow.all_handlers_finished())
+        await finish(self)
+
+    monkeypatch.setattr(Flusher, "finish", once_asked)
+    async with running_worker(client, queue, job()) as jobs:
+        task = jobs.task(job, new_key())
+        assert await task.ask("one") == 1
+        if job is Sieve:
+            await task.terminate()
+        await until_status(task, word)
+        assert await task.ask("two") == 1
+        assert first[0] != await run_id_of(client, task.instance_id)
+        assert await task.state() == ["two"]
+        await task.terminate()
 
 
 async def test_events_that_come_as_an_instance_ends_open_a_fresh_one(

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from durable_jobs.names import (
     BUSY,
     DESCRIBE,
+    ENDING,
     FIND_JOB,
     JUDGE,
     OUTBOX_QUERY,
@@ -357,7 +358,8 @@ class JobWorkflow(Carrying):
         await workflow.wait_condition(lambda: asking.done() or self.terminating)
         if not asking.done():
             asking.cancel()
-            raise ApplicationError("the instance is ending", type="JobFailed", non_retryable=True)
+            why = "the instance is ending; the same again opens a fresh one"
+            raise ApplicationError(why, type=ENDING, non_retryable=True)
         rejected = asking.result().rejected
         if rejected and not each:
             raise ApplicationError(rejected[0].reason, type="InvalidEvent", non_retryable=True)

@@ -8,6 +8,7 @@ from typing_extensions import TypeVar
 
 from ..definitions import DebounceJob
 from ..errors import InvalidEvent, JobsError
+from ..names import ENDING
 from ..status import AddReceipt
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
@@ -15,9 +16,6 @@ from .batch import Item, Lane, batch_json, patiently, update_slot
 
 Event = TypeVar("Event")
 State = TypeVar("State")
-
-_ENDING = "JobFailed"
-"""How an instance that is about to end refuses an update: a fresh life of it takes the event."""
 
 
 class DebounceHandle(Handle[State], Generic[Event, State]):
@@ -77,7 +75,7 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
             try:
                 return await self._update_with_start("add_batch", raw, update_id=None)
             except WorkflowUpdateFailedError as error:
-                if (not_yet := self._not_yet(error, _ENDING)) is not None:
+                if (not_yet := self._not_yet(error, ENDING)) is not None:
                     raise not_yet from error
                 raise
 
