@@ -176,7 +176,9 @@ class JobWorkflow(Carrying):
         while await self.live():
             await self._settle_handlers()
             await self.flusher.stop()
-            if not self.terminating and self._lets_go():
+            # What a caller asked for meanwhile would be cut short.
+            settled = workflow.all_handlers_finished()
+            if not self.terminating and settled and self._lets_go():
                 return True
             self.flusher.start()
         return False

@@ -190,6 +190,9 @@ class ContinuousWorkflow(JobWorkflow):
         """Whether this run's history is long enough, and no schedule is being judged."""
         return not self._judged and super().should_continue_as_new()
 
+    def _lets_go(self) -> bool:
+        return not self._judged and super()._lets_go()
+
     def _carry_now(self) -> bool:
         return self.should_continue_as_new() and workflow.all_handlers_finished()
 
