@@ -18,6 +18,7 @@ from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
 from tests.tracked_jobs import Gather, GatherLater, Item, all_jobs
 from tests.tracking.collector import Collector
+from tests.wrong_input import NOT_JSON
 
 
 @pytest.fixture
@@ -127,6 +128,24 @@ async def test_events_that_are_handed_over_twice_are_delivered_once(
     ]
     again = FlushRequest.model_validate_json(given)
     await handle.signal(DELIVER_SIGNAL, to_raw(again))
+    await collector.start()
+    await all_arrive(collector, [instance])
+    assert (await handle.result())["delivered"] == 3
+
+
+async def test_a_signal_that_brings_no_events_holds_up_none_of_those_that_wait(
+    worker: Tracked, collector: Collector
+) -> None:
+    instance = await live(worker, 0)
+    [delivery] = await eventually(lambda: deliveries(worker))
+    handle = worker.handle(delivery.id)
+    for argument in (*NOT_JSON.values(), 5, {}, {"events": 5}, {"events": [5]}):
+        await handle.signal(DELIVER_SIGNAL, argument)
+    await handle.signal(DELIVER_SIGNAL)
+    await handle.signal(DELIVER_SIGNAL, args=[5, {"events": []}])
+    await handle.signal(DELIVER_SIGNAL, {"events": [{}, {"eventId": 5}, {"eventId": None}]})
+    await handle.signal("explode", {"events": []})
+    assert (await handle.query("status"))["pending"] == 3
     await collector.start()
     await all_arrive(collector, [instance])
     assert (await handle.result())["delivered"] == 3

@@ -1,5 +1,6 @@
 """Delivers the tracking events of instances that ended, or of one that holds too many."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -8,7 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FLUSH
 from durable_jobs.protocol import Detail, FlushRequest
-from durable_jobs.wire import to_raw
+from durable_jobs.wire import model_from_raw, to_raw
 
 from .library import start_delivery, verdicts_of
 
@@ -32,14 +33,26 @@ class TrackingDelivery:
             await self._deliver(list(self._waiting.values()))
         return to_raw(self.known)
 
-    @workflow.signal(name=DELIVER_SIGNAL)
-    def deliver(self, request: RawValue) -> None:
-        """Take more events."""
-        self._take(request)
+    @workflow.signal(dynamic=True)
+    def _on_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Take more events, by the signal `deliver`."""
+        if name != DELIVER_SIGNAL:
+            workflow.logger.warning("Ignored the unknown signal %r", name)
+            return
+        for request in args:
+            self._take(request)
 
     def _take(self, request: RawValue) -> None:
-        events = FlushRequest.model_validate_json(request.payload.data).events
-        self._waiting.update((event["eventId"], event) for event in events)
+        # Never raises: that would hold up the events of all other instances.
+        try:
+            events = model_from_raw(FlushRequest, request).events
+        except ValueError:
+            workflow.logger.warning("Ignored what are no tracking events")
+            return
+        named = [event for event in events if isinstance(event.get("eventId"), str)]
+        if len(named) < len(events):
+            workflow.logger.warning("Ignored tracking events without an eventId")
+        self._waiting.update((event["eventId"], event) for event in named)
         self._show()
 
     def _show(self) -> None:
