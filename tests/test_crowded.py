@@ -7,13 +7,16 @@ from functools import partial
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import FailureError
 
 from durable_jobs import Busy, DebounceJob, DebounceRun, JobClient, JobsPlugin
 from durable_jobs.handles import batch
 from durable_jobs.handles.base import Handle
+from durable_jobs.names import OUTCOME_SIGNAL
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import base, carrying, gathered
+from durable_jobs.workflows import away, base, carrying, gathered
 from tests.jobs import at_most, new_key, result_of, running_worker, status_of, until_status
 from tests.lives import assert_replays, histories_of, in_order
 from tests.long_runs import KINDS, SOON, Gatherer, Notes, Stubborn, a_task, runs_of, the_state
@@ -161,6 +164,33 @@ async def test_an_attempt_outside_that_somebody_ended_is_made_again(
         await task.terminate()
     assert (notes.numbers, len(notes.keys)) == ([1, 1, 1], 1)
     await runs_of(client, queue, Stubborn)
+
+
+@pytest.mark.usefixtures("narrow")
+async def test_what_came_of_an_attempt_outside_is_told_however_often_its_instance_takes_no_signal(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    class Full:
+        async def signal(self, name: str, args: list[Any]) -> None:
+            refused.append(name)
+            raise FailureError("the per-workflow signal limit was exceeded")
+
+    monkeypatch.setattr(away, "LONGEST_WAIT", timedelta(milliseconds=10))
+    notes = Notes(gate := Gate())
+    async with running_worker(client, queue, Stubborn(notes)) as jobs:
+        task = await a_task(jobs)
+        await eventually(lambda: bool(notes.attempts))
+        await crowd(client, task, 3)
+        with monkeypatch.context() as full:
+            full.setattr(workflow, "get_external_workflow_handle", lambda _: Full())
+            gate.opened.set()
+            await eventually(lambda: len(refused) > 15)
+        assert await the_state(task) == 7
+        await eventually(lambda: _all_over(client, queue))
+        await task.terminate()
+    assert (set(refused), notes.numbers) == ({OUTCOME_SIGNAL}, [1, 1])
 
 
 class Whole(DebounceJob[Push, Total]):

@@ -15,7 +15,12 @@ from temporalio import workflow
 from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.converter import DefaultFailureConverter
-from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.workflow import ParentClosePolicy
 
 from durable_jobs.names import ATTEMPT_WORKFLOW, LOOK_SIGNAL, OUTCOME_SIGNAL
@@ -27,9 +32,11 @@ from . import runs
 LOOK_EVERY = timedelta(minutes=5)
 """Whether an attempt's workflow is still there: somebody may have ended it."""
 
-_TRIES = 12
-_LONGEST_WAIT = 600
-_GONE = "not found"
+LONGEST_WAIT = timedelta(minutes=10)
+"""Between two tries to tell an instance that takes no signal."""
+
+_GONE = "ExternalWorkflowExecutionNotFound"
+"""The error type with which the SDK says that a workflow has ended, or never was."""
 
 Told = dict[str, tuple[Outcome, RawValue | None]]
 """What instances were told of attempts, by the workflow that made them."""
@@ -78,17 +85,27 @@ def _told(activity: workflow.ActivityHandle[Any]) -> list[RawValue]:
 
 
 async def _tell(instance_id: str, told: list[RawValue]) -> None:
-    for number in range(_TRIES):
+    """Try until the instance was told or is no more; one that hears nothing tries the run again."""
+    wait = timedelta(seconds=1)
+    while True:
         try:
-            await workflow.get_external_workflow_handle(instance_id).signal(
-                OUTCOME_SIGNAL, args=told
-            )
+            instance = workflow.get_external_workflow_handle(instance_id)
+            await instance.signal(OUTCOME_SIGNAL, args=told)
         except FailureError as error:
-            if _GONE in str(error):
+            if _is_gone(error):
                 return
-            await asyncio.sleep(min(2**number, _LONGEST_WAIT))
+            wait = min(wait, LONGEST_WAIT)
+            workflow.logger.warning(
+                "%s could not be told of its attempt, next try in %s: %s", instance_id, wait, error
+            )
+            await asyncio.sleep(wait.total_seconds())
+            wait *= 2
         else:
             return
+
+
+def _is_gone(error: FailureError) -> bool:
+    return isinstance(error, ApplicationError) and error.type == _GONE
 
 
 class Elsewhere:
@@ -131,7 +148,7 @@ class Elsewhere:
         try:
             await workflow.get_external_workflow_handle(self._place).signal(LOOK_SIGNAL)
         except FailureError as error:
-            if _GONE in str(error) and not self.done():
+            if _is_gone(error) and not self.done():
                 self._told[self._place] = Outcome(place=self._place), None
 
     def __await__(self) -> Generator[Any, Any, Any]:
