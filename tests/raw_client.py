@@ -42,11 +42,14 @@ async def debounce(client: Client, queue: str, key: str) -> None:
     answer = await handle.execute_update("add", {"n": 3})
     assert (answer["created"], answer["eventCount"], answer["duplicate"]) == (False, 3, False)
     assert datetime.fromisoformat(answer["willFlushAt"]).tzinfo
+    new = {"data": {"n": 4}, "id": "b"}
+    answer = await handle.execute_update("add_batch", {"events": [twice, new]})
+    assert (answer["eventCount"], answer["duplicate"]) == (4, False)
     answer = await handle.execute_update("add_batch", {"events": [twice]})
-    assert (answer["eventCount"], answer["duplicate"]) == (3, True)
-    status = await until(handle, status="debouncing", eventCount=3)
+    assert (answer["eventCount"], answer["duplicate"]) == (4, True)
+    status = await until(handle, status="debouncing", eventCount=4)
     assert (status["jobType"], status["jobName"], status["key"]) == ("debounce", "held", key)
-    assert await handle.query("state") == {"ns": [1, 2, 3]}
+    assert await handle.query("state") == {"ns": [1, 2, 3, 4]}
     await handle.signal("pause")
     await until(handle, status="paused", willFlushAt=None)
     await handle.signal("resume")
@@ -109,7 +112,10 @@ async def task(client: Client, queue: str, key: str) -> None:
     twice = {"data": {"n": 3}, "id": "a"}
     await handle.signal("send_batch", {"events": [twice, twice]})
     await handle.execute_update("send", {"n": 4})
-    await handle.execute_update("send_batch", {"events": [{"data": {"n": 5}}]})
+    answer = await handle.execute_update("send_batch", {"events": [twice, {"data": {"n": 5}}]})
+    assert answer["duplicate"] is False
+    answer = await handle.execute_update("send_batch", {"events": [twice]})
+    assert answer["duplicate"] is True
     assert await handle.execute_update("ask", {"n": 6}) == 6
     await handle.signal("trigger")
     await until(handle, status="idle", runCount=7)

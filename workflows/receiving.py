@@ -75,7 +75,7 @@ class ReceivingWorkflow(JobWorkflow):
                 events = [read_one_event(args)] if name == "send" else read_events(args)
                 await self.judge(events)
                 taken = [self._queue.put(event.event()) for event in events]
-                return {"eventCount": len(self._queue.events), "duplicate": not all(taken)}
+                return {"eventCount": len(self._queue.events), "duplicate": not any(taken)}
             case "ask":
                 return await self._ask(read_one_event(args))
             case "redrive":
