@@ -93,8 +93,9 @@ class Reconciler:
 
     def _ended(self, since: timedelta) -> AsyncIterator[WorkflowExecution]:
         after = (datetime.now(UTC) - since).isoformat()
+        queue = self._queue.replace("'", "''")
         return self._client.list_workflows(
-            f"TaskQueue = '{self._queue}' AND WorkflowType IN ({_TYPES})"
+            f"TaskQueue = '{queue}' AND WorkflowType IN ({_TYPES})"
             f" AND ExecutionStatus IN ('Terminated', 'TimedOut') AND CloseTime >= '{after}'"
         )
 

@@ -17,7 +17,7 @@ from durable_jobs.protocol import Reconciled
 from durable_jobs.workflows import instance
 from tests.jobs import result_of, running_worker, until_status
 from tests.lives import Event, kinds_of, specific, terminated, tracked_worker
-from tests.reconciling import IDENTITY, Later, command, reconcile, recorded
+from tests.reconciling import DAY, IDENTITY, Later, command, reconcile, recorded
 from tests.scrambled import ENCRYPTED
 from tests.support import eventually
 from tests.tracked_jobs import Basket, Beat, Handle, Item, Rest, all_jobs
@@ -176,6 +176,19 @@ async def test_a_workflow_whose_id_names_no_instance_has_nothing_to_say(
     )
     await handle.terminate()
     assert await reconcile(client, queue) == Reconciled(nothing=1)
+
+
+async def test_a_task_queue_may_have_an_apostrophe_in_its_name(client: Client, queue: str) -> None:
+    odd = f"{queue}'s"
+    handle = await client.start_workflow(
+        "ContinuousJob", {"job": "rest", "key": "a"}, id=queue, task_queue=odd
+    )
+    await handle.terminate()
+
+    async def found() -> bool:
+        return await Reconciler(client, odd, IDENTITY).reconcile(DAY) == Reconciled(nothing=1)
+
+    await eventually(found)
 
 
 async def test_only_what_ended_of_late_is_looked_at(client: Client, queue: str) -> None:
