@@ -1,7 +1,7 @@
 """Instances that end while the collector is away share the workflows that keep their events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,8 @@ from durable_jobs import DebounceJob, DebounceRun, JobClient
 from durable_jobs.activities import keeping
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
 from durable_jobs.protocol import FlushRequest
-from durable_jobs.tracking import HttpSink
+from durable_jobs.tracking import HttpSink, MemorySink
+from durable_jobs.tracking.sinks.base import Accepted, RetryLater, SendResult
 from durable_jobs.wire import to_raw
 from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
@@ -131,6 +132,26 @@ async def test_events_that_are_handed_over_twice_are_delivered_once(
     await collector.start()
     await all_arrive(collector, [instance])
     assert (await handle.result())["delivered"] == 3
+
+
+async def test_the_last_error_of_a_delivery_is_that_of_its_last_refused_event(
+    client: Client, queue: str
+) -> None:
+    class Refusing(MemorySink):
+        there = False
+
+        async def send(self, events: Sequence[Any]) -> SendResult:
+            if not self.there:
+                return RetryLater("not there yet")
+            return Accepted({event["eventId"]: f"no {event['type']}" for event in events})
+
+    sink = Refusing()
+    async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
+        await live(worker, 0)
+        [delivery] = await eventually(lambda: deliveries(worker))
+        sink.there = True
+        done = await worker.handle(delivery.id).result()
+    assert (done["rejected"], done["lastError"]) == (3, f"no {WINDOW[-1]}")
 
 
 async def test_a_signal_that_brings_no_events_holds_up_none_of_those_that_wait(

@@ -70,7 +70,8 @@ class TrackingDelivery:
         for kind in ("delivered", "rejected", "dropped"):
             self.known[kind] += len(getattr(verdicts, kind))
         refused = [*verdicts.rejected.values(), *verdicts.dropped.values()]
-        self.known["lastError"] = next(iter(refused), self.known["lastError"])
+        if refused:
+            self.known["lastError"] = refused[-1]
         self._show()
 
     @workflow.query
