@@ -39,6 +39,7 @@ async def call_local(name: str, request: BaseModel, answer: type[_Answer]) -> _A
         # A failed local activity raises its failure, one that was cancelled an ActivityError.
         if _cancelled():
             raise asyncio.CancelledError from error
+        workflow.logger.warning("%s failed in the worker at hand: %s", name, error)
         return None
     return model_from_raw(answer, raw)
 
