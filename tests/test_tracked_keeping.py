@@ -1,6 +1,7 @@
 """Instances that end while the collector is away share the workflows that keep their events."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,12 +13,14 @@ from durable_jobs import DebounceJob, DebounceRun, JobClient
 from durable_jobs.activities import keeping
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
 from durable_jobs.protocol import FlushRequest
-from durable_jobs.tracking import HttpSink, MemorySink
+from durable_jobs.tracking import HttpSink, MemorySink, Tracking
 from durable_jobs.tracking.sinks.base import Accepted, RetryLater, SendResult
 from durable_jobs.wire import to_raw
+from durable_jobs.workflows.flush import Flusher
+from tests.jobs import running_worker, until_run
 from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
-from tests.tracked_jobs import Gather, GatherLater, Item, all_jobs
+from tests.tracked_jobs import Gather, GatherLater, Item, Rest, all_jobs
 from tests.tracking.collector import Collector
 from tests.wrong_input import NOT_JSON
 
@@ -132,6 +135,31 @@ async def test_events_that_are_handed_over_twice_are_delivered_once(
     await collector.start()
     await all_arrive(collector, [instance])
     assert (await handle.result())["delivered"] == 3
+
+
+async def test_flushes_that_broke_off_are_logged_and_the_instance_goes_on(
+    client: Client,
+    queue: str,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def breaks(*_: Any) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(Flusher, "_deliver", breaks)
+    tracking = Tracking(HttpSink(collector.url))
+    async with running_worker(client, queue, Rest(), tracking=tracking) as jobs:
+        poll = jobs.continuous(Rest, queue)
+        with caplog.at_level(logging.ERROR, "temporalio.workflow"):
+            await poll.start()
+            await eventually(lambda: "nobody thought of this" in caplog.text)
+        await collector.start()
+        await poll.trigger()
+        await until_run(poll, 1)
+        await poll.terminate()
+        kinds = ["job.started", "job.executed", "job.terminated"]
+        await eventually(lambda: kinds_of(in_order(collector.accepted, poll.instance_id)) == kinds)
 
 
 async def test_the_last_error_of_a_delivery_is_that_of_its_last_refused_event(

@@ -82,6 +82,7 @@ class Flusher:
         """Begin to flush in the background."""
         self._stopping = self._ending = False
         self._task = asyncio.create_task(self._loop())
+        self._task.add_done_callback(_log_failure)
 
     def before_wait(self, now: datetime, until: datetime | None) -> None:
         """Deliver all that waits now, unless a handler that takes it along will start soon.
@@ -157,8 +158,10 @@ class Flusher:
         overflow = asyncio.create_task(
             workflow.wait_condition(lambda: self._outbox.overflowing and self._outbox.ready())
         )
-        await workflow.wait([self._delivery, overflow], return_when=asyncio.FIRST_COMPLETED)
-        overflow.cancel()
+        try:
+            await workflow.wait([self._delivery, overflow], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            overflow.cancel()
         if self._delivery.done():
             self._settle(self._delivery, events)
         else:
@@ -240,3 +243,9 @@ class Flusher:
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s delivers these events already", child_id)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """Nobody waits for the task; events still leave with handlers and at the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        workflow.logger.error("Flushing of tracking events broke off", exc_info=error)
