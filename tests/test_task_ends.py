@@ -2,12 +2,21 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from temporalio.client import Client
 
-from durable_jobs import TaskRun
-from tests.jobs import new_key, result_of, running_worker, status_of, until_settled
-from tests.support import eventually
+from durable_jobs import NonRetryable, RunFailure, TaskRun
+from tests.jobs import (
+    new_key,
+    result_of,
+    running_worker,
+    status_of,
+    until_settled,
+    until_status,
+)
+from tests.support import PATIENCE, eventually
 from tests.task_jobs import Note, Thread, Triage
 
 
@@ -118,3 +127,64 @@ async def test_a_handler_ends_its_instance_and_what_waits_opens_a_new_life(
         assert [run.event_count for run in job.runs] == [1, 2, 1]
         assert [run.run_count for run in job.runs] == [1, 2, 1]
         await triage.terminate()
+
+
+@pytest.mark.parametrize("on_exhausted", ["pause", "continue"])
+async def test_an_event_that_fails_for_good_while_a_caller_ends_the_instance_is_discarded(
+    client: Client, queue: str, on_exhausted: Any
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Failing(Triage):
+        async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
+            self.runs.append(run)
+            begun.set()
+            await go_on.wait()
+            raise NonRetryable("never")
+
+    Failing.on_exhausted = on_exhausted
+    job = Failing()
+    async with running_worker(client, queue, job) as jobs:
+        triage = jobs.task(Failing, new_key())
+        await triage.send(Note())
+        await begun.wait()
+        await triage.terminate("enough")
+        await until_status(triage, "terminating")
+        go_on.set()
+        assert await ended(client, triage.instance_id) == ("terminated", "enough", 1)
+        assert len(job.runs) == 1
+
+
+@pytest.mark.parametrize("on_exhausted", ["pause", "continue", "terminate"])
+async def test_a_caller_may_end_an_instance_while_on_error_runs(
+    client: Client, queue: str, on_exhausted: Any
+) -> None:
+    begun = asyncio.Event()
+
+    class Repairing(Triage):
+        heartbeat_timeout = timedelta(milliseconds=300)
+
+        async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
+            self.runs.append(run)
+            raise NonRetryable("never")
+
+        async def on_error(self, run: TaskRun[Thread], error: RunFailure) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+    Repairing.on_exhausted = on_exhausted
+    job = Repairing()
+    async with running_worker(client, queue, job) as jobs:
+        triage = jobs.task(Repairing, new_key())
+        await triage.send(Note())
+        await begun.wait()
+        await triage.terminate("enough")
+        assert await ended(client, triage.instance_id) == ("terminated", "enough", 1)
+        assert len(job.runs) == 1
+
+
+async def ended(client: Client, instance_id: str) -> tuple[str, str, int]:
+    """How an instance ended, why, and how many events it dropped."""
+    async with asyncio.timeout(PATIENCE):
+        result = await result_of(client, instance_id)
+    return result["status"], result["reason"], result["discardedEvents"]

@@ -313,6 +313,9 @@ class DebounceWorkflow(GatheringWorkflow):
             case "terminate":
                 self.ending.discarded += batch.count
                 self.fail(failed)
+            case _ if self.terminating:
+                # A caller ended the life meanwhile: there is no next flush of it.
+                self.ending.discarded += batch.count
             case "pause":
                 self._put_back(batch, keep_window=True)
                 self.life.pause("exhausted", self.now)

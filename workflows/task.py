@@ -287,14 +287,17 @@ class TaskWorkflow(ReceivingWorkflow):
         if isinstance(outcome, runs.Succeeded):
             self._handled("on_error", None, outcome.result, has_state=True)
             self.life.last_error = report.message
-        self._exhausted(failed, report)
+        if isinstance(outcome, runs.Interrupted) and self.terminating:
+            self._dropped(failed.event, report)
+        else:
+            self._exhausted(failed, report)
 
     def _exhausted(self, step: Step, report: Report) -> None:
-        event = step.event
-        if self.ending.at is not None:
+        event, rule = step.event, self.rules.on_exhausted
+        if self.ending.at is not None or (self.terminating and rule != "terminate"):
             self._dropped(event, report)
             return
-        match self.rules.on_exhausted:
+        match rule:
             case "terminate":
                 self._dropped(event, report)
                 self.fail(runs.Failed(report, self._cause or runs.cause_of(report)))
