@@ -72,7 +72,7 @@ class DebounceWorkflow(GatheringWorkflow):
 
     def _expires(self) -> bool:
         until = self._idle_until()
-        return until is not None and self._cleared is None and self.now < until
+        return until is not None and not self._cleared and self.now < until
 
     def _idle_until(self) -> datetime | None:
         """Until when an instance with nothing to do lives: it knows ids, or is not quiet yet."""
@@ -83,9 +83,8 @@ class DebounceWorkflow(GatheringWorkflow):
     def _finish(self) -> None:
         if self.ended is not None:
             return
-        if self._cleared is not None and not self.terminating:
+        if self._cleared and not self.terminating:
             self.ending.asked, self.ending.reason = True, "cleared"
-            self.ending.discarded += self._cleared
         self.ending.status = "terminated" if self.terminating else "completed"
         if self.terminating:
             self.emit_terminated()
@@ -334,7 +333,7 @@ class DebounceWorkflow(GatheringWorkflow):
         """What waits, and what was cleared."""
         return {
             **self._carried_events(),
-            "cleared": self._cleared,
+            "cleared": self.ending.condemned if self._cleared else None,
             "in_flight": self._in_flight.carry(),
             "flight": self._flight,
         }
@@ -350,8 +349,7 @@ class DebounceWorkflow(GatheringWorkflow):
 
     def fresh_extra(self) -> Detail | None:
         """Events that came while the life ended."""
-        cleared_late = self.ended == "completed" and self._cleared is not None
-        if self._waiting.window is None and not cleared_late:
+        if self._waiting.window is None:
             return None
         return self._carried_events()
 
@@ -362,4 +360,4 @@ class DebounceWorkflow(GatheringWorkflow):
     def begin_anew(self) -> None:
         """Begin a fresh life with the events that came while the last one ended."""
         super().begin_anew()
-        self._touched, self._cleared = True, None
+        self._touched, self._cleared = True, False

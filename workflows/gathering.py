@@ -41,7 +41,11 @@ class GatheringWorkflow(JobWorkflow):
         self._first_window: tuple[Window, bool] | None = None
         """The first one of this execution, and whether its first event may lead."""
 
-        self._cleared: int | None = extra.get("cleared")
+        self._cleared: bool = extra.get("cleared") is not None
+        """Whether the life ends after the flush under way."""
+
+        if self._cleared:
+            self.ending.condemned, self._callers_reason = extra["cleared"], "cleared"
         self._seen = Seen.model_validate(extra.get("seen", {}))
         quiet = extra.get("quiet_at")
         self._quiet_at: datetime | None = datetime.fromisoformat(quiet) if quiet else None
@@ -174,7 +178,8 @@ class GatheringWorkflow(JobWorkflow):
             self.request_terminate("cleared")
         else:
             # What is being flushed goes on; the life ends after it.
-            self._cleared = (self._cleared or 0) + self.discard_waiting()
+            self._cleared, self._callers_reason = True, "cleared"
+            self.ending.condemned += self.discard_waiting()
         return count
 
     def discard_waiting(self) -> int:
