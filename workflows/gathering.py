@@ -174,7 +174,7 @@ class GatheringWorkflow(JobWorkflow):
         self._touched = True
         self.life.paused = None
         count = self._waiting.count
-        if self.run_now is None:
+        if self.run_shown is None:
             self.request_terminate("cleared")
         else:
             # What is being flushed goes on; the life ends after it.
