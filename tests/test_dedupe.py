@@ -185,3 +185,53 @@ async def test_an_id_that_an_exhausted_run_brings_back_is_rejected(
 
 async def _told_rejected(handle: Any) -> bool:
     return (await handle.status()).rejected_events == 1
+
+
+async def flushing(bench: Bench, handle: Any, script: Any = None) -> asyncio.Event:
+    """An event of the id `first` that is being flushed until this is set, then does the script."""
+    go_on = asyncio.Event()
+
+    async def held(run: Any) -> None:
+        await go_on.wait()
+        if script is not None:
+            script(run)
+
+    bench.book.script(handle.key, held)
+    await handle.add(Push(n=1), id="first")
+    await eventually(lambda: bench.calls(handle))
+    return go_on
+
+
+@pytest.mark.parametrize("verb", ["clear", "terminate"])
+async def test_an_event_that_was_dropped_may_come_again_before_the_life_has_ended(
+    bench: Bench, verb: str
+) -> None:
+    once = bench.new(Once)
+    go_on = await flushing(bench, once)
+    await once.add(Push(n=2), id="a")
+    await getattr(once, verb)()
+    await once.add(Push(n=3), id="a")
+    go_on.set()
+    await eventually(lambda: bench.executed(once) == [1, 3])
+    await once.terminate()
+    await bench.result(once)
+
+
+async def test_a_handlers_end_forgets_all_ids_but_those_of_the_events_behind_it(
+    bench: Bench,
+) -> None:
+    once = bench.new(Once)
+
+    def end_first(run: Any) -> None:
+        if 1 in run.state.ns:
+            run.terminate("seen enough")
+
+    go_on = await flushing(bench, once, end_first)
+    await once.add(Push(n=2), id="behind")
+    go_on.set()
+    await eventually(lambda: bench.executed(once) == [1, 2])
+    await until_status(once, "idle")
+    assert (await once.add_confirmed(Push(n=3), id="behind")).duplicate
+    assert not (await once.add_confirmed(Push(n=4), id="first")).duplicate
+    await once.terminate()
+    await bench.result(once)

@@ -185,9 +185,14 @@ class GatheringWorkflow(JobWorkflow):
     def discard_waiting(self) -> int:
         """Drop what waits; what is being flushed is counted when its run gives up."""
         count = self._waiting.count
-        self._waiting = Gathered()
+        self._waiting, self._seen = Gathered(), Seen()
         self._quiet_at = None
         return count
+
+    def emit_terminated(self) -> None:
+        """Say that the life ended. Its ids end with it, but for those of events behind it."""
+        super().emit_terminated()
+        self._seen = self._seen.only(self._waiting.ids)
 
     def pause(self, note: str | None = None) -> None:
         """Start nothing new until resumed; events gather, the first one too."""

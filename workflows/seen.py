@@ -1,5 +1,6 @@
 """The event ids that an instance remembers over its windows."""
 
+from collections.abc import Container
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, Field
@@ -32,6 +33,11 @@ class Seen(BaseModel):
         """Drop what came no later than `until`."""
         while self.ids and self.ids[next(iter(self.ids))] <= until:
             self._drop_oldest()
+
+    def only(self, ids: Container[str]) -> "Seen":
+        """What is known of these ids."""
+        kept = {event_id: at for event_id, at in self.ids.items() if event_id in ids}
+        return Seen(ids=kept, characters=sum(map(len, kept)))
 
     def until(self, span: timedelta) -> datetime | None:
         """When the last of them is `span` old; None where there is none."""
