@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowUpdateFailedError
 
 from durable_jobs import TaskRun
+from durable_jobs.names import OUTBOX_QUERY
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import queue as queues
 from durable_jobs.workflows.flush import Flusher
@@ -108,10 +109,49 @@ async def test_failed_events_that_had_to_go_for_later_ones_are_counted_and_logge
             *["bad 2", "bad 3", "bad 4"]
         ]
         await sieve.terminate("done")
+        assert (await result_of(client, sieve.instance_id))["discardedEvents"] == 5
+        await eventually(lambda: sink.events[-1]["type"] == "job.terminated")
+    assert sink.events[-1]["discardedEvents"] == 5
+    assert "too many are set aside" in caplog.text
+
+
+async def test_events_set_aside_are_discarded_with_the_instance_that_a_caller_ends(
+    client: Client, queue: str
+) -> None:
+    sink = MemorySink()
+    async with running_worker(client, queue, Sieve(), tracking=Tracking(sink)) as jobs:
+        sieve = jobs.task(Sieve, new_key())
+        for event in ("bad 1", "good", "bad 2"):
+            await sieve.send(event)
+        assert len((await until_settled(sieve)).failed_events) == 2
+        raw = client.get_workflow_handle(sieve.instance_id)
+        assert (await raw.query(OUTBOX_QUERY))["discarded"] == 2
+        await sieve.terminate("done")
         assert (await result_of(client, sieve.instance_id))["discardedEvents"] == 2
+        assert (await raw.query(OUTBOX_QUERY))["discarded"] == 2
         await eventually(lambda: sink.events[-1]["type"] == "job.terminated")
     assert sink.events[-1]["discardedEvents"] == 2
-    assert "too many are set aside" in caplog.text
+
+
+async def test_events_set_aside_are_discarded_with_the_instance_that_a_handler_ends(
+    client: Client, queue: str
+) -> None:
+    class Closing(Sieve):
+        async def on_event(self, run: TaskRun[list[str]], event: str) -> int:
+            if event == "close":
+                run.terminate("closed")
+            return await super().on_event(run, event)
+
+    sink = MemorySink()
+    async with running_worker(client, queue, Closing(), tracking=Tracking(sink)) as jobs:
+        sieve = jobs.task(Closing, new_key())
+        for event in ("bad 1", "bad 2", "close"):
+            await sieve.send(event)
+        result = await result_of(client, sieve.instance_id)
+        assert (result["reason"], result["discardedEvents"]) == ("closed", 2)
+        await eventually(lambda: sink.events[-1]["type"] == "job.terminated")
+    assert sink.events[-1]["discardedEvents"] == 2
+    assert [event["sequence"] for event in sink.events] == list(range(1, len(sink.events) + 1))
 
 
 async def _crowded(sieve: Any) -> Any:

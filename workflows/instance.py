@@ -136,6 +136,9 @@ class Ending:
     discarded: int = 0
     """Events that were accepted and never ran."""
 
+    counts_late: bool = False
+    """Whether what is discarded may be another number if the workflow task is done again."""
+
     condemned: int = 0
     """Events that a caller's `terminate` dropped, until they are counted as discarded."""
 
@@ -298,7 +301,7 @@ class Instance:
         self.emit(
             "job.terminated",
             self.ending.at,
-            settled=self.ending.at is not None,
+            settled=self.ending.at is not None and not self.ending.counts_late,
             reason=self.ending.reason,
             runCount=self.life.run_count,
             discardedEvents=self.ending.discarded,

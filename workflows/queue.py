@@ -143,6 +143,11 @@ class Queue(BaseModel):
         """Whether `execute` is due, by its alarm or a trigger."""
         return self.triggered or (self.scheduled_at is not None and self.scheduled_at <= now)
 
+    @property
+    def unfinished(self) -> int:
+        """Events that never ran to their end: set aside, or gone for later ones that were."""
+        return len(self.failed) + self.crowded_out
+
     def waits_for(self, event_id: str) -> bool:
         """Whether an event with the id is still to be handled."""
         return any(event.id == event_id for event in self.events)

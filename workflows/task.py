@@ -129,7 +129,9 @@ class TaskWorkflow(ReceivingWorkflow):
 
     def emit_terminated(self) -> None:
         """Say that the life ended, and what was dropped."""
-        self.ending.discarded += self._queue.crowded_out
+        self.ending.discarded += self._queue.unfinished
+        # A `redrive` that came with a run's end would let them open a fresh life.
+        self.ending.counts_late = bool(self._queue.failed)
         super().emit_terminated()
 
     # -- a step
@@ -345,6 +347,10 @@ class TaskWorkflow(ReceivingWorkflow):
         if not self._queue.events:
             return None
         return {"queue": self._queue.behind().model_dump(mode="json")}
+
+    def waiting_events(self) -> int:
+        """See base class."""
+        return super().waiting_events() + (0 if self.ended else self._queue.unfinished)
 
     def waiting_fits(self) -> bool:
         """See base class."""
