@@ -42,7 +42,7 @@ async def test_alarms_of_the_optional_handlers_name_what_set_them(worker: Tracke
         *failed_for_good(1, "on_event"),
         *[executed(2, "on_error"), scheduled("error"), executed(3)],
         *[executed(4, "on_idle"), scheduled("idle"), executed(5)],
-        terminated("twice", 5),
+        terminated("twice", 5, discarded=1),
     ]
 
 
@@ -70,7 +70,7 @@ async def test_a_failed_event_that_is_set_aside_is_followed_by_the_next(worker: 
         {"type": "job.started"},
         *failed_for_good(1, "on_event"),
         executed(2, "on_event"),
-        terminated("closed", 2),
+        terminated("closed", 2, discarded=1),
     ]
 
 
