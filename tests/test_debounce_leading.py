@@ -334,3 +334,25 @@ async def test_what_came_after_an_end_leads_the_fresh_life(bench: Bench) -> None
     await eventually(lambda: len(runs(bench, throttled)) == 2)
     assert runs(bench, throttled)[1] == ("leading", [2])
     await throttled.terminate()
+
+
+async def test_the_life_behind_a_leading_run_that_ended_its_own_does_not_know_its_event(
+    bench: Bench,
+) -> None:
+    throttled = bench.new(Throttled)
+    go_on = asyncio.Event()
+
+    async def end(run: Any) -> None:
+        await go_on.wait()
+        run.terminate("seen enough")
+
+    bench.book.script(throttled.key, end)
+    await throttled.add(Push(n=1), id="leading")
+    await eventually(lambda: bench.calls(throttled))
+    await throttled.add(Push(n=2), id="behind")
+    go_on.set()
+    await eventually(lambda: bench.events(throttled, "job.terminated"))
+    assert (await throttled.add_confirmed(Push(n=3), id="behind")).duplicate
+    assert not (await throttled.add_confirmed(Push(n=4), id="leading")).duplicate
+    await throttled.terminate()
+    assert (await bench.result(throttled))["discardedEvents"] == 2

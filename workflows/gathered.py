@@ -132,6 +132,13 @@ class Gathered:
             del self.ids[oldest]
             self._id_bytes -= _id_size(oldest)
 
+    def forget_others(self) -> None:
+        """Know no id but those of its own events, where none of them was folded ahead."""
+        if self.folded or self.ahead is not None:
+            return
+        self.ids = {event.id: None for event in self.events if event.id in self.ids}
+        self._id_bytes = sum(map(_id_size, self.ids))
+
     def flush_at(self, rules: Rules) -> datetime | None:
         """When time alone flushes the window, without an event that leads it."""
         window = self.window

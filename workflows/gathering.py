@@ -192,6 +192,7 @@ class GatheringWorkflow(JobWorkflow):
     def emit_terminated(self) -> None:
         """Say that the life ended. Its ids end with it, but for those of events behind it."""
         super().emit_terminated()
+        self._waiting.forget_others()
         self._seen = self._seen.only(self._waiting.ids)
 
     def pause(self, note: str | None = None) -> None:
