@@ -152,7 +152,7 @@ async def test_an_end_goes_on_without_a_collector_that_has_just_begun_to_hang(
 
     sink = HttpSink(collector.url)
     async with tracked_worker(client, queue, [Gather()], sink=sink, **options):
-        await live(client, queue, f"{queue}-first")
+        await live_until(client, queue, left)
         collector.behaviour = hang
         history = await live(client, queue, queue)
         assert marks(history) == {STAYED: 1, FLUSH_NOW: 1}
