@@ -144,20 +144,28 @@ def refusing(_: PatchActivationInput) -> bool:
 async def test_an_end_goes_on_without_a_collector_that_has_just_begun_to_hang(
     client: Client, queue: str, collector: Collector, options: dict[str, Any]
 ) -> None:
-    answers = asyncio.Event()
+    well, answers = collector.behaviour, asyncio.Event()
 
     async def hang(_: Request) -> Answer:
         await answers.wait()
         return Answer()
 
+    async def waited(key: str) -> bool:
+        """Whether the end of a life, which goes on all the same, waited for its events."""
+        collector.behaviour = hang
+        history = await live(client, queue, f"hung-{key}")
+        collector.behaviour = well
+        answers.set()
+        await all_arrive(collector, f"hung-{key}")
+        answers.clear()
+        return marks(history) == {STAYED: 1, FLUSH_NOW: 1}
+
+    async def waited_after_one_left(key: str, history: WorkflowHistory) -> bool:
+        return await left(key, history) and await waited(key)
+
     sink = HttpSink(collector.url)
     async with tracked_worker(client, queue, [Gather()], sink=sink, **options):
-        await live_until(client, queue, left)
-        collector.behaviour = hang
-        history = await live(client, queue, queue)
-        assert marks(history) == {STAYED: 1, FLUSH_NOW: 1}
-        answers.set()
-        await all_arrive(collector, queue)
+        await live_until(client, queue, waited_after_one_left)
 
 
 async def test_more_events_than_a_request_takes_do_not_hold_the_task_that_ends(
