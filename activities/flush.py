@@ -30,7 +30,6 @@ _NO_LONGER = 2 * NOW.total_seconds()
 # Long enough for a slow request, short enough for the activity's own time limit. What is under way
 # then goes on; the next try joins it.
 _ONE_TRY = timedelta(seconds=10)
-_LATEST = timedelta(minutes=5)
 _OFF = "tracking is switched off on the worker that was to deliver them"
 
 
@@ -114,12 +113,12 @@ class FlushActivities:
         self, events: list[Detail], within: timedelta, *, patient: bool = False
     ) -> Verdicts:
         if self._courier is None or self._tracking is None:
-            return self._left_by(events)
+            return self._left_to_others(events)
         submit(self._courier, self._tracking, events)
         ids = [event["eventId"] for event in events]
         return summary(self._courier, await self._courier.settle(ids, within, patient=patient))
 
-    def _left_by(self, events: list[Detail]) -> Verdicts:
+    def _left_to_others(self, events: list[Detail]) -> Verdicts:
         """Leave events to a worker that tracks, as in a deployment, for as long as any has."""
         if not self._said_off:
             self._said_off = True
@@ -135,11 +134,11 @@ class FlushActivities:
         return Verdicts(dropped=dict.fromkeys(late, _OFF), trouble=_OFF)
 
     def _next_try(self) -> timedelta:
-        if self._courier is None:
-            return min(timedelta(seconds=2.0 ** min(activity.info().attempt - 1, 10)), _LATEST)
-        trouble = self._courier.trouble
+        trouble = self._courier.trouble if self._courier is not None else None
         wait = trouble.next_try_in if trouble is not None else timedelta(seconds=1)
-        return min(max(wait, timedelta(seconds=1)), _LATEST)
+        if self._courier is None:
+            wait *= 2 ** min(activity.info().attempt - 1, 10)
+        return min(max(wait, timedelta(seconds=1)), timedelta(minutes=5))
 
     def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
         """The activities, to be registered."""

@@ -1,6 +1,7 @@
 """What tracking events show of states, inputs and errors, and what they do not."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 from temporalio.client import Client
@@ -29,6 +30,14 @@ from tests.tracked_jobs import (
     HandleShown,
     Item,
 )
+
+BeforeSend = Callable[[Event], Event]
+
+
+class Failed(NamedTuple):
+    life: list[Event]
+    sent: list[Event]
+    tracking: Tracking
 
 
 def with_state(event: Event, **state: Any) -> Event:
@@ -102,10 +111,22 @@ async def test_a_validation_error_is_tracked_without_the_input_it_refused(
     assert SECRET not in str(life)
 
 
+async def failed_once(client: Client, queue: str, before_send: BeforeSend) -> Failed:
+    """A window whose first attempt fails: its events, in order, and all that was sent of them."""
+    sink = MemorySink()
+    tracking = Tracking(sink, before_send=before_send)
+    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
+        digest = jobs.debounce(GatherShown, queue)
+        await digest.add(Item(n=77, fail=1))
+        await client.get_workflow_handle(digest.instance_id).result()
+        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
+    return Failed(in_order(sink.events, digest.instance_id), sink.events, tracking)
+
+
 async def test_what_before_send_takes_out_is_not_sent_and_not_kept(
     client: Client, queue: str
 ) -> None:
-    def redact(event: dict[str, Any]) -> dict[str, Any]:
+    def redact(event: Event) -> Event:
         kept = {**event}
         if "preExecutionState" in kept:
             kept["preExecutionState"] = "hidden"
@@ -113,15 +134,8 @@ async def test_what_before_send_takes_out_is_not_sent_and_not_kept(
             kept["error"] = {"message": "hidden"}
         return kept
 
-    sink = MemorySink()
-    tracking = Tracking(sink, before_send=redact)
-    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
-        digest = jobs.debounce(GatherShown, queue)
-        await digest.add(Item(n=77, fail=1))
-        await client.get_workflow_handle(digest.instance_id).result()
-        events = await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
-    shown = [event for event in sink.events if "preExecutionState" in event]
-    assert events
+    sent = (await failed_once(client, queue, redact)).sent
+    shown = [event for event in sent if "preExecutionState" in event]
     assert len(shown) == 2
     assert {event["preExecutionState"] for event in shown} == {"hidden"}
     [failure] = [event for event in shown if event["type"] == "job.failed"]
@@ -131,17 +145,10 @@ async def test_what_before_send_takes_out_is_not_sent_and_not_kept(
 async def test_a_before_send_that_fails_costs_the_texts_but_no_event(
     client: Client, queue: str
 ) -> None:
-    def broken(event: dict[str, Any]) -> dict[str, Any]:
+    def broken(event: Event) -> Event:
         raise RuntimeError("no")
 
-    sink = MemorySink()
-    tracking = Tracking(sink, before_send=broken)
-    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
-        digest = jobs.debounce(GatherShown, queue)
-        await digest.add(Item(fail=1))
-        await client.get_workflow_handle(digest.instance_id).result()
-        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
-    life = [specific(event) for event in in_order(sink.events, digest.instance_id)]
+    life = [specific(event) for event in (await failed_once(client, queue, broken)).life]
     withheld = {"message": "withheld: before_send failed"}
     assert life == [
         started(),
@@ -149,42 +156,28 @@ async def test_a_before_send_that_fails_costs_the_texts_but_no_event(
         executed(1, attempt=2),
         flushed(1),
     ]
-    assert tracking.withheld >= 4
 
 
 async def test_before_send_gets_whole_events_in_attempts_too(client: Client, queue: str) -> None:
     seen: list[str] = []
 
-    def read(event: dict[str, Any]) -> dict[str, Any]:
+    def read(event: Event) -> Event:
         seen.append(parse_event(event).type)
         return event
 
-    sink = MemorySink()
-    tracking = Tracking(sink, before_send=read)
-    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
-        digest = jobs.debounce(GatherShown, queue)
-        await digest.add(Item(fail=1))
-        await client.get_workflow_handle(digest.instance_id).result()
-        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
-    assert tracking.withheld == 0
+    window = await failed_once(client, queue, read)
+    assert window.tracking.withheld == 0
     assert seen.count("job.failed") >= 2
     assert seen.count("job.executed") >= 2
 
 
 @pytest.mark.parametrize("given_back", [{}, {"error": "hidden"}, {"error": {"stack": []}}])
 async def test_a_before_send_that_gives_back_no_event_changes_no_run(
-    client: Client, queue: str, given_back: dict[str, Any]
+    client: Client, queue: str, given_back: Event
 ) -> None:
-    def odd(event: dict[str, Any]) -> dict[str, Any]:
+    def odd(event: Event) -> Event:
         return {**event, **given_back} if given_back else {}
 
-    sink = MemorySink()
-    tracking = Tracking(sink, before_send=odd)
-    async with running_worker(client, queue, GatherShown(), tracking=tracking) as jobs:
-        digest = jobs.debounce(GatherShown, queue)
-        await digest.add(Item(fail=1))
-        await client.get_workflow_handle(digest.instance_id).result()
-        await eventually(lambda: len(in_order(sink.events, digest.instance_id)) == 4)
-    life = in_order(sink.events, digest.instance_id)
+    life = (await failed_once(client, queue, odd)).life
     assert life[1]["error"] == {"message": "withheld: before_send failed"}
     assert [parse_event(event).sequence for event in life] == [1, 2, 3, 4]

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from .events import NoEvent, check_event
+from pydantic import ValidationError
+
+from durable_jobs.faults import faults_of
+
+from .events import check_event
 from .sinks.base import Sink
 from .sinks.memory import NoopSink
 from .wire import WireEvent, encode
@@ -21,6 +25,10 @@ _IDENTITY = ("eventId", "sequence", "executionId", "type")
 _FREE_TEXTS = ("input", "preExecutionState", "reason")
 # In these the reason is one of a few fixed words that readers rely on.
 _FIXED_REASON = frozenset({"job.retryExhausted", "debounce.flushed"})
+
+
+class _NoEvent(ValueError):
+    """Says what keeps a JSON object from being a tracking event, without quoting it."""
 
 
 @dataclass(slots=True)
@@ -70,7 +78,7 @@ class Tracking:
             return event
         try:
             redacted = _with_identity(_as_json(self.before_send(copy.deepcopy(event))), event)
-            check_event(redacted)
+            _check(redacted)
         except Exception as error:
             self._report(error)
             return _withhold(event)
@@ -80,7 +88,7 @@ class Tracking:
         self._tally.withheld += 1
         if self._tally.withheld == 1:
             # Of the user's own error only the type: the text could quote what was to be redacted.
-            reason = f"no event: {error}" if isinstance(error, NoEvent) else type(error).__name__
+            reason = f"no event: {error}" if isinstance(error, _NoEvent) else type(error).__name__
             logger.error(
                 "before_send failed (%s): the texts of such events are withheld;"
                 " further failures are counted, not logged",
@@ -94,6 +102,15 @@ def _as_json(result: object) -> WireEvent:
     if not isinstance(result, dict):
         raise TypeError(f"before_send returned {type(result).__name__}, not a dict")
     return json.loads(encode(result))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _check(event: WireEvent) -> None:
+    try:
+        check_event(event)
+    except ValidationError as error:
+        raise _NoEvent("; ".join(faults_of(error))) from None
+    except ValueError as error:
+        raise _NoEvent(str(error)) from None
 
 
 def _with_identity(redacted: WireEvent, event: WireEvent) -> WireEvent:

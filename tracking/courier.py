@@ -48,7 +48,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._gather_until: float | None = None
         self._last_sent = -math.inf
-        self._answer = 0.0
+        self._answer_time = 0.0
         """How long the collector has lately taken to answer, at worst: old ones fade."""
 
         self._fresh_turn = False
@@ -93,7 +93,7 @@ class Courier:
     @property
     def prompt(self) -> bool:
         """Whether an instance's end can be expected to get its events through in time."""
-        return not self.hopeless and self._answer + self._pace.linger < self._pace.end
+        return not self.hopeless and self._answer_time + self._pace.linger < self._pace.end
 
     def submit(self, events: Sequence[WireEvent]) -> None:
         """Take whole events in hand, to be sent soon. Never blocks.
@@ -157,7 +157,7 @@ class Courier:
     def _linger(self, *, patient: bool) -> float:
         if not patient or time.monotonic() - self._last_sent > self._pace.busy:
             return self._pace.linger
-        room = min(self._pace.busy_linger, self._pace.end - self._answer)
+        room = min(self._pace.busy_linger, self._pace.end - self._answer_time)
         return max(room, self._pace.linger)
 
     # The pump: starts each request when it is its time.
@@ -260,7 +260,7 @@ class Courier:
             result = await self._ask([entry.event for entry in batch.entries])
             took = time.monotonic() - started
             self._timings.requests.append(took)
-            self._answer = max(took, self._answer / 2)
+            self._answer_time = max(took, self._answer_time / 2)
         finally:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.

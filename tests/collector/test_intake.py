@@ -166,7 +166,7 @@ async def test_the_log_names_what_was_refused(
     await collector.send(event(1, runCount="one"), event(2))
     await collector.send(event(3, runCount=0, instanceId="\n" * 5000), 5, None)
     one, several = [record.getMessage() for record in caplog.records]
-    assert one.startswith("Refused an event: 'x-1' of 'task:triage:a': job.executed.runCount: ")
+    assert one.startswith("Refused an event: 'x-1' of 'task:triage:a': runCount: ")
     assert several.startswith("Refused 3 events, the first: 'x-3' of '\\n")
     assert len(several.splitlines()) == 1
     assert len(several) < 1000

@@ -22,6 +22,15 @@ from tests.support import eventually
 from .support import Sender, event, failed, running
 
 
+async def until_left(collector: Sender, count: int) -> None:
+    """Wait until retention has left so many events."""
+
+    async def swept() -> bool:
+        return (await collector.get("/api/summary"))["events"] == count
+
+    await eventually(swept)
+
+
 async def test_retention_deletes_what_came_long_ago_and_calls_nothing_missing(
     tmp_path: Path,
 ) -> None:
@@ -36,11 +45,7 @@ async def test_retention_deletes_what_came_long_ago_and_calls_nothing_missing(
         # What comes last is what is kept.
         file.execute("UPDATE events SET seq = -seq WHERE instance = 'debounce:d:1'")
     async with running(path, retention=timedelta(days=2)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == 500
-
-        await eventually(swept)
+        await until_left(collector, 500)
         [instance] = (await collector.get("/api/instances"))["instances"]
         assert instance["instanceId"] == "task:triage:a"
         await collector.send(event(3001))
@@ -57,11 +62,7 @@ async def test_what_came_late_and_is_kept_is_found_by_its_type(tmp_path: Path) -
     with sqlite3.connect(path) as file:
         file.execute("UPDATE events SET received = 0 WHERE sequence = 1")
     async with running(path, retention=timedelta(days=2)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == 2
-
-        await eventually(swept)
+        await until_left(collector, 2)
         assert await collector.ids(type="job.executed") == ["x-3", "x-2"]
 
 
@@ -74,11 +75,7 @@ async def test_a_quiet_instance_outlives_its_events_so_that_no_gap_is_invented(
     with sqlite3.connect(path) as file:
         file.execute("UPDATE events SET received = 0")
     async with running(path, retention=timedelta(days=2)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == 0
-
-        await eventually(swept)
+        await until_left(collector, 0)
         await collector.send(event(3))
         assert (await collector.get("/api/gaps"))["total"] == 0
 
@@ -91,11 +88,7 @@ async def forgetting(path: Path, *sent: dict[str, Any], keep: int = 0) -> AsyncG
     with sqlite3.connect(path) as file:
         file.execute("UPDATE events SET received = 0 WHERE seq <= ?", (len(sent) - keep,))
     async with running(path, retention=timedelta(days=1)) as collector:
-
-        async def swept() -> bool:
-            return (await collector.get("/api/summary"))["events"] == keep
-
-        await eventually(swept)
+        await until_left(collector, keep)
         yield collector
 
 

@@ -80,6 +80,7 @@ def having(**fields: Any) -> Change:
         lambda _: {},
         having(at=datetime.now(UTC)),
         having(timestamp="hidden"),
+        having(timestamp="1700000000"),
         having(jobType="hidden"),
         having(error="hidden"),
         having(error=None),

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from ..moments import milliseconds
 from . import queries
 from .books import HOUR, MINUTE
-from .moments import milliseconds
 from .queries import Page, Span, Where, WrongQuery
 from .settings import CollectorSettings
 from .store import Reading, Store

@@ -13,6 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from durable_jobs.wire import as_unicode
+
 from .api import Api, answer
 from .auth import Guard
 from .body import MAX_BYTES, TooLarge, read_body, says_json
@@ -117,7 +119,7 @@ class _Intake:
         if not batch.errors:
             return set()
         # An ID with a lone surrogate is JSON, but no text under which anything could be kept.
-        names = [name for name in batch.errors if name.encode("utf-8", "replace").decode() == name]
+        names = [name for name in batch.errors if as_unicode(name) == name]
         before = await self._store.read(partial(kept, event_ids=names))
         return before | (batch.errors.keys() & {event.event_id for event in batch.accepted})
 

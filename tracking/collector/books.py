@@ -6,8 +6,11 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, cast
 
-from .intake import TIME_FIELDS, Accepted
-from .moments import milliseconds, read_moment
+from durable_jobs.wire import as_unicode
+
+from ..events import TIME_FIELDS
+from ..moments import milliseconds, read_moment
+from .intake import Accepted
 from .sequences import Places
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -75,8 +78,8 @@ class Instance:
                 self.state = "failed"
             case "debounce.started" | "task.scheduled":
                 self.state = "debouncing" if event.type == "debounce.started" else "scheduled"
-                due = data.get(TIME_FIELDS[event.type])
-                self.next_at = None if due is None else milliseconds(read_moment(due))
+                name = TIME_FIELDS[event.type]
+                self.next_at = milliseconds(read_moment(data, name)) if data.get(name) else None
             case "job.terminated":
                 self.state, self.next_at = _ending(data.get("reason")), None
             case "debounce.flushed":
@@ -163,4 +166,4 @@ def _message(data: dict[str, Any]) -> str:
     error: Any = data.get("error")
     message = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else error
     # An escaped lone surrogate is JSON, but no text that SQLite takes.
-    return str(message)[:500].encode("utf-8", "replace").decode()
+    return as_unicode(str(message)[:500])

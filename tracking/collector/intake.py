@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias, cast
 
 from pydantic import (
@@ -14,16 +13,12 @@ from pydantic import (
     Field,
     StrictInt,
     StringConstraints,
-    TypeAdapter,
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
 
-from ..events import TYPES, JobEvent
-from .moments import milliseconds, read_moment
-
-TIME_FIELDS: dict[str, str] = {"debounce.started": "flushAt", "task.scheduled": "scheduledAt"}
-"""Where an event says what comes next, by its type."""
+from ..events import check_event
+from ..moments import milliseconds, read_moment
 
 # What a compatible client may leave out, although ours never does.
 _OPTIONAL = {
@@ -36,7 +31,6 @@ _OPTIONAL = {
 }
 _AHEAD = 300_000  # ms that a sender's clock may be ahead of ours
 _SHOWN = 100  # characters of a name in the log
-_EVENT: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HEAD = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"events"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*')
 _TAIL = re.compile(r"\}[ \t\n\r]*")
@@ -128,10 +122,9 @@ def _accept(value: object, raw: str, now: int) -> Accepted:
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
     event = cast("dict[str, Any]", value)
-    moment = _time(event, "timestamp")
+    moment = read_moment(event, "timestamp")
     known = _Envelope.model_validate(event)
-    if known.type in TYPES:
-        _check(event, known.type, moment)
+    check_event({**_OPTIONAL, **event})
     placed = known.execution_id and known.sequence
     at = milliseconds(moment)
     return Accepted(
@@ -150,26 +143,6 @@ def _accept(value: object, raw: str, now: int) -> Accepted:
         data=event,
         raw=raw,
     )
-
-
-def _check(event: dict[str, Any], kind: str, moment: datetime) -> None:
-    """Raise ValueError unless the fields of a known type have the very JSON types they must have.
-
-    What is kept is the text as it came: a reader must not see another value than was checked.
-    """
-    read: dict[str, object] = {"timestamp": moment}
-    name = TIME_FIELDS.get(kind)
-    if name and event.get(name) is not None:
-        read[name] = _time(event, name)
-    whole = {**_OPTIONAL, **event, **read}
-    _EVENT.validate_python(whole, strict=True, by_alias=True, by_name=False)
-
-
-def _time(event: dict[str, Any], name: str) -> datetime:
-    try:
-        return read_moment(event.get(name))
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def _shown(name: object) -> str:
