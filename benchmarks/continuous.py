@@ -8,6 +8,7 @@ at the end it must be as many as were run.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,7 @@ from durable_jobs.tracking import MemorySink, Tracking
 from .by_hand import BY_HAND
 from .frame import Asked, Findings, command, in_turns, stage
 from .history import MAX_EVENTS
-from .load import Board
+from .load import Board, Span
 from .ours import OURS
 from .turns import Turns, rows_of
 
@@ -199,11 +200,11 @@ async def run_ticks(ticker: Ticker, turns: Turns, scene: str, seconds: float) ->
             # Due at different times, as instances started by users are.
             await asyncio.sleep(EVERY[LATE].total_seconds() / len(keys) * (number % 2 + 0.5))
     await board.until("the first ticks", lambda: all(board.done[key] for key in keys))
-    before, late_before = board.runs, len(board.late)
+    began, before, late_before = time.perf_counter(), board.runs, len(board.late)
     await asyncio.sleep(seconds)
     turns.count += board.runs - before
     turns.seconds += board.late[late_before:]
-    turns.span += seconds
+    turns.spans.append(Span.since(began))
     ticks = 0
     for key in keys:
         counted = await ticker.end(key)

@@ -75,7 +75,7 @@ class Turns:
 
     def row(self, scene: str, system: str, cost: Cost | None = None) -> Row:
         """The line of the table."""
-        took, span = self.took, sum(calls.span for calls in self.calls)
+        took, span = self.took, sum(calls.span.seconds for calls in self.calls)
         row: Row = {
             "scene": scene,
             "system": system,
@@ -93,7 +93,7 @@ class Turns:
 
     def windows_row(self, system: str, cost: Cost) -> Row:
         """The line of the table, for whole windows."""
-        span = sum(calls.span for calls in self.calls)
+        span = sum(calls.span.seconds for calls in self.calls)
         row = self.row(WINDOWS, system, cost)
         for name in [name for name in row if name.startswith("add") or name.endswith("/event")]:
             del row[name]

@@ -53,13 +53,34 @@ class Board:
             await asyncio.sleep(0.01)
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, as `time.perf_counter` tells it."""
+
+    began: float
+    ended: float
+
+    @classmethod
+    def since(cls, began: float) -> "Span":
+        """Until now."""
+        return cls(began, time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.ended - self.began
+
+    def __contains__(self, moment: float) -> bool:
+        return self.began <= moment <= self.ended
+
+
 @dataclass
 class Calls:
     """The calls of one turn: how many, how long each took."""
 
     took: list[float] = field(default_factory=list[float])
-    span: float = 0.0
-    """From the first call's start to the last one's answer, in seconds."""
+    span: Span = Span(0.0, 0.0)
+    """From the first call's start to the last one's answer."""
 
     async def timed(self, call: Awaitable[object]) -> None:
         """Wait for a call and note how long it took."""
@@ -80,7 +101,7 @@ async def all_the_time(call: Call, callers: int, seconds: float) -> Calls:
             await calls.timed(call(number))
 
     await asyncio.gather(*(caller() for _ in range(callers)))
-    calls.span = time.perf_counter() - start
+    calls.span = Span.since(start)
     return calls
 
 
@@ -93,7 +114,7 @@ async def at_a_rate(call: Call, a_second: float, seconds: float) -> Calls:
         await asyncio.sleep(start + number / a_second - time.perf_counter())
         under_way.append(asyncio.create_task(calls.timed(call(number))))
     await asyncio.gather(*under_way)
-    calls.span = time.perf_counter() - start
+    calls.span = Span.since(start)
     return calls
 
 

@@ -9,6 +9,7 @@ must have been handled once; ours in the order in which they were sent.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,7 +28,7 @@ from durable_jobs.tracking import MemorySink, Tracking
 from .by_hand import AT_ONCE, BY_HAND
 from .frame import Asked, Findings, Row, command, in_turns, stage
 from .history import MAX_EVENTS, Cost, ended
-from .load import Board, Calls, all_the_time
+from .load import Board, Calls, Span, all_the_time
 from .ours import OURS
 from .turns import Turns, rows_of
 
@@ -234,7 +235,7 @@ class Handling(Turns):
     def note(self, calls: Calls, system: Entities, keys: list[str]) -> None:
         """Add one turn's figures."""
         self.count += len(calls.took)
-        self.span += calls.span
+        self.spans.append(calls.span)
         self.seconds += calls.took
         self.sampled += [system.instance(key) for key in keys[:SAMPLE]]
         self.sampled_count += sum(len(system.handled[key]) for key in keys[:SAMPLE])
@@ -268,14 +269,14 @@ async def _one_by_one(system: Entities, turns: Handling, scene: str, seconds: fl
 
 async def _burst(system: Entities, turns: Handling, name: str) -> None:
     key, count = uuid4().hex[:8], BURST_EVENTS[name]
-    calls, began = Calls(), asyncio.get_running_loop().time()
+    calls, began = Calls(), time.perf_counter()
 
     async def one(number: int) -> None:
         await system.send(key, number)
 
     sending = asyncio.gather(*(calls.timed(one(number)) for number in range(count)))
     await asyncio.gather(sending, system.board.until(name, lambda: system.board.done[key] >= count))
-    calls.span = asyncio.get_running_loop().time() - began
+    calls.span = Span.since(began)
     _check(system, [key], count)
     if name == OURS:
         assert system.handled[key] == list(range(count)), "events were handled out of order"

@@ -11,6 +11,7 @@ import asyncio
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from durable_jobs.tracking import HttpSink, Tracking
 from . import continuous, debounce
 from .frame import Asked, Findings, Row, command, in_turns, stage
 from .history import cost_of, ended
-from .load import Lost
+from .load import Lost, Span
 from .ours import ours
 from .turns import rows_of
 
@@ -41,16 +42,15 @@ TURNS = 12
 
 
 class CountingSink(HttpSink):
-    """Counts requests and the events in them."""
+    """Notes when requests leave, and the events in each."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.requests = self.events = 0
+        self.requests: list[tuple[float, int]] = []
 
     async def send(self, events: Sequence[dict[str, Any]]) -> Any:
-        """Count, then POST."""
-        self.requests += 1
-        self.events += len(events)
+        """Note, then POST."""
+        self.requests.append((time.perf_counter(), len(events)))
         return await super().send(events)
 
 
@@ -105,13 +105,13 @@ async def main(asked: Asked) -> Findings:
     findings = Findings()
     async with stage() as client, collector() as collecting:
         if asked.wants(TICKS):
-            rows = await _ticks(dict.fromkeys(BOTH, client), collecting, TICKS, asked.seconds)
-            rows[0] |= _shared(collecting)
-            findings.rows += rows
+            clients: dict[str, Client] = dict.fromkeys(BOTH, client)
+            findings.rows += await _ticks(clients, collecting, TICKS, asked.seconds)
         if asked.wants(METRICS):
             findings.rows += await _measured(client, collecting, asked.seconds)
         if asked.wants(WINDOWS):
-            findings.rows += await _windows(client, collecting, asked.seconds)
+            # Longer turns: each begins with 64 windows at once, which no lasting load does.
+            findings.rows += await _windows(client, collecting, 2 * asked.seconds)
     _promise(findings, asked)
     return findings
 
@@ -136,11 +136,16 @@ def _promise(findings: Findings, asked: Asked) -> None:
 BOTH = (TRACKED, UNTRACKED)
 
 
-def _shared(collecting: CollectorProcess) -> Row:
-    requests = sum(sink.requests for sink in collecting.sinks)
-    events = sum(sink.events for sink in collecting.sinks)
+def _shared(collecting: CollectorProcess, spans: Sequence[Span]) -> Row:
+    """How many events share a request under load: not while instances start, or end in a row."""
+    shared = [
+        events
+        for sink in collecting.sinks
+        for moment, events in sink.requests
+        if any(moment in span for span in spans)
+    ]
     collecting.sinks.clear()
-    return {"requests": requests, "events/request": round(events / requests, 1)}
+    return {"requests": len(shared), "events/request": round(sum(shared) / len(shared), 1)}
 
 
 async def _arrived(collecting: CollectorProcess, job: str, runs: int) -> None:
@@ -170,7 +175,9 @@ async def _ticks(
         async with continuous.ours(clients[name], every, tracking, tracked=tracked) as ticker:
             counted += await continuous.run_ticks(ticker, turns[name], TICKS, seconds) * tracked
     await _arrived(collecting, "count", before + counted)
-    return await rows_of(clients[TRACKED], scene, turns)
+    rows = await rows_of(clients[TRACKED], scene, turns)
+    rows[0] |= _shared(collecting, turns[TRACKED].spans)
+    return rows
 
 
 async def _measured(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
@@ -182,7 +189,6 @@ async def _measured(client: Client, collecting: CollectorProcess, seconds: float
     clients = {TRACKED: client, MEASURED: measured}
     rows = await _ticks(clients, collecting, METRICS, seconds)
     reading.cancel()
-    collecting.sinks.clear()
     return rows
 
 
@@ -209,7 +215,7 @@ async def _windows(client: Client, collecting: CollectorProcess, seconds: float)
     rows = [
         each.windows_row(name, await cost_of(client, each.sampled)) for name, each in turns.items()
     ]
-    rows[0] |= _shared(collecting)
+    rows[0] |= _shared(collecting, [calls.span for calls in turns[TRACKED].calls])
     return rows
 
 

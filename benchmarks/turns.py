@@ -7,7 +7,7 @@ from temporalio.client import Client
 
 from .frame import Row
 from .history import Cost, cost_of
-from .load import ms
+from .load import Span, ms
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Turns:
     """What `seconds` tell of each one."""
 
     count: int = 0
-    span: float = 0.0
+    spans: list[Span] = field(default_factory=list[Span])
     seconds: list[float] = field(default_factory=list[float])
     sampled: list[str] = field(default_factory=list[str])
     """Instances whose histories are read."""
@@ -35,7 +35,7 @@ class Turns:
             "scene": scene,
             "system": system,
             f"{self.unit}s": self.count,
-            f"{self.unit}s/s": round(self.count / self.span, 1),
+            f"{self.unit}s/s": round(self.count / sum(span.seconds for span in self.spans), 1),
             f"{self.timed} p50 ms": ms(self.seconds, 0.5),
             f"{self.timed} p99 ms": ms(self.seconds, 0.99),
             "longest history": cost.longest,
