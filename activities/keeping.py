@@ -51,10 +51,14 @@ class Keeper:
     async def keep(self, events: list[Detail]) -> bool:
         """Whether Temporal has them now. What comes while a call is under way shares the next."""
         group = self._join(events)
-        async with self._turn:
-            if not group.sent:
-                group.sent = True
-                group.kept = await self._send(group)
+        try:
+            async with asyncio.timeout(_PATIENCE), self._turn:
+                if not group.sent:
+                    group.sent = True
+                    group.kept = await self._send(group)
+        except (RPCError, TimeoutError) as error:
+            reason = str(error) or "Temporal did not answer in time"
+            logger.warning("%d tracking events could not be kept: %s", len(events), reason)
         return group.kept
 
     def _join(self, events: list[Detail]) -> _Group:
@@ -69,23 +73,25 @@ class Keeper:
         if self._events + len(group.events) > MOST_EVENTS or self._bytes + group.bytes > MOST_BYTES:
             self._begin()
         try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._signal(group.events)
-        except (RPCError, TimeoutError) as error:
-            logger.warning("%d tracking events could not be kept: %s", len(group.events), error)
-            return False
+            await signal(self._workflow, self._queue, group.events)
+        except BaseException:
+            # They may be there all the same: how much this workflow has is no longer known.
+            self._begin()
+            raise
         self._events += len(group.events)
         self._bytes += group.bytes
         return True
 
-    async def _signal(self, events: list[Detail]) -> None:
-        await activity.client().start_workflow(
-            DELIVERY_WORKFLOW,
-            to_raw(FlushRequest(events=[])),
-            id=self._workflow,
-            task_queue=self._queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            start_signal=DELIVER_SIGNAL,
-            start_signal_args=[to_raw(FlushRequest(events=events))],
-            static_summary="Tracking events of ended instances",
-        )
+
+async def signal(workflow_id: str, task_queue: str, events: list[Detail]) -> None:
+    """Give events to a `TrackingDelivery`, which this starts."""
+    await activity.client().start_workflow(
+        DELIVERY_WORKFLOW,
+        to_raw(FlushRequest(events=[])),
+        id=workflow_id,
+        task_queue=task_queue,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        start_signal=DELIVER_SIGNAL,
+        start_signal_args=[to_raw(FlushRequest(events=events))],
+        static_summary="Tracking events of ended instances",
+    )

@@ -16,12 +16,14 @@ from durable_jobs.protocol import FlushRequest
 from durable_jobs.tracking import HttpSink, MemorySink, Tracking
 from durable_jobs.tracking.sinks.base import Accepted, RetryLater, SendResult
 from durable_jobs.wire import to_raw
+from durable_jobs.workflows import delivery as delivery_module
 from durable_jobs.workflows.flush import Flusher
 from tests.jobs import running_worker, until_run
 from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
 from tests.tracked_jobs import Gather, GatherLater, Item, Rest, all_jobs
 from tests.tracking.collector import Collector
+from tests.tracking.helpers import event
 from tests.wrong_input import NOT_JSON
 
 
@@ -110,12 +112,91 @@ async def test_where_events_cannot_be_kept_the_instance_has_a_delivery_of_its_ow
     async def fails(*_: Any) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(keeping.Keeper, "_signal", fails)
+    monkeypatch.setattr(keeping, "signal", fails)
     instance = await live(worker, 0)
     [delivery] = await eventually(lambda: deliveries(worker))
     assert delivery.parent_id == instance
     await collector.start()
     await all_arrive(collector, [instance])
+
+
+async def test_what_may_or_may_not_have_been_kept_is_kept_by_others_and_counts_as_full(
+    worker: Tracked, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal, lost = keeping.signal, iter([True])
+
+    async def answers(*arguments: Any) -> None:
+        await signal(*arguments)
+        if next(lost, False):
+            raise TimeoutError
+
+    monkeypatch.setattr(keeping, "signal", answers)
+    instances = [await live(worker, number) for number in range(2)]
+
+    async def three() -> list[WorkflowExecution]:
+        found = await deliveries(worker)
+        return found if len(found) == 3 else []
+
+    found = await eventually(three)
+    assert sorted(run.parent_id or "" for run in found) == ["", "", instances[0]]
+    sizes = [(await worker.handle(run.id).query("status"))["pending"] for run in found]
+    assert sizes == [3, 3, 3]
+    await collector.start()
+    await all_arrive(collector, instances)
+
+
+async def test_ends_wait_no_longer_where_many_wait_for_a_silent_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def silent(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(keeping, "signal", silent)
+    monkeypatch.setattr(keeping, "_PATIENCE", 0.2)
+    keeper = keeping.Keeper("a queue")
+    too_large_to_share = [{"eventId": "1", "reason": "x" * keeping.MOST_BYTES}]
+    # One after the other they would take 20 s.
+    async with asyncio.timeout(5):
+        kept = await asyncio.gather(*(keeper.keep(too_large_to_share) for _ in range(100)))
+    assert not any(kept)
+
+
+async def test_a_delivery_that_is_cancelled_goes_on(worker: Tracked, collector: Collector) -> None:
+    instance = await live(worker, 0)
+    [delivery] = await eventually(lambda: deliveries(worker))
+    handle = worker.handle(delivery.id)
+    await handle.cancel()
+    assert (await handle.query("status"))["pending"] == 3
+    await collector.start()
+    await all_arrive(collector, [instance])
+    assert (await handle.result())["delivered"] == 3
+
+
+async def test_an_event_that_fails_for_ever_holds_up_none_that_its_delivery_gets_later(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(MemorySink):
+        async def send(self, events: Sequence[Any]) -> SendResult:
+            if any(event["jobName"] == Gather.name for event in events):
+                return RetryLater("it fails for these")
+            return await super().send(events)
+
+    monkeypatch.setattr(delivery_module, "PATIENCE", timedelta(seconds=0.1))
+    sink = Failing()
+    async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
+        await live(worker, 0)
+        [delivery] = await eventually(lambda: deliveries(worker))
+        handle = worker.handle(delivery.id)
+        for number in (1, 2):
+            later = FlushRequest(events=[event(number)])
+            await handle.signal(DELIVER_SIGNAL, to_raw(later))
+            await eventually(lambda: len(sink.events) == number)  # noqa: B023
+        await eventually(lambda: delivered(handle, 2))
+        assert (await handle.query("status"))["pending"] == 3
+
+
+async def delivered(delivery: WorkflowHandle[Any, Any], count: int) -> bool:
+    return (await delivery.query("status"))["delivered"] == count
 
 
 async def test_events_that_are_handed_over_twice_are_delivered_once(

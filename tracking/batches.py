@@ -138,6 +138,19 @@ class Backlog:
             self._tidy(name)
         return smaller
 
+    def separate(self, batch: Batch) -> None:
+        """Halve a batch that may fail for one of its events.
+
+        What has to wait for the first half waits by itself: other executions need not wait with it.
+        """
+        middle = len(batch.entries) // 2
+        first, second = batch.entries[:middle], batch.entries[middle:]
+        held = {entry.lane for entry in first}
+        for entry in second:
+            if entry.lane in held:
+                self.add(entry)
+        self.replace(batch, [first, [entry for entry in second if entry.lane not in held]])
+
     def ready(self, now: float) -> list[Batch]:
         """Batches that may be sent again now, the least recently tried first."""
         due = [batch for batch in self._resting() if batch.due <= now]

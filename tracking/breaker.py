@@ -40,6 +40,9 @@ class Pace:
     longest_misconfigured_wait: float = 300.0
     longest_retry_after: float = 3600.0
     request_limit: float = 300.0
+    least_stay: float = 3600.0
+    """How long an event is tried, however old it comes in, as from a reconciliation."""
+
     parallel: int = 4
     batch_bytes: int = 1_000_000
     pending: int = 20_000

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from .batches import Batch, Entry
@@ -17,8 +17,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 # then one event in it may be what fails, and the others need not wait with it.
 _SUSPECT_AFTER = 4
 _SUSPECT_ALONE_AFTER = 8
-# An event that comes in old gets one try or so many seconds before it is given up.
-_LEAST_STAY = 60.0
 
 
 class Outcomes:
@@ -60,14 +58,11 @@ class Outcomes:
 
     def _narrow(self, batch: Batch, message: str) -> None:
         if len(batch.entries) > 1:
-            self._halve(batch)
+            middle = len(batch.entries) // 2
+            self._stock.backlog.replace(batch, [batch.entries[:middle], batch.entries[middle:]])
             return
         self._stock.backlog.replace(batch, [])
         self._reject(batch.entries, message)
-
-    def _halve(self, batch: Batch) -> None:
-        middle = len(batch.entries) // 2
-        self._stock.backlog.replace(batch, [batch.entries[:middle], batch.entries[middle:]])
 
     def _reject(self, entries: list[Entry], reason: str) -> None:
         self._stock.finish(entries, Verdict("rejected", reason))
@@ -103,25 +98,25 @@ class Outcomes:
             own_fault or alone
         ):
             batch.failures = _SUSPECT_AFTER - 1
-            self._halve(batch)
+            self._stock.backlog.separate(batch)
 
     def _give_up(self, batch: Batch, message: str) -> None:
-        oldest = self._oldest_kept()
-        late = [entry for entry in batch.entries if entry.at < oldest]
-        if late:
-            kept = [entry for entry in batch.entries if entry.at >= oldest]
+        late = self._late()
+        if gone := [entry for entry in batch.entries if late(entry)]:
+            kept = [entry for entry in batch.entries if not late(entry)]
             self._stock.backlog.replace(batch, [kept])
-            self._drop(late, message)
+            self._drop(gone, message)
 
     def _give_up_waiting(self, message: str) -> None:
-        oldest = self._oldest_kept()
-        since = time.monotonic() - _LEAST_STAY
-        late = self._stock.backlog.discard(lambda e: e.at < oldest and e.arrived < since)
-        if late:
-            self._drop(late, message)
+        if gone := self._stock.backlog.discard(self._late()):
+            self._drop(gone, message)
 
-    def _oldest_kept(self) -> datetime:
-        return datetime.now(UTC) - self._give_up_after
+    def _late(self) -> Callable[[Entry], bool]:
+        """Says which events are to be given up now."""
+        oldest = datetime.now(UTC) - self._give_up_after
+        stay = min(self._give_up_after.total_seconds(), self._pace.least_stay)
+        since = time.monotonic() - stay
+        return lambda entry: entry.at < oldest and entry.arrived < since
 
     def _drop(self, entries: list[Entry], message: str) -> None:
         hours = self._give_up_after.total_seconds() / 3600

@@ -230,7 +230,7 @@ async def test_an_event_that_is_too_old_when_it_fails_is_dropped_with_the_reason
     collector: Collector, courier_to: MakeCourier, caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.script = [Answer(500)]
-    courier, late, young = courier_to(), old(1), event(2)
+    courier, late, young = courier_to(pace=replace(FAST, least_stay=0.0)), old(1), event(2)
     courier.submit([late, young])
     verdicts = await courier.settle(ids_of([late, young]), None)
     assert [verdict.outcome for verdict in verdicts.values()] == ["dropped", "delivered"]
@@ -240,6 +240,17 @@ async def test_an_event_that_is_too_old_when_it_fails_is_dropped_with_the_reason
     assert collector.ids == [young["eventId"]]
     assert courier.counters.dropped == 1
     assert "1 tracking events were dropped" in caplog.text
+
+
+async def test_an_event_that_comes_in_old_is_tried_again_all_the_same(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    collector.script = [Answer(503), Answer(500)]
+    courier, late = courier_to(), old(1)
+    courier.submit([late])
+    await courier.settle(ids_of([late]), None)
+    assert collector.ids == [late["eventId"]]
+    assert courier.counters.dropped == 0
 
 
 async def test_an_old_event_is_delivered_where_the_collector_takes_it(
@@ -295,6 +306,20 @@ async def test_a_batch_alone_with_such_an_event_is_taken_apart_in_time(
     async with asyncio.timeout(10):
         await courier.settle(ids_of(company), None)
     assert len(collector.accepted) == 9
+
+
+async def test_who_shares_its_batch_does_not_wait_for_what_shares_its_execution(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    poison, behind = event(1, "poison"), event(2, "poison")
+    collector.behaviour = lambda r: Answer(500 if poison["eventId"] in r.ids else 200)
+    courier, company = courier_to(), [event(1, f"with-{number}") for number in range(8)]
+    courier.submit([poison, *company[:4], behind, *company[4:]])
+    later = event(2, "with-7")
+    courier.submit([later])
+    async with asyncio.timeout(10):
+        await courier.settle(ids_of([*company, later]), None)
+    assert not courier.verdicts(ids_of([poison, behind]))
 
 
 async def test_an_answer_whose_body_drips_counts_by_its_status_at_the_time_out(
