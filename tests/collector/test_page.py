@@ -1,10 +1,12 @@
 """The page in a browser: what comes shows without a reload, and is only ever text."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from durable_jobs.tracking.ids import iso_ms
 from tests.support import eventually
 
 from .browser import Browser
@@ -181,6 +183,29 @@ async def test_runs_and_failures_are_drawn(collector: Sender, browser: Browser) 
     for name in ("failed", "retried"):
         path = await browser.evaluate(f"document.querySelector('#plot path.{name}').outerHTML")
         assert "H" in path
+
+
+@pytest.mark.parametrize(
+    ("span", "every", "width", "words"),
+    [("6h", 1, 2, "2 minutes"), ("24h", 2, 10, "10 minutes"), ("30d", 60, 360, "6 hours")],
+)
+async def test_a_bar_shows_just_what_happened_in_its_time(
+    collector: Sender, browser: Browser, span: str, every: int, width: int, words: str
+) -> None:
+    minutes = {"6h": 360, "24h": 1440, "30d": 43_200}[span] + 2 * width
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    now -= timedelta(minutes=now.minute % every)
+    times = [now - timedelta(minutes=before) for before in range(0, minutes, every)]
+    await collector.send(*(event(n, timestamp=iso_ms(at)) for n, at in enumerate(times, 1)))
+    await browser.go(f"{collector.address}?range={span}")
+    await shows(browser, f"a bar is {words}", "#legend")
+    titles = await browser.evaluate(
+        "[...document.querySelectorAll('#plot g > title')].map((title) => title.textContent)"
+    )
+    # The last bars' time may not be over.
+    assert len(titles) > 70
+    for title in titles[:-2]:
+        assert f", {width} min: {width // every} succeeded" in title
 
 
 async def test_an_instance_is_chosen_and_left_by_keyboard(

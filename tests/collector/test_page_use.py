@@ -296,7 +296,7 @@ async def test_the_plot_begins_with_a_range_that_fits(collector: Sender, browser
     await shows(browser, numbers, "#legend")
     assert await browser.evaluate("document.getElementById('range').value") == "1h"
     await chosen(browser, "range", "24h")
-    await shows(browser, "a bar is 8 minutes", "#legend")
+    await shows(browser, "a bar is 10 minutes", "#legend")
     assert await browser.evaluate("document.getElementById('range').value") == "24h"
 
 

@@ -5,23 +5,18 @@ import { ask } from "./ask.js";
 import { byId, own } from "./dom.js";
 import { legend, plot } from "./plot.js";
 
-const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+const HOUR = 3_600_000, DAY = 24 * HOUR;
 const RANGES = { "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY };
-const MOST_BARS = 180;
+const MOST_BARS = 181; // 180 fill a range, and of one more it has the end
 
-// Bars begin at multiples of their width, so that they stay the same while time goes on.
-function period(range) {
-  const span = RANGES[range];
-  const step = span > DAY ? HOUR : MINUTE; // what the API counts in
-  const width = Math.ceil(span / step / MOST_BARS) * step;
-  const until = Math.ceil((Date.now() + 1) / width) * width;
-  return { range, since: until - span, until, width };
-}
-
+// The API chooses how wide a bar is. Bars begin at multiples of that, so that they stay the same
+// while time goes on.
 async function during(range, job) {
-  const time = period(range);
-  const { buckets } = await ask("api/rates", { since: time.since, until: time.until, bins: MOST_BARS, job });
-  return { ...time, buckets };
+  const until = Date.now() + 1;
+  const since = until - RANGES[range];
+  const { step: width, buckets } = await ask("api/rates", { since, until, bins: MOST_BARS, job });
+  const whole = { since: Math.floor(since / width) * width, until: Math.ceil(until / width) * width };
+  return { range, ...whole, width, buckets };
 }
 
 // Unless one is chosen, the range is a day, or an hour where all of the day is in its last hour.
