@@ -66,6 +66,17 @@ async def test_what_came_late_and_is_kept_is_found_by_its_type(tmp_path: Path) -
         assert await collector.ids(type="job.executed") == ["x-3", "x-2"]
 
 
+async def test_counts_are_forgotten_with_their_events_while_others_keep_coming(
+    tmp_path: Path,
+) -> None:
+    long_ago = {"timestamp": "2020-01-01T00:00:00.000Z", "jobName": "old"}
+    async with forgetting(tmp_path / "events.db", event(1, **long_ago), event(2), keep=1) as it:
+        assert (await it.get("/api/summary"))["jobs"] == ["triage"]
+        for step in ("minute", "hour"):
+            span = {"since": "2020-01-01T00:00:00Z", "until": "2020-01-02T00:00:00Z"}
+            assert (await it.get("/api/rates", **span, step=step))["buckets"] == []
+
+
 async def test_a_quiet_instance_outlives_its_events_so_that_no_gap_is_invented(
     tmp_path: Path,
 ) -> None:

@@ -2,7 +2,9 @@
 
 import sqlite3
 import time
+from typing import Any
 
+from .books import HOUR, MINUTE
 from .sequences import pass_by
 
 STEP = 1000  # events
@@ -25,13 +27,14 @@ def forget_step(connection: sqlite3.Connection, before: int, step: int = STEP) -
     """
     query = "SELECT seq, received, instance, execution, sequence FROM events ORDER BY seq LIMIT ?"
     old = [row for row in connection.execute(query, (step,)) if row[1] < before]
-    if not old:
-        # The hours of what is kept stay, by which filters find it: it may have come late.
-        oldest = "SELECT coalesce(min(at), ?) FROM events"
-        [kept] = connection.execute(oldest, (before,)).fetchone()
-        until = min(before, kept) - 3_600_000
-        connection.execute("DELETE FROM counts WHERE start <= ?", (until,))
-        return _forget_executions(connection, step)
+    if old:
+        _forget_events(connection, old)
+    if len(old) < step:
+        _forget_counts(connection, before)
+    return _forget_executions(connection, step) or len(old) == step
+
+
+def _forget_events(connection: sqlite3.Connection, old: list[tuple[Any, ...]]) -> None:
     tops: dict[str, int] = {}
     for _, _, _, execution, sequence in old:
         if execution is not None:
@@ -41,7 +44,16 @@ def forget_step(connection: sqlite3.Connection, before: int, step: int = STEP) -
     connection.execute("DELETE FROM events WHERE seq <= ?", (old[-1][0],))
     _forget_instances(connection, sorted({row[2] for row in old}))
     _end_executions(connection, sorted(tops))
-    return _forget_executions(connection, step) or len(old) == step
+
+
+def _forget_counts(connection: sqlite3.Connection, before: int) -> None:
+    """Those from before a time; what is kept may have come late, and is found by its hour's."""
+    oldest = "SELECT coalesce(min(at), ?) FROM events"
+    [kept] = connection.execute(oldest, (before,)).fetchone()
+    connection.execute(
+        "DELETE FROM counts WHERE step IN (?, ?) AND start <= ?",
+        (MINUTE, HOUR, min(before, kept) - HOUR),
+    )
 
 
 def _forget_instances(connection: sqlite3.Connection, names: list[str]) -> None:
