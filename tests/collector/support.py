@@ -1,6 +1,7 @@
 """Events as a worker would send them, and a collector to send them to."""
 
 import re
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 
 from durable_jobs.tracking.collector import CollectorSettings, collecting
-from tests.support import Python
+from tests.support import Python, eventually
 
 JSON = {"Content-Type": "application/json"}
 COMMAND = ("-m", "durable_jobs.cli", "collector")
@@ -85,6 +86,27 @@ async def running(path: Path, port: int = 0, **settings: Any) -> AsyncGenerator[
         httpx.AsyncClient(base_url=address, headers=JSON, trust_env=False, timeout=20) as http,
     ):
         yield Sender(http)
+
+
+async def until_left(collector: Sender, count: int) -> None:
+    """Wait until retention has left so many events."""
+
+    async def swept() -> bool:
+        return (await collector.get("/api/summary"))["events"] == count
+
+    await eventually(swept)
+
+
+@asynccontextmanager
+async def forgetting(path: Path, *sent: dict[str, Any], keep: int = 0) -> AsyncGenerator[Sender]:
+    """A collector that has just deleted the events sent, but for the last few."""
+    async with running(path) as collector:
+        await collector.send(*sent)
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE events SET received = 0 WHERE seq <= ?", (len(sent) - keep,))
+    async with running(path, retention=timedelta(days=1)) as collector:
+        await until_left(collector, keep)
+        yield collector
 
 
 async def address(process: Python) -> str:

@@ -4,11 +4,10 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,18 +16,8 @@ from durable_jobs.tracking.collector.queries import Page, gaps
 from durable_jobs.tracking.collector.retention import forget_step
 from durable_jobs.tracking.collector.schema import open_reader, open_writer
 from durable_jobs.tracking.collector.writing import write
-from tests.support import eventually
 
-from .support import Sender, event, failed, running
-
-
-async def until_left(collector: Sender, count: int) -> None:
-    """Wait until retention has left so many events."""
-
-    async def swept() -> bool:
-        return (await collector.get("/api/summary"))["events"] == count
-
-    await eventually(swept)
+from .support import event, failed, forgetting, running, until_left
 
 
 async def test_retention_deletes_what_came_long_ago_and_calls_nothing_missing(
@@ -89,18 +78,6 @@ async def test_a_quiet_instance_outlives_its_events_so_that_no_gap_is_invented(
         await until_left(collector, 0)
         await collector.send(event(3))
         assert (await collector.get("/api/gaps"))["total"] == 0
-
-
-@asynccontextmanager
-async def forgetting(path: Path, *sent: dict[str, Any], keep: int = 0) -> AsyncGenerator[Sender]:
-    """A collector that has just deleted the events sent, but for the last few."""
-    async with running(path) as collector:
-        await collector.send(*sent)
-    with sqlite3.connect(path) as file:
-        file.execute("UPDATE events SET received = 0 WHERE seq <= ?", (len(sent) - keep,))
-    async with running(path, retention=timedelta(days=1)) as collector:
-        await until_left(collector, keep)
-        yield collector
 
 
 async def test_what_was_forgotten_and_comes_again_fills_no_gap_and_is_not_counted_again(

@@ -83,10 +83,13 @@ function entry(event) {
     failure(event), states(event), fields(event));
 }
 
-function missing(name, from, to) {
-  const numbers = from === to ? `Number ${from} is missing` : `Numbers ${from} to ${to} are missing`;
-  return h("li", { class: "gap", "data-key": `missing ${name} ${from}` }, numbers);
+function numbers(name, from, to, one, many) {
+  const text = from === to ? `Number ${from} ${one}` : `Numbers ${from} to ${to} ${many}`;
+  return h("li", { class: "gap", "data-key": `missing ${name} ${from}` }, text);
 }
+
+const missing = (name, from, to) => numbers(name, from, to, "is missing", "are missing");
+const unsure = (name, from, to) => numbers(name, from, to, "is not shown and may be missing", "are not shown and some may be missing");
 
 function clash(name, number) {
   return h("li", { class: "gap", "data-key": `clash ${name} ${number}` }, `Number ${number} was given to two events`);
@@ -104,24 +107,35 @@ function lives(events) {
   return [...groups];
 }
 
-// Below the oldest event that is shown, only the books know whether anything is missing.
+// What is missing only the books know: an event may also be forgotten, or be further down because
+// of its time. Of many ranges they name the first alone.
+function missingIn(name, from, to, gaps) {
+  const { ranges, more } = gaps.find((gap) => gap.executionId === name) ?? { ranges: [], more: 0 };
+  const known = more ? ranges.at(-1)[1] : Infinity;
+  const here = ranges.filter((range) => range[0] <= to && range[1] >= from)
+    .map((range) => missing(name, Math.max(range[0], from), Math.min(range[1], to)));
+  const rest = Math.max(from, known + 1);
+  return [rest <= to ? unsure(name, rest, to) : null, ...here.reverse()];
+}
+
+// Below the oldest event that is shown.
 function missingBelow(name, last, gaps) {
   const ranges = gaps.filter((gap) => gap.executionId === name).flatMap((gap) => gap.ranges);
   const range = ranges.find(([, to]) => last.sequence && to === last.sequence - 1);
   return range ? missing(name, ...range) : null;
 }
 
-function between(name, after, event) {
+function between(name, after, event, gaps) {
   if (!after || !event.sequence) return null;
   if (after.sequence === event.sequence) return clash(name, event.sequence);
-  return after.sequence - event.sequence > 1 ? missing(name, event.sequence + 1, after.sequence - 1) : null;
+  return after.sequence - event.sequence > 1 ? missingIn(name, event.sequence + 1, after.sequence - 1, gaps) : null;
 }
 
 export function entries(events, gaps) {
   const groups = lives(events);
   return groups.flatMap(([name, members]) => {
     const heading = name && groups.length > 1 ? h("li", { class: "life", "data-key": `life ${name}` }, `Execution ${name}`) : null;
-    const rows = members.flatMap((event, place) => [between(name, members[place - 1], event), entry(event)]);
+    const rows = members.flatMap((event, place) => [between(name, members[place - 1], event, gaps), entry(event)].flat());
     return [heading, ...rows, missingBelow(name, members.at(-1), gaps)];
   });
 }
