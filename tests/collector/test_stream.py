@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .support import Sender, event, running
+from .support import Sender, event, forgetting, running
 
 
 class Stream:
@@ -98,6 +98,36 @@ async def test_a_reader_far_behind_is_told_what_it_is_not_sent(collector: Sender
         assert (message["event"], message["data"]) == ("skipped", "3001")
         await collector.send(event(3003))
         assert (await stream.event())[1] == "x-3003"
+
+
+@pytest.mark.parametrize("last", [None, "2500"])
+async def test_the_first_event_after_retention_deleted_all_is_announced(
+    tmp_path: Path, last: str | None
+) -> None:
+    sent = [event(n) for n in range(1, 2501)]
+    async with (
+        forgetting(tmp_path / "events.db", *sent) as collector,
+        reading(collector, last) as stream,
+    ):
+        await collector.send(event(2501))
+        assert await stream.event() == ("2501", "x-2501")
+        assert (await collector.get("/api/summary"))["events"] == 1
+
+
+@pytest.mark.parametrize(("came", "kept"), [(3000, 500), (1500, 0)])
+async def test_a_reader_is_told_what_retention_deleted_before_it_could_read_it(
+    tmp_path: Path, came: int, kept: int
+) -> None:
+    sent = [event(n) for n in range(1, came + 1)]
+    gone = came - kept
+    async with (
+        forgetting(tmp_path / "events.db", *sent, keep=kept) as collector,
+        reading(collector, "100") as stream,
+    ):
+        told = {"event": "skipped", "id": f"{gone}", "data": f"{gone - 100}"}
+        assert await stream.message() == told
+        await collector.send(event(came + 1))
+        assert await stream.event() == (f"{gone + 1}", f"x-{gone + 1}")
 
 
 async def test_open_streams_do_not_keep_the_collector_from_ending(tmp_path: Path) -> None:

@@ -128,8 +128,9 @@ def arrived(connection: sqlite3.Connection, after: int, limit: int) -> list[tupl
 
 
 def newest(connection: sqlite3.Connection) -> int:
-    """The number of the event that came last."""
-    return connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+    """The number of the event that came last, whether it is still kept or not."""
+    query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+    return connection.execute(query).fetchone()[0]
 
 
 def gaps(connection: sqlite3.Connection, page: Page, instance: str | None = None) -> JSONObject:
@@ -211,16 +212,16 @@ def _width(span: tuple[int, int], step: int, bins: int) -> int:
 
 def summary(connection: sqlite3.Connection) -> JSONObject:
     """What stands at the top of the page."""
-    first = connection.execute("SELECT coalesce(min(seq), 0) FROM events").fetchone()[0]
-    last = newest(connection)
+    ends = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
+    first, last = connection.execute(ends).fetchone()
     states = connection.execute("SELECT state, count(*) FROM instances GROUP BY state")
     jobs = connection.execute("SELECT DISTINCT job FROM counts WHERE step = ?", (HOUR,))
     broken = "SELECT count(*) FROM executions WHERE max_sequence > count"
     clashing = "SELECT count(*) FROM executions WHERE clashes > 0"
     return {
         # Arrival numbers have no holes: only the oldest are ever deleted.
-        "events": last - first + 1 if last else 0,
-        "seq": last,
+        "events": 0 if first is None else last - first + 1,
+        "seq": newest(connection),
         "states": dict(map(tuple[str, int], states)),
         "jobs": sorted(row[0] for row in jobs),
         "gaps": connection.execute(broken).fetchone()[0],

@@ -43,7 +43,8 @@ class News:
 async def stream(store: Store, news: News, after: int | None) -> AsyncGenerator[str]:
     """Messages `id`, `data` from the event after `after` on, else from the next to come.
 
-    A reader too far behind gets `event: skipped` with the number of what it is not sent.
+    A reader too far behind, or to whose next events retention came first, gets `event: skipped`
+    with the number of what it is not sent.
     """
     at = await store.read(newest) if after is None else after
     yield f"retry: 1000\nid: {at}\n\n"
@@ -64,14 +65,20 @@ async def stream(store: Store, news: News, after: int | None) -> AsyncGenerator[
 async def _next(store: Store, at: int) -> tuple[str, int]:
     last = await store.read(newest)
     if last < at:  # another file than the one that the reader knows
-        return f"event: skipped\nid: {last}\ndata: 0\n\n", last
-    if last - at > _BEHIND:
-        return f"event: skipped\nid: {last}\ndata: {last - at}\n\n", last
+        return _skipped(0, last)
     rows = await store.read(partial(arrived, after=at, limit=_AT_ONCE))
-    if not rows:
-        return "", at
+    # Arrival numbers have no holes: what is not there was deleted.
+    first = rows[0][0] if rows else last + 1
+    if last - first >= _BEHIND:
+        return _skipped(last - at, last)
+    if first > at + 1:
+        return _skipped(first - 1 - at, first - 1)
     messages = [f"id: {seq}\ndata: {_one_line(raw)}\n\n" for seq, raw in rows]
-    return "".join(messages), rows[-1][0]
+    return "".join(messages), rows[-1][0] if rows else at
+
+
+def _skipped(number: int, last: int) -> tuple[str, int]:
+    return f"event: skipped\nid: {last}\ndata: {number}\n\n", last
 
 
 def _one_line(raw: str) -> str:
