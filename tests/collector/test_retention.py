@@ -16,6 +16,7 @@ from durable_jobs.tracking.collector.queries import Page, gaps
 from durable_jobs.tracking.collector.retention import forget_step
 from durable_jobs.tracking.collector.schema import open_reader, open_writer
 from durable_jobs.tracking.collector.writing import write
+from tests.support import eventually
 
 from .support import event, failed, forgetting, running, until_left
 
@@ -130,6 +131,46 @@ async def test_of_an_old_execution_nothing_is_left(tmp_path: Path) -> None:
         with sqlite3.connect(path) as file:
             for table in ("events", "instances", "executions", "holes", "endings"):
                 assert file.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
+
+
+async def test_a_quiet_execution_is_known_until_its_instance_goes_on_under_another(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.db"
+    old = {"timestamp": "2020-01-02T00:00:00.000Z"}
+    async with forgetting(path, event(1, **old), event(3, **old)):
+        pass
+    for _ in range(2):
+        two_days_pass(path)
+        async with running(path, retention=timedelta(days=1)) as collector:
+            await eventually(lambda: looked_at(path))
+            [gap] = (await collector.get("/api/gaps"))["gaps"]
+            assert gap["ranges"] == [[2, 2]]
+    async with running(path) as collector:
+        await collector.send(event(1, executionId="y"))
+    two_days_pass(path)
+    async with running(path, retention=timedelta(days=1)) as collector:
+
+        async def whole() -> bool:
+            return (await collector.get("/api/gaps"))["total"] == 0
+
+        await eventually(whole)
+    with sqlite3.connect(path) as file:
+        assert file.execute("SELECT execution FROM executions").fetchall() == [("y",)]
+        for table in ("holes", "endings"):
+            assert file.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0, table
+
+
+def two_days_pass(path: Path) -> None:
+    """Let those be due that were looked at."""
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE endings SET last_at = 0")
+
+
+def looked_at(path: Path) -> bool:
+    """Whether those that were due are due no more."""
+    with sqlite3.connect(path) as file:
+        return file.execute("SELECT count(*) FROM endings WHERE last_at = 0").fetchone()[0] == 0
 
 
 class Books:

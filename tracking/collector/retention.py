@@ -13,10 +13,10 @@ STEP = 1000  # events
 _DELIVERED = 2 * 86_400_000  # ms
 
 _DONE = "SELECT 1 FROM events WHERE events.{0} = {1}.{0}"
-_KNOWN = "SELECT 1 FROM executions WHERE executions.execution = holes.execution"
+_KNOWN = "SELECT 1 FROM executions WHERE executions.execution = {0}.execution"
+_EMPTY = f"NOT EXISTS ({_DONE.format('execution', 'executions')})"
 # One that goes on is needed: the next sequence would look like a gap.
-_OVER = f"""NOT EXISTS ({_DONE.format("execution", "executions")})
-AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.instance = executions.instance
+_OVER = """NOT EXISTS (SELECT 1 FROM instances WHERE instances.instance = executions.instance
                 AND instances.execution = executions.execution)"""
 
 
@@ -67,23 +67,26 @@ def _forget_instances(connection: sqlite3.Connection, names: list[str]) -> None:
 
 
 def _end_executions(connection: sqlite3.Connection, names: list[str]) -> None:
-    """Note those that are over and have no event left."""
+    """Note those that have no event left."""
     connection.executemany(
         f"""INSERT OR REPLACE INTO endings
-        SELECT execution, last_at FROM executions WHERE execution = ? AND {_OVER}""",
+        SELECT execution, last_at FROM executions WHERE execution = ? AND {_EMPTY}""",
         [(name,) for name in names],
     )
 
 
 def _forget_executions(connection: sqlite3.Connection, step: int) -> bool:
     """Those of which nothing will be delivered again; True: there may be more."""
-    before = int(time.time() * 1000) - _DELIVERED
+    now = int(time.time() * 1000)
     query = "SELECT execution FROM endings WHERE last_at < ? LIMIT ?"
-    names = connection.execute(query, (before, step)).fetchall()
+    names = connection.execute(query, (now - _DELIVERED, step)).fetchall()
     for command in (
-        f"DELETE FROM executions WHERE execution = ? AND {_OVER}",
-        f"DELETE FROM holes WHERE execution = ? AND NOT EXISTS ({_KNOWN})",
-        "DELETE FROM endings WHERE execution = ?",
+        f"DELETE FROM executions WHERE execution = ? AND {_EMPTY} AND {_OVER}",
+        f"DELETE FROM holes WHERE execution = ? AND NOT EXISTS ({_KNOWN.format('holes')})",
+        f"DELETE FROM endings WHERE execution = ? AND NOT EXISTS ({_KNOWN.format('endings')})",
     ):
         connection.executemany(command, names)
+    # Its instance may go on under another one, which nothing tells here: it is looked at again.
+    later = f"UPDATE endings SET last_at = {now} WHERE execution = ?"
+    connection.executemany(later, names)
     return len(names) == step

@@ -72,7 +72,8 @@ CREATE TABLE IF NOT EXISTS holes (
   PRIMARY KEY (execution, first)
 ) WITHOUT ROWID;
 
--- Executions without events, which are known for a while longer: one may be delivered again.
+-- Executions without events, which are known for a while longer: one may be delivered again. Of
+-- one that its instance goes on with, the time is when that was last seen.
 CREATE TABLE IF NOT EXISTS endings (
   execution TEXT PRIMARY KEY,
   last_at INTEGER NOT NULL
