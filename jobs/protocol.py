@@ -80,6 +80,22 @@ class EventIn(Record):
     """The run that it may have begun, in a burst that was lost."""
 
 
+class Verdicts(Record):
+    """What is known of the delivery of tracking events, by event id."""
+
+    delivered: list[str] = Field(default_factory=list)
+    rejected: dict[str, str] = Field(default_factory=dict)
+    dropped: dict[str, str] = Field(default_factory=dict)
+    kept: list[str] = Field(default_factory=list)
+    """A workflow of their own delivers these from now on."""
+
+    trouble: str | None = None
+
+    def settled(self) -> set[str]:
+        """The ids that the instance need not deliver any more."""
+        return {*self.delivered, *self.rejected, *self.dropped, *self.kept}
+
+
 class Report(Record):
     """One attempt's failure, as the attempt itself saw it."""
 
@@ -114,6 +130,9 @@ class Report(Record):
 
     earlier: list["Report"] = Field(default_factory=list["Report"])
     """Those of attempts before it that could not be given yet."""
+
+    verdicts: Verdicts | None = None
+    """On the tracking events that its activity took along."""
 
 
 class Checkpoint(Record):
@@ -222,22 +241,6 @@ class Executed(Record):
     attempt: int
     pre_state: JSON = None
     has_pre_state: bool = False
-
-
-class Verdicts(Record):
-    """What is known of the delivery of tracking events, by event id."""
-
-    delivered: list[str] = Field(default_factory=list)
-    rejected: dict[str, str] = Field(default_factory=dict)
-    dropped: dict[str, str] = Field(default_factory=dict)
-    kept: list[str] = Field(default_factory=list)
-    """A workflow of their own delivers these from now on."""
-
-    trouble: str | None = None
-
-    def settled(self) -> set[str]:
-        """The ids that the instance need not deliver any more."""
-        return {*self.delivered, *self.rejected, *self.dropped, *self.kept}
 
 
 class RunResult(Record):

@@ -207,25 +207,24 @@ async def first_run_of(client: Client, instance_id: str) -> str:
     return description.raw_description.workflow_execution_info.first_run_id
 
 
-async def reset_to_first_task(worker: Tracked, instance_id: str) -> str:
-    """Reset an instance to just after its first workflow tasks; returns the new run's ID."""
+async def reset_to_task(worker: Tracked, instance_id: str, place: int) -> str:
+    """Have a workflow task, and all after it, once more; returns the ID of the new run."""
 
-    async def second() -> int | None:
+    async def finished() -> int | None:
         history = await worker.handle(instance_id).fetch_history()
         completed = [
             event.event_id
             for event in history.events
             if event.HasField("workflow_task_completed_event_attributes")
         ]
-        return completed[1] if len(completed) > 1 else None
+        return completed[place] if len(completed) > place else None
 
-    # What a task sent may arrive before the server has the task.
-    finished = await eventually(second)
     answer = await worker.client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=worker.client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=instance_id),
-            workflow_task_finish_event_id=finished,
+            # What a task sent may arrive before the server has the task.
+            workflow_task_finish_event_id=await eventually(finished),
             request_id=str(uuid.uuid4()),
             reason="a test",
         )

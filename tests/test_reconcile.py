@@ -16,7 +16,7 @@ from tests.lives import (
     check_common,
     in_order,
     kinds_of,
-    reset_to_first_task,
+    reset_to_task,
     specific,
     started,
     terminated,
@@ -163,7 +163,7 @@ async def test_an_execution_that_a_reset_replaced_has_not_ended(worker: Tracked)
 
     # An event may arrive before the server has the task that settles it.
     await eventually(delivered)
-    await reset_to_first_task(worker, poll.instance_id)
+    await reset_to_task(worker, poll.instance_id, 1)
     found = await reconcile(worker.client, worker.queue)
     assert found == Reconciled(nothing=1)
     await poll.terminate()

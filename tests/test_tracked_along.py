@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from durable_jobs import ContinuousRun, Retry
 from durable_jobs.embedded.ports import free_port
 from durable_jobs.tracking import HttpSink, MemorySink, Sink, outbox
 from tests.lives import tracked_worker
+from tests.support import eventually
 from tests.tracked_jobs import Basket, Beat
 
 TICKS = 6
@@ -57,3 +59,26 @@ async def test_an_event_without_a_verdict_for_long_is_given_again(
     monkeypatch.setattr(outbox, "GIVEN_AGAIN", timedelta(milliseconds=200))
     requests = await requests_of_a_life(client, queue, HttpSink(f"http://127.0.0.1:{free_port()}"))
     assert max(whole(requests).values()) > 1
+
+
+class Failing(Beat):
+    """Never succeeds."""
+
+    name = "failing"
+    retry = Retry(max_attempts=1)
+
+    async def execute(self, run: ContinuousRun[Basket]) -> None:
+        raise ValueError("as always")
+
+
+async def test_what_a_failing_run_took_along_is_settled_too(client: Client, queue: str) -> None:
+    async with tracked_worker(client, queue, [Failing()]) as worker:
+        poll = worker.jobs.continuous(Failing, queue)
+        await poll.start()
+
+        async def settled() -> bool:
+            status = await poll.status()
+            return status is not None and status.tracking.delivered > TICKS
+
+        await eventually(settled)
+        await poll.terminate()

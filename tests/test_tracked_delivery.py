@@ -1,4 +1,4 @@
-"""How tracking events leave instances: over HTTP, over outages, runs and resets."""
+"""How tracking events leave instances: over HTTP, over outages and runs."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from durable_jobs import ContinuousRun
 from durable_jobs.names import FLUSH
 from durable_jobs.tracking import HttpSink, NoopSink
 from durable_jobs.workflows import instance
@@ -18,7 +17,6 @@ from tests.lives import (
     histories_of,
     in_order,
     kinds_of,
-    reset_to_first_task,
     tracked_worker,
 )
 from tests.support import eventually
@@ -171,42 +169,3 @@ async def test_the_sequence_goes_on_over_continue_as_new(
         assert kinds_of(events) == ["job.started", *["job.executed"] * 5, "job.terminated"]
         assert [event.get("runCount") for event in events] == [None, 1, 2, 3, 4, 5, 5]
     assert len(await histories_of(client, queue)) > 1
-
-
-class Keyed(Rest):
-    """Keeps the idempotency keys of its runs."""
-
-    name = "keyed"
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    async def execute(self, run: ContinuousRun[Basket]) -> None:
-        self.seen.append(run.idempotency_key)
-        run.state.total += 1
-
-
-async def test_a_reset_begins_another_execution_with_its_own_keys_and_sequence(
-    client: Client, queue: str
-) -> None:
-    job = Keyed()
-    async with tracked_worker(client, queue, [job]) as worker:
-        poll = worker.jobs.continuous(Keyed, queue)
-        await poll.start()
-        before = await worker.until(poll.instance_id, "job.started")
-        await poll.trigger()
-        before = await worker.until(poll.instance_id, "job.executed")
-        new_run = await reset_to_first_task(worker, poll.instance_id)
-        await eventually(lambda: len(job.seen) == 2)
-        await poll.terminate()
-        after = await eventually(lambda: execution(worker, new_run, "job.terminated"))
-    assert len(set(job.seen)) == 2
-    assert kinds_of(after) == ["job.executed", "job.terminated"]
-    assert [event["sequence"] for event in after] == [1, 2]
-    assert {event["executionId"] for event in before} != {new_run}
-
-
-def execution(worker: Tracked, run_id: str, last: str) -> list[Event]:
-    """The events of one execution, once the last one is there."""
-    events = [event for event in worker.sink.events if event["executionId"] == run_id]
-    return events if last in kinds_of(events) else []

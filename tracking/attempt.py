@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError
@@ -13,10 +13,19 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from durable_jobs.names import FAILED_ERROR, REPORT_SIGNAL, SHUTDOWN_ERROR, YIELD_ERROR
-from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Reached, Report, RunRequest
+from durable_jobs.protocol import (
+    Checkpoint,
+    Detail,
+    Executed,
+    Options,
+    Reached,
+    Report,
+    RunRequest,
+    Verdicts,
+)
 from durable_jobs.wire import JSON, size, to_raw
 
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, mark_of
 from .config import Tracking
 from .failures import Decision, decide, limits, message_of, stack_of, type_of
 from .ids import uuid7_at
@@ -61,7 +70,7 @@ class Attempt:
         self._started_at = info.started_time
         self._loop = asyncio.get_running_loop()
         self._opened = self._began = self._loop.time()
-        before = _mark_of(info.heartbeat_details)
+        before = mark_of(info.heartbeat_details)
         self._before = before
         self._lost: int = before.get("lost", 0)
         self._checkpoints = Checkpoints(request, before)
@@ -73,6 +82,9 @@ class Attempt:
 
         self.unreported: list[Report] = []
         """What the workflow could not be told yet: it hears of it with the outcome."""
+
+        self.verdicts: Verdicts | None = None
+        """On the events that it took along; told with the failures."""
 
         self._mark: Detail = {
             "attempt": self.number,
@@ -140,7 +152,7 @@ class Attempt:
         return report.model_copy(update={"lost": True})
 
     def _with_earlier(self, report: Report) -> Report:
-        return report.model_copy(update={"earlier": self.unreported})
+        return report.model_copy(update={"earlier": self.unreported, "verdicts": self.verdicts})
 
     def begin(self, request: RunRequest) -> None:
         """Begin the next run that the activity makes, in a burst of events."""
@@ -382,11 +394,6 @@ class Attempt:
 
     def _event_id(self, when: datetime, attempt: int, kind: str) -> str:
         return uuid7_at(when, f"{self.request.idempotency_key}:{attempt}:{kind}")
-
-
-def _mark_of(details: Any) -> Detail:
-    mark = details[0] if details else None
-    return cast("Detail", mark) if isinstance(mark, dict) else {}
 
 
 def _details_of(error: BaseException) -> tuple[Any, ...]:

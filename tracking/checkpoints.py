@@ -5,6 +5,7 @@ in the request of the next activity, where one goes on with the run.
 """
 
 from hashlib import blake2b
+from typing import Any, cast
 
 from durable_jobs.protocol import Checkpoint, Detail, RunRequest
 from durable_jobs.wire import JSON, dumps
@@ -60,3 +61,9 @@ class Checkpoints:
             "progress": self.progress,
             "checkpoint": kept,
         }
+
+
+def mark_of(details: Any) -> Detail:
+    """What an attempt left in its heartbeats, for the next one."""
+    mark = details[0] if details else None
+    return cast("Detail", mark) if isinstance(mark, dict) else {}

@@ -69,6 +69,7 @@ class _AroundHandlers(ActivityInboundInterceptor):
         if not isinstance(first, RunResult):
             if was_stopped(first):
                 raise attempt.cut_off() from None
+            attempt.verdicts = self._known(attempt.request)
             raise await attempt.failed(first) from first.__cause__
         first = first.model_copy(
             update={"executed": attempt.executed(), "earlier": attempt.unreported}

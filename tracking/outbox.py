@@ -28,6 +28,9 @@ class OutboxCarry(BaseModel):
 
     sequence: int = 0
     execution_id: str = ""
+    origin: str = ""
+    """After a reset: what the ids are made from. A `Replayer` does not know the run's ID then."""
+
     events: list[Detail] = Field(default_factory=list[Detail])
     delivered: int = 0
     rejected: int = 0
@@ -90,7 +93,11 @@ class Outbox:
         if self.identity is None:
             return
         self._carry.sequence += 1
-        event_id = event_id or uuid7_at(at, f"{self._carry.execution_id}:{self._carry.sequence}")
+        origin = self._carry.origin
+        # After a reset, the outcome of an attempt may be told by another execution than before.
+        if event_id is None or origin:
+            made_by = event_id or self._carry.sequence
+            event_id = uuid7_at(at, f"{origin or self._carry.execution_id}:{made_by}")
         event: Detail = {
             "eventId": event_id,
             "timestamp": iso_ms(at),
@@ -115,9 +122,12 @@ class Outbox:
         due = {"flushAt": iso_ms(flush_at) if flush_at else None}
         self.emit("debounce.started", None, opened_at, due, task=task)
 
-    def restart(self, execution_id: str) -> None:
-        """Number the events from 1 again under another execution id, as after a reset."""
-        self._carry.execution_id = execution_id
+    def restart(self, execution_id: str, origin: str) -> None:
+        """Number the events from 1 again under another execution id, as after a reset.
+
+        `origin` is what their ids are made from.
+        """
+        self._carry.execution_id, self._carry.origin = execution_id, origin
         self._carry.sequence = 0
 
     def ready(self, before: int | None = None) -> bool:

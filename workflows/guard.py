@@ -28,6 +28,7 @@ from temporalio.workflow import _Definition  # pyright: ignore[reportPrivateUsag
 
 from .base import JobWorkflow
 from .pacing import Pacer
+from .resets import starting_with
 
 Activate = Callable[[WorkflowActivation], WorkflowActivationCompletion]
 
@@ -133,6 +134,10 @@ class _Guard:
         others = [job for job in act.jobs if not job.HasField("update_random_seed")]
         if not (resets and others):
             return self._activate(act)
+        if any(job.HasField("initialize_workflow") for job in others):
+            # There is no instance yet, which hears of it at its making.
+            with starting_with(resets[-1].update_random_seed.randomness_seed):
+                return self._activate(_with_jobs(act, others))
         # A reset alone makes no commands: only the second completion matters.
         self._activate(_with_jobs(act, resets))
         return self._activate(_with_jobs(act, others))

@@ -15,6 +15,7 @@ from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.wire import JSON
 
 from .inputs import BadInput, job_ref, read_start
+from .resets import seed_at_start
 from .runs import Run
 
 MAX_HISTORY_EVENTS = 4_000
@@ -201,6 +202,9 @@ class Instance:
         # In the callback there is no workflow to ask, and the SDK would swallow the error.
         self._run_id = info.run_id
         workflow.register_random_seed_callback(self._on_reset)
+        if (seed := seed_at_start()) is not None:
+            workflow.random().seed(seed)
+            self._on_reset(seed)
 
     def _first_life(self) -> Life:
         if self.carried is not None and self.carried.life is not None:
@@ -219,7 +223,7 @@ class Instance:
 
     def _on_reset(self, seed: int) -> None:
         # A reset keeps the first run ID, but what follows it is another execution.
-        self.outbox.restart(self._run_id)
+        self.outbox.restart(self._run_id, str(seed))
 
     def touch(self) -> None:
         """Note the time and the task; only right after one of those that set `now`.

@@ -112,6 +112,8 @@ class Recorder(Instance):
 
     def report(self, report: Report) -> None:
         """Note a failed attempt; the first report of each attempt wins."""
+        if report.verdicts is not None:
+            self.outbox.settle(report.verdicts)
         for earlier in report.earlier:
             self.report(earlier)
         run = self.run_now
