@@ -15,6 +15,9 @@ from temporalio.common import RawValue
 MAX_EVENT_BYTES = 256 * 1024
 MAX_STATE_BYTES = 512 * 1024
 MAX_EVENT_ID = 300
+MAX_TEXT = 1_000
+"""Characters that are kept of a reason or a note."""
+
 MAX_DEPTH = 100
 """Of lists and objects inside each other. Readers take 200, and we wrap values in some of ours."""
 

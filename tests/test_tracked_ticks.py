@@ -2,7 +2,7 @@
 
 from temporalio.client import Client
 
-from durable_jobs import JobClient
+from durable_jobs import ContinuousRun, JobClient
 from tests.lives import (
     EXHAUSTED,
     Tracked,
@@ -24,6 +24,23 @@ from tests.tracked_jobs import (
     Unlucky,
     all_jobs,
 )
+
+
+class Verbose(Beat):
+    """Ends for a reason that no request could carry."""
+
+    name = "verbose"
+
+    async def execute(self, run: ContinuousRun[Basket]) -> None:
+        run.terminate("why " * 500_000)
+
+
+async def test_the_end_is_told_however_long_a_run_s_reason_is(client: Client, queue: str) -> None:
+    async with tracked_worker(client, queue, [Verbose()]) as worker:
+        poll = worker.jobs.continuous(Verbose, queue)
+        await poll.start()
+        life = await worker.life(poll.instance_id, "job.terminated")
+    assert life[-1] == terminated("why " * 250, 1)
 
 
 async def test_ticks_are_tracked_from_start_to_end(worker: Tracked) -> None:

@@ -18,6 +18,7 @@ from durable_jobs.wire import (
     MAX_EVENT_BYTES,
     MAX_EVENT_ID,
     MAX_STATE_BYTES,
+    MAX_TEXT,
     dumps,
     from_raw,
     too_deep,
@@ -26,8 +27,6 @@ from durable_jobs.wire import (
 from .texts import EventText
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-_MAX_TEXT = 1_000
-"""Characters that are kept of a reason or a note."""
 
 _TOO_DEEP = f"more than {MAX_DEPTH} lists and objects inside each other"
 _BATCH = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
@@ -189,7 +188,7 @@ def read_note(args: Sequence[RawValue]) -> str | None:
     note = _read(args[0], MAX_EVENT_BYTES) if args else None
     if note is not None and not isinstance(note, str):
         raise BadInput("takes no argument but a string, a note on who and why")
-    return None if note is None else note[:_MAX_TEXT]
+    return None if note is None else note[:MAX_TEXT]
 
 
 def read_schedule(args: Sequence[RawValue]) -> ScheduleRule | None:
@@ -233,7 +232,7 @@ def read_reason(args: Sequence[RawValue]) -> str | None:
         return None
     given = as_object(reason)
     reason = reason if given is None else given.get("reason")
-    return None if reason is None else str(reason)[:_MAX_TEXT]
+    return None if reason is None else str(reason)[:MAX_TEXT]
 
 
 def job_ref(start: dict[str, JSON], job_type: JobType) -> JobRef:

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from ..protocol import Checkpoint, Detail, RunRequest
 from ..status import Progress
-from ..wire import JSON, as_unicode
+from ..wire import JSON, MAX_TEXT, as_unicode
 
 if TYPE_CHECKING:
     from ..client import JobClient
@@ -97,9 +97,9 @@ class Run(Generic[State]):
         return self._context.jobs()
 
     def terminate(self, reason: str | None = None) -> None:
-        """End the instance once this attempt has succeeded."""
+        """End the instance once this attempt has succeeded. Keeps 1,000 characters of a reason."""
         self.terminated = True
-        self.terminate_reason = reason and as_unicode(reason)
+        self.terminate_reason = reason and as_unicode(reason)[:MAX_TEXT]
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run is: shown by `status` and with the activity in the Temporal UI."""
