@@ -1,5 +1,6 @@
 """The commands and their options."""
 
+import os
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -147,6 +148,11 @@ def reconcile(
     reconcile(back, pause, task_queue)
 
 
+def _even_empty(option: typer.CallbackParam, value: str | None) -> str | None:
+    """What was given: Click takes an empty variable for none, and here it is one to refuse."""
+    return os.environ.get(str(option.envvar)) if value is None else value
+
+
 @app.command()
 def collector(
     db: Annotated[
@@ -161,13 +167,16 @@ def collector(
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="DURABLE_JOBS_COLLECTOR_TOKEN", help="The bearer token that senders must give."
+            envvar="DURABLE_JOBS_COLLECTOR_TOKEN",
+            callback=_even_empty,
+            help="The bearer token that senders must give.",
         ),
     ] = None,
     secret: Annotated[
         str | None,
         typer.Option(
             envvar="DURABLE_JOBS_COLLECTOR_SECRET",
+            callback=_even_empty,
             help="The whsec_… that requests must be signed with.",
         ),
     ] = None,

@@ -87,3 +87,21 @@ async def test_a_wrong_setting_ends_it_with_code_2_and_a_reason(
         assert await end.exit_code() == 2
         await eventually(lambda: words in end.text)
         assert len(end.output) == 1
+
+
+@pytest.mark.parametrize("name", ["token", "secret"])
+async def test_an_empty_variable_does_not_let_everybody_send(tmp_path: Path, name: str) -> None:
+    environment = {f"DURABLE_JOBS_COLLECTOR_{name.upper()}": ""}
+    options = ("--db", str(tmp_path / "events.db"), "--port", "0")
+    with Python(*COMMAND, *options, **environment) as end:
+        assert await end.exit_code() == 2
+        await eventually(lambda: f"the {name} is empty" in end.text)
+        assert len(end.output) == 1
+
+
+async def test_an_option_has_its_say_before_an_empty_variable(tmp_path: Path) -> None:
+    options = ("--db", str(tmp_path / "events.db"), "--port", "0", "--token", "secret-token")
+    with Python(*COMMAND, *options, DURABLE_JOBS_COLLECTOR_TOKEN="") as process:
+        url = await address(process)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            assert (await http.post("/events", json={"events": []})).status_code == 401
