@@ -69,8 +69,16 @@ class Reconciler:
     async def reconcile(
         self, since: timedelta, seen: Callable[[str], object] = lambda _: None
     ) -> Reconciled:
-        """Look at all that ended within `since`; `seen` is called with each one's ID."""
+        """Look at all that ended within `since`; `seen` is called with IDs while that goes on.
+
+        Raises RPCError where the server does not list them.
+        """
         found = Reconciled()
+        ended: list[WorkflowExecution] = []
+        # Not in the task group, which would wrap the error of a server that refuses.
+        async for run in self._ended(since):
+            ended.append(run)
+            seen(run.id)
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def look(run: WorkflowExecution) -> None:
@@ -79,7 +87,7 @@ class Reconciler:
             seen(run.id)
 
         async with asyncio.TaskGroup() as group:
-            async for run in self._ended(since):
+            for run in ended:
                 group.create_task(look(run))
         return found
 

@@ -54,7 +54,7 @@ async def recorded(client: Client, instance_id: str) -> None:
     await eventually(there)
 
 
-def command(client: Client, queue: str, *options: str) -> Python:
+def command(client: Client, queue: str, *options: str, **environment: str) -> Python:
     target = client.service_client.config.target_host
     return Python(
         "-m",
@@ -64,4 +64,5 @@ def command(client: Client, queue: str, *options: str) -> Python:
         cwd=ROOT,
         TEMPORAL_ADDRESS=target,
         DURABLE_JOBS_TASK_QUEUE=queue,
+        **environment,
     )

@@ -252,6 +252,16 @@ async def test_without_a_server_the_command_names_the_address(client: Client, qu
         assert "127.0.0.1:1" in process.text
 
 
+@pytest.mark.parametrize("options", [(), ("--every", "1h")])
+async def test_a_namespace_that_is_not_there_is_told_in_one_line(
+    client: Client, queue: str, options: tuple[str, ...]
+) -> None:
+    with command(client, queue, *options, TEMPORAL_NAMESPACE="nope") as process:
+        assert await process.exit_code() == 1
+        await eventually(lambda: "could not reconcile: Namespace nope is not found" in process.text)
+        assert len(process.output) == 1
+
+
 async def test_a_schedule_reconciles_by_itself_and_can_be_changed(worker: Tracked) -> None:
     for every in ("1h", "1s"):
         with command(worker.client, worker.queue, "--every", every) as process:
