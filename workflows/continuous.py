@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from durable_jobs.protocol import Detail, JobType, RunResult
 from durable_jobs.schedule import LONGEST, ScheduleRule
+from durable_jobs.tracking.endings import after_runs, at_last
 from durable_jobs.wire import JSON
 
 from . import runs
@@ -289,15 +290,14 @@ class ContinuousWorkflow(JobWorkflow):
 
     def _planned_end(self) -> str | None:
         """Why the instance has come to the end that its definition plans, if it has."""
-        most = self.rules.spec.get("max_runs")
-        if most is not None and self.life.run_count >= most:
-            return f"max_runs reached after {self.life.run_count} runs"
+        if self._enough_runs:
+            return after_runs(self.life.run_count)
         until = self._until
         if until is None or self.now < until:
             return None
         # What was due before it and could not run yet is caught up on as ever.
         waits = self._times.due is not None and not self._past_end() and not self.life.paused
-        return None if waits else f"until {until.isoformat()} reached"
+        return None if waits else at_last(until)
 
     def _past_end(self) -> bool:
         due, until = self._times.due, self._until
@@ -306,7 +306,7 @@ class ContinuousWorkflow(JobWorkflow):
     def _complete(self, reason: str) -> None:
         self.ending.asked = self.ending.planned = True
         self.ending.reason, self.ending.status = reason, "completed"
-        self.ending.at = self.done_at if reason.startswith("max_runs") else None
+        self.ending.at = self.done_at if self._enough_runs else None
         self.emit_terminated()
 
     # -- the definition, as recorded
@@ -319,6 +319,11 @@ class ContinuousWorkflow(JobWorkflow):
     @property
     def _catch_up(self) -> str:
         return self.rules.spec.get("catch_up", "skip")
+
+    @property
+    def _enough_runs(self) -> bool:
+        most = self.rules.spec.get("max_runs")
+        return most is not None and self.life.run_count >= most
 
     @property
     def _until(self) -> datetime | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Detail, Executed, Reached, Report, RunResult
+from durable_jobs.tracking.endings import after_attempts
 from durable_jobs.wire import JSON
 
 from . import runs
@@ -159,6 +160,6 @@ class Recorder(Instance):
         """End the life as failed: `on_exhausted = "terminate"`."""
         self.failure = failed
         self.ending.status = "failed"
-        self.ending.reason = f"Retry exhausted after {failed.report.attempt} attempts"
+        self.ending.reason = after_attempts(failed.report.attempt)
         self.ending.at = self.done_at
         self.emit_terminated()

@@ -7,6 +7,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from durable_jobs.protocol import Detail, EventIn, Reached, Report, RunResult
+from durable_jobs.tracking.endings import after_idling
 from durable_jobs.tracking.ids import iso_ms
 
 from . import runs
@@ -124,7 +125,7 @@ class TaskWorkflow(ReceivingWorkflow):
     def _complete(self) -> None:
         timeout = timedelta(seconds=self.rules.spec["idle_timeout"])
         self.ending.asked = self.ending.planned = True
-        self.ending.reason, self.ending.status = f"idle for {timeout}", "completed"
+        self.ending.reason, self.ending.status = after_idling(timeout), "completed"
         self.emit_terminated()
 
     def emit_terminated(self) -> None:

@@ -80,6 +80,29 @@ async def test_a_file_of_the_first_version_is_used_on(tmp_path: Path) -> None:
         assert (await collector.get("/api/gaps"))["total"] == 0
 
 
+async def test_a_file_of_the_second_version_tells_planned_ends_apart(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    ends = {
+        "continuous:poll:a": "max_runs reached after 2 runs",
+        "continuous:poll:b": "until 2020-01-01T00:00:00+00:00 reached",
+        "continuous:poll:c": "until further notice",
+        "task:triage:d": "idle for 1:00:00",
+        "task:triage:e": "idle for weeks",
+    }
+    async with running(path) as collector:
+        for instance, reason in ends.items():
+            more = {"instanceId": instance, "executionId": instance, "reason": reason}
+            kind = {"jobType": instance.partition(":")[0], "type": "job.terminated"}
+            await collector.send(event(2, **kind, **more))
+        before = await collector.get("/api/instances")
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE instances SET state = 'terminated'")
+        file.execute("PRAGMA user_version = 2")
+    async with running(path) as collector:
+        assert await collector.get("/api/instances") == before
+        assert (await collector.get("/api/summary"))["states"] == {"completed": 3, "terminated": 2}
+
+
 async def healthy(collector: Sender) -> bool:
     return (await collector.http.get("/healthz")).status_code == 200
 

@@ -114,8 +114,11 @@ async def test_what_was_missing_stays_so_by_name_and_may_still_come(tmp_path: Pa
         assert (await collector.send(event(3), event(10)))["accepted"] == 0
 
 
-async def test_an_execution_that_is_wholly_forgotten_does_not_come_back(tmp_path: Path) -> None:
-    last = event(2, type="job.terminated")
+@pytest.mark.parametrize("reason", ["no more", "idle for 1:00:00"])
+async def test_an_execution_that_is_wholly_forgotten_does_not_come_back(
+    tmp_path: Path, reason: str
+) -> None:
+    last = event(2, type="job.terminated", reason=reason)
     async with forgetting(tmp_path / "events.db", event(1), last) as collector:
         assert (await collector.get("/api/instances"))["instances"] == []
         assert (await collector.send(last))["duplicates"] == 1

@@ -181,6 +181,11 @@ def gave_up(sequence: int, reason: str = "Retry exhausted after 2 attempts") -> 
     return event(sequence, type="job.terminated", reason=reason)
 
 
+def ended(reason: str) -> dict[str, Any]:
+    """After 7 runs."""
+    return event(7, type="job.terminated", reason=reason)
+
+
 LATER = "2126-01-01T00:00:00.000Z"
 ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
 
@@ -215,6 +220,20 @@ ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
         # One that paused after its last attempt, and was ended by somebody.
         ("task", [EXHAUSTED, event(3, type="job.terminated", reason="given up")], "terminated"),
         ("task", [EXHAUSTED, event(3, type="job.terminated")], "terminated"),
+        ("continuous", [ended("max_runs reached after 7 runs")], "completed"),
+        ("continuous", [ended("until 2020-01-01T09:00:00+09:00 reached")], "completed"),
+        ("task", [ended("idle for 0:00:00.300000")], "completed"),
+        ("task", [ended("idle for 1 day, 0:00:00")], "completed"),
+        # What somebody wrote who ended it.
+        ("continuous", [ended("max_runs reached after 8 runs")], "terminated"),
+        ("continuous", [ended("max_runs reached after 7 runs, they say")], "terminated"),
+        ("continuous", [ended(f"until {LATER} reached")], "terminated"),
+        ("continuous", [ended("until 2020-01-01T09:00:00 reached")], "terminated"),
+        ("continuous", [ended("until Monday reached")], "terminated"),
+        ("continuous", [ended("idle for 1:00:00")], "terminated"),
+        ("task", [ended("idle for 1 hour")], "terminated"),
+        ("task", [ended("max_runs reached after 7 runs")], "terminated"),
+        ("debounce", [ended("idle for 1:00:00")], "terminated"),
     ],
 )
 async def test_the_state_follows_from_the_events_in_their_own_order(

@@ -1,6 +1,5 @@
 """What is kept of an instance and of an execution, and how an event changes it."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -8,6 +7,7 @@ from typing import Any, cast
 
 from durable_jobs.wire import as_unicode
 
+from ..endings import gave_up, planned
 from ..events import TIME_FIELDS
 from ..moments import milliseconds, read_moment
 from .intake import Accepted
@@ -17,7 +17,6 @@ MINUTE, HOUR = 60_000, 3_600_000
 RETRIED = "retried"
 """Counted beside the types: failures that are tried again."""
 
-_GAVE_UP = re.compile(r"retr(y|ies) exhausted", re.IGNORECASE)
 _STARTED = {"continuous": "scheduled"}
 
 
@@ -81,7 +80,7 @@ class Instance:
                 name = TIME_FIELDS[event.type]
                 self.next_at = milliseconds(read_moment(data, name)) if data.get(name) else None
             case "job.terminated":
-                self.state, self.next_at = _ending(data.get("reason")), None
+                self.state, self.next_at = _ending(self.job_type, event), None
             case "debounce.flushed":
                 self.state, self.next_at = "completed", None
             case _:
@@ -153,13 +152,18 @@ def will_retry(event: Accepted) -> bool:
     return event.type == "job.failed" and event.data.get("willRetry") is True
 
 
-def _ending(reason: object) -> str:
+def _ending(job_type: str, event: Accepted) -> str:
     """The state of an instance that ended: only the reason tells who ended it.
 
     After exhausted retries an instance may also go on or pause, and then be ended by somebody.
     """
-    gave_up = isinstance(reason, str) and _GAVE_UP.match(reason)
-    return "exhausted" if gave_up else "terminated"
+    reason = event.data.get("reason")
+    if not isinstance(reason, str):
+        return "terminated"
+    if gave_up(reason):
+        return "exhausted"
+    done = planned(job_type, reason, event.data.get("runCount"), event.at)
+    return "completed" if done else "terminated"
 
 
 def _message(data: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 APPLICATION = 0x646A6576  # "djev": what the file is, by SQLite's field for that
 
 _SCHEMA = """
@@ -90,15 +90,23 @@ CREATE TABLE IF NOT EXISTS counts (
 ) WITHOUT ROWID;
 """
 
-# The books of version 1 knew neither that state nor that view of executions.
-_FROM_1 = """
-DROP INDEX IF EXISTS executions_gaps;
-UPDATE instances SET state = 'exhausted' WHERE state = 'terminated' AND EXISTS (
+_ENDED = """state = 'terminated' AND EXISTS (
   SELECT 1 FROM events WHERE events.instance = instances.instance
   AND events.execution IS instances.execution AND events.sequence IS instances.sequence
-  AND type = 'job.terminated' AND instr(raw, '"Retry exhausted after ') > 0
-);
-"""
+  AND type = 'job.terminated' AND {})"""
+_PLANNED = """CASE job_type
+  WHEN 'continuous' THEN raw GLOB '*"max_runs reached after [0-9]*' OR raw GLOB '*"until [0-9]*'
+  WHEN 'task' THEN raw GLOB '*"idle for [0-9]*:[0-9]*' END"""
+_UPGRADES = {
+    # The books of version 1 knew neither that state nor that view of executions.
+    1: f"""
+DROP INDEX IF EXISTS executions_gaps;
+UPDATE instances SET state = 'exhausted'
+WHERE {_ENDED.format('''instr(raw, '"Retry exhausted after ') > 0''')};
+""",
+    # Those of version 2 called a planned end terminated.
+    2: f"UPDATE instances SET state = 'completed' WHERE {_ENDED.format(_PLANNED)};",
+}
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -119,7 +127,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -131072")
         # 80 MB: copied into the file rarely, a page that changed often is copied once.
         connection.execute("PRAGMA wal_autocheckpoint = 20000")
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_FROM_1 if version == 1 else ''}")
+        upgrade = "".join(sql for old, sql in _UPGRADES.items() if 0 < version <= old)
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {upgrade}")
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
