@@ -3,14 +3,15 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from temporalio.client import Client
 
 from durable_jobs import ContinuousJob, ContinuousRun, Every, JobClient, TaskJob, TaskRun
 from durable_jobs.tracking import HttpSink, Tracking
-from tests.jobs import new_key, result_of, running_worker
+from durable_jobs.tracking.moments import milliseconds
+from tests.jobs import new_key, result_of, running_worker, until_status
 from tests.support import eventually
 
 from .support import Sender
@@ -54,6 +55,21 @@ class Long(Brief):
     idle_timeout = None
 
 
+class Alarmed(Long):
+    """Sets its alarm or cancels it, and knows when it has nothing to do."""
+
+    name = "alarmed"
+
+    async def on_event(self, run: TaskRun[str], event: str) -> None:
+        if event == "set":
+            run.schedule(timedelta(hours=1))
+        else:
+            run.cancel_schedule()
+
+    async def on_idle(self, run: TaskRun[str]) -> None:
+        run.state = "idle"
+
+
 @dataclass
 class Watched:
     """A worker whose tracking events go to a collector."""
@@ -65,19 +81,32 @@ class Watched:
     async def ended(self, instance_id: str) -> tuple[str, str]:
         """How it ended: as it says itself, and as the collector says."""
         result = await result_of(self.client, instance_id)
-        return result["status"], await eventually(lambda: self._end_of(instance_id))
+        return result["status"], (await self.after(instance_id, "job.terminated"))[0]
 
-    async def _end_of(self, instance_id: str) -> str | None:
-        found = await self.collector.get("/api/instances", instance=instance_id)
-        [instance] = found["instances"]
-        return instance["state"] if instance["lastType"] == "job.terminated" else None
+    async def after(self, instance_id: str, kind: str) -> tuple[str, int | None]:
+        """Its state at the collector and when it is due, once its last event is of the kind."""
+
+        async def told() -> dict[str, Any] | None:
+            instance = await self._instance(instance_id)
+            return instance if instance["lastType"] == kind else None
+
+        instance = await eventually(told)
+        return instance["state"], instance["nextAt"]
+
+    async def is_idle(self, instance_id: str) -> bool:
+        instance = await self._instance(instance_id)
+        return (instance["state"], instance["nextAt"]) == ("idle", None)
+
+    async def _instance(self, instance_id: str) -> dict[str, Any]:
+        [instance] = (await self.collector.get("/api/instances", instance=instance_id))["instances"]
+        return instance
 
 
 @pytest.fixture
 async def watched(client: Client, queue: str, collector: Sender) -> AsyncIterator[Watched]:
     Soon.until = datetime.now(UTC) + timedelta(seconds=1)
     tracking = Tracking(HttpSink(f"{collector.address.rstrip('/')}/events"))
-    jobs = (Twice(), Soon(), Brief(), Long())
+    jobs = (Twice(), Soon(), Brief(), Long(), Alarmed())
     async with running_worker(client, queue, *jobs, tracking=tracking) as caller:
         yield Watched(client, caller, collector)
 
@@ -105,3 +134,18 @@ async def test_an_instance_that_was_ended_is_terminated(
     await task.send("the only one")
     await task.terminate(reason)
     assert await watched.ended(task.instance_id) == ("terminated", "terminated")
+
+
+async def test_a_task_waits_for_its_alarm_until_that_is_cancelled(watched: Watched) -> None:
+    task = watched.jobs.task(Alarmed, new_key())
+    await task.send("set")
+    status = await until_status(task, "scheduled")
+    assert status.next_run_at is not None
+    alarm = milliseconds(status.next_run_at)
+    assert await watched.after(task.instance_id, "task.scheduled") == ("scheduled", alarm)
+    # Its run leaves the alarm as it was.
+    await task.trigger()
+    assert await watched.after(task.instance_id, "job.executed") == ("scheduled", alarm)
+    await task.send("cancel")
+    await eventually(lambda: watched.is_idle(task.instance_id))
+    await until_status(task, "idle")

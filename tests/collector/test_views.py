@@ -203,6 +203,13 @@ ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
             [event(1, **ALARM)],
             "scheduled",
         ),
+        ("task", [event(1, **ALARM), event(2, handler="on_event")], "scheduled"),
+        # A trigger's run leaves the alarm set.
+        ("task", [event(1, **ALARM), event(2, handler="execute")], "scheduled"),
+        # It is called where no alarm is set, so that one was cancelled.
+        ("task", [event(1, **ALARM), event(2, handler="on_idle")], "idle"),
+        ("task", [event(1, **ALARM), event(2, handler="on_idle"), event(3)], "idle"),
+        ("task", [event(1, **ALARM), event(2, type="job.started"), event(3)], "idle"),
         ("debounce", [event(1, type="debounce.started", flushAt=LATER)], "debouncing"),
         (
             "debounce",
@@ -244,6 +251,35 @@ async def test_the_state_follows_from_the_events_in_their_own_order(
     [instance] = (await collector.get("/api/instances", state=state))["instances"]
     assert instance["state"] == state
     assert (await collector.get("/api/summary"))["states"] == {state: 1}
+
+
+def alarm(minutes: float) -> dict[str, Any]:
+    """Set for so long from now."""
+    at = iso_ms(datetime.now(UTC) + timedelta(minutes=minutes))
+    return event(2, **{**ALARM, "scheduledAt": at})
+
+
+async def test_a_run_at_about_the_time_of_the_alarm_is_its_own(collector: Sender) -> None:
+    # By its worker's clock it is half a minute early.
+    await collector.send(event(1), alarm(0.5))
+    await collector.send(event(3, timestamp=iso_ms(datetime.now(UTC)), handler="execute"))
+    assert (await collector.get("/api/summary"))["states"] == {"idle": 1}
+
+
+async def test_a_task_whose_alarm_should_have_rung_long_ago_is_idle(collector: Sender) -> None:
+    minutes = {"a": -60, "b": -11, "c": -8, "d": 60}
+    for key, due in minutes.items():
+        of = {"executionId": key, "instanceId": f"task:triage:{key}", "eventId": key}
+        await collector.send({**alarm(due), **of})
+    assert (await collector.get("/api/summary"))["states"] == {"idle": 2, "scheduled": 2}
+    for state, names in (("idle", {"a", "b"}), ("scheduled", {"c", "d"})):
+        found = (await collector.get("/api/instances", state=state))["instances"]
+        assert {one["executionId"] for one in found} == names
+        assert {one["state"] for one in found} == {state}
+    # It was only late, or somebody set another one.
+    late = {"executionId": "a", "instanceId": "task:triage:a", "eventId": "again", "sequence": 3}
+    await collector.send({**alarm(60), **late})
+    assert (await collector.get("/api/summary"))["states"] == {"idle": 1, "scheduled": 3}
 
 
 async def test_instances_are_found_by_type_job_and_text(collector: Sender) -> None:

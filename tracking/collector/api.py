@@ -91,7 +91,7 @@ def _check_names(asked: QueryParams, known: str = "") -> None:
 
 
 def _instances(asked: QueryParams) -> Reading[Any]:
-    where = _filters(asked, {"type": "job_type", "job": "job", "state": "state"})
+    where = _filters(asked, {"type": "job_type", "job": "job", "state": queries.state_now()})
     if text := asked.get("text"):
         pattern = text[:_LONGEST].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         where = where.also("instance LIKE ? ESCAPE '\\'", f"%{pattern}%")

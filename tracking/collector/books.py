@@ -67,7 +67,7 @@ class Instance:
         data = event.data
         match event.type:
             case "job.started":
-                self.state = _STARTED.get(self.job_type, "running")
+                self.state, self.next_at = _STARTED.get(self.job_type, "running"), None
             case "job.executed":
                 self._executed(data, event.at)
             case "job.failed":
@@ -91,11 +91,21 @@ class Instance:
             case "continuous":
                 self.state = "scheduled"
             case "task":
-                waits = data.get("handler") != "execute" and (self.next_at or 0) > at
-                self.next_at = self.next_at if waits else None
-                self.state = "scheduled" if waits else "idle"
+                if not self._alarm_waits(data.get("handler"), at):
+                    self.next_at = None
+                self.state = "idle" if self.next_at is None else "scheduled"
             case _:
                 self.state, self.next_at = "completed", None
+
+    def _alarm_waits(self, handler: object, at: int) -> bool:
+        """Whether the alarm outlives a run that ended then. No event tells that it was cancelled.
+
+        A `trigger` leaves it be; a run at about its time is its own, whatever clocks say.
+        """
+        if self.next_at is None or handler == "on_idle":
+            # That one is called only where none is set.
+            return False
+        return self.next_at > (at + MINUTE if handler == "execute" else at)
 
 
 @dataclass(slots=True)

@@ -3,11 +3,13 @@
 import itertools
 import json
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .books import HOUR, MINUTE, RETRIED
+from .books import HOUR, INSTANCE_COLUMNS, MINUTE, RETRIED
 from .sequences import missing
 
 JSONObject = dict[str, Any]
@@ -15,6 +17,7 @@ JSONObject = dict[str, Any]
 _MISSING_SHOWN = 50  # ranges of one execution
 _BUCKETS = 5000
 _USUAL = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)  # minutes
+_LATE = 10 * MINUTE  # that an alarm may be, and its run may take, before it counts as cancelled
 _CHARACTERS = 8_000_000  # of events in one answer, about
 
 
@@ -63,12 +66,26 @@ class Span:
         return Span(max(self.since, other.since), min(self.until, other.until))
 
 
+def state_now() -> str:
+    """The expression for an instance's state: a task whose alarm did not ring waits for none.
+
+    That it was cancelled no event tells, nor that a pause or the lack of a worker holds it up.
+    """
+    return f"CASE WHEN {_overdue()} THEN 'idle' ELSE state END"
+
+
+def _overdue() -> str:
+    return f"state = 'scheduled' AND next_at < {int(time.time() * 1000) - _LATE}"
+
+
 def instances(connection: sqlite3.Connection, where: Where, page: Page) -> JSONObject:
     """Instances, the last changed first."""
     if page.cursor is not None:
         at, name = _split(page.cursor)
         where = where.also("(last_at, instance) < (?, ?)", at, name)
-    query = f"SELECT * FROM instances {where.sql} ORDER BY last_at DESC, instance DESC LIMIT ?"
+    columns = (f"{state_now()} AS state" if name == "state" else name for name in INSTANCE_COLUMNS)
+    query = f"""SELECT {", ".join(columns)} FROM instances {where.sql}
+        ORDER BY last_at DESC, instance DESC LIMIT ?"""
     rows = connection.execute(query, (*where.values, page.limit + 1)).fetchall()
     shown = rows[: page.limit]
     cursor = _after(shown[-1], "instance") if len(rows) > len(shown) else None
@@ -214,7 +231,6 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
     """What stands at the top of the page."""
     ends = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
     first, last = connection.execute(ends).fetchone()
-    states = connection.execute("SELECT state, count(*) FROM instances GROUP BY state")
     jobs = connection.execute("SELECT DISTINCT job FROM counts WHERE step = ?", (HOUR,))
     broken = "SELECT count(*) FROM executions WHERE max_sequence > count"
     clashing = "SELECT count(*) FROM executions WHERE clashes > 0"
@@ -222,11 +238,21 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
         # Arrival numbers have no holes: only the oldest are ever deleted.
         "events": 0 if first is None else last - first + 1,
         "seq": newest(connection),
-        "states": dict(map(tuple[str, int], states)),
+        "states": _states(connection),
         "jobs": sorted(row[0] for row in jobs),
         "gaps": connection.execute(broken).fetchone()[0],
         "clashes": connection.execute(clashing).fetchone()[0],
     }
+
+
+def _states(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many instances are in each; two indexes have it all."""
+    query = f"""SELECT state, count(*) FROM instances GROUP BY state
+        UNION ALL SELECT NULL, count(*) FROM instances WHERE {_overdue()}"""
+    states = Counter[str | None](dict(map(tuple[str | None, int], connection.execute(query))))
+    overdue = states.pop(None)
+    states.update({"scheduled": -overdue, "idle": overdue})
+    return {state: n for state, n in states.items() if state is not None and n}
 
 
 def _instance(row: sqlite3.Row) -> JSONObject:

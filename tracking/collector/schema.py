@@ -49,6 +49,9 @@ CREATE TABLE IF NOT EXISTS instances (
 ) WITHOUT ROWID;
 -- Filters are looked for in it, as with events; each event moves an instance in every index.
 CREATE INDEX IF NOT EXISTS instances_shown ON instances (last_at, instance, state, job_type, job);
+-- By it those are counted whose alarm did not ring.
+CREATE INDEX IF NOT EXISTS instances_alarms ON instances (next_at, state)
+  WHERE state = 'scheduled' AND next_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS executions (
   execution TEXT PRIMARY KEY,
