@@ -47,6 +47,14 @@ def leaving() -> NoReturn:
     sys.exit("enough")
 
 
+def exhausted() -> None:
+    next(iter([]))
+
+
+def stopping() -> NoReturn:
+    raise StopAsyncIteration
+
+
 class FirstFails(DebounceJob[int]):
     """Fails as it is told, once."""
 
@@ -54,13 +62,31 @@ class FirstFails(DebounceJob[int]):
     flush_after = timedelta(milliseconds=50)
     retry = Retry(initial=timedelta(milliseconds=20))
 
-    def __init__(self, fail: Callable[[], NoReturn]) -> None:
+    def __init__(self, fail: Callable[[], object]) -> None:
         self._fail = fail
 
     async def execute(self, run: DebounceRun[list[int]]) -> None:
         run.progress(1, message="at \ud800")
         if run.attempt == 1:
             self._fail()
+
+
+class PlainFirstFails(FirstFails):
+    """The same, in a thread."""
+
+    name = "plain-first-fails"
+
+    def execute(self, run: DebounceRun[list[int]]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        run.progress(1, message="at \ud800")
+        if run.attempt == 1:
+            self._fail()
+
+
+class FailsForGood(PlainFirstFails):
+    """Gives up at once."""
+
+    name = "fails-for-good"
+    retry = Retry(non_retryable=(StopIteration,))
 
 
 class EndsAtOnce(TaskJob[int, list[int]]):
@@ -80,6 +106,16 @@ def all_of(worker: Tracked, instance_id: str, kinds: list[str]) -> list[Event]:
     return events if kinds_of(events) == kinds else []
 
 
+async def first_failed(client: Client, queue: str, job: FirstFails) -> list[Event]:
+    """The events of a window whose first attempt failed."""
+    async with tracked_worker(client, queue, [job]) as worker:
+        window = worker.jobs.debounce(type(job), queue)
+        await window.add(1)
+        await client.get_workflow_handle(window.instance_id).result()
+        return await eventually(lambda: all_of(worker, window.instance_id, WHOLE))
+
+
+@pytest.mark.parametrize("job", [FirstFails, PlainFirstFails])
 @pytest.mark.parametrize(
     ("fail", "message"),
     [
@@ -88,19 +124,39 @@ def all_of(worker: Tracked, instance_id: str, kinds: list[str]) -> list[Event]:
         (numbered, "its text cannot be read: TypeError"),
         (grouped, "all (2 sub-exceptions)"),
         (leaving, "enough"),
+        (stopping, "StopAsyncIteration"),
     ],
 )
 async def test_an_odd_error_is_told_and_the_next_attempt_runs(
-    client: Client, queue: str, fail: Callable[[], NoReturn], message: str
+    client: Client, queue: str, fail: Callable[[], object], message: str, job: type[FirstFails]
 ) -> None:
-    async with tracked_worker(client, queue, [FirstFails(fail)]) as worker:
-        window = worker.jobs.debounce(FirstFails, queue)
-        await window.add(1)
-        await client.get_workflow_handle(window.instance_id).result()
-        events = await eventually(lambda: all_of(worker, window.instance_id, WHOLE))
+    events = await first_failed(client, queue, job(fail))
     assert events[1]["error"]["message"] == message
     assert fail.__name__ in events[1]["error"]["stack"]
     assert events[1]["willRetry"] is True
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [(FirstFails, "coroutine raised StopIteration"), (PlainFirstFails, "StopIteration")],
+)
+async def test_an_iterator_that_ends_too_soon_fails_the_attempt_at_once(
+    client: Client, queue: str, job: type[FirstFails], message: str
+) -> None:
+    events = await first_failed(client, queue, job(exhausted))
+    assert events[1]["error"]["message"] == message
+    assert "StopIteration: StopIteration" in events[1]["error"]["stack"]
+    assert "in exhausted" in events[1]["error"]["stack"]
+    assert "in execute" in events[1]["error"]["stack"].splitlines()[0]
+
+
+async def test_an_iterator_that_ends_too_soon_can_be_final(client: Client, queue: str) -> None:
+    async with tracked_worker(client, queue, [FailsForGood(exhausted)]) as worker:
+        window = worker.jobs.debounce(FailsForGood, queue)
+        await window.add(1)
+        events = await eventually(lambda: all_of(worker, window.instance_id, WHOLE[:2]))
+        await window.terminate()
+    assert (events[1]["error"]["message"], events[1]["willRetry"]) == ("StopIteration", False)
 
 
 async def test_a_reason_that_utf8_cannot_hold_ends_a_task_all_the_same(

@@ -7,6 +7,7 @@ from typing import Any
 
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from durable_jobs.definitions.threads import ThreadError
 from durable_jobs.protocol import Detail, RunRequest, RunResult, Verdicts
 from durable_jobs.wire import model_from_raw, to_raw
 
@@ -98,6 +99,8 @@ class _AroundHandlers(ActivityInboundInterceptor):
                 return await super().execute_activity(input)
         except asyncio.CancelledError as error:
             return error
+        except ThreadError as error:
+            return error.__cause__ or error
         except (Exception, BaseExceptionGroup, SystemExit) as error:
             # Of the last two a handler's are failures too; past here they would end the worker.
             if isinstance(error, TimeoutError) and scope.expired():

@@ -20,6 +20,13 @@ GRACE_SECONDS = 5.0
 """How long a cancelled handler has to end. Until then no other attempt of its run may begin."""
 
 
+class ThreadError(Exception):
+    """Has a plain handler's `StopIteration` as its cause, which no future and no coroutine passes.
+
+    It is the handler's failure like any other: whoever tells of it tells of the cause.
+    """
+
+
 async def in_thread(handler: Callable[..., _T], *args: Any) -> _T:
     """Call a function in a thread; where the caller is cancelled, so is the function.
 
@@ -59,6 +66,8 @@ class _Call:
             self._thread = threading.get_ident()
         try:
             return self._work()
+        except StopIteration as error:
+            raise ThreadError from error
         finally:
             # From here on the thread is the pool's again.
             with self._lock:
