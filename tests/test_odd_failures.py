@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client
 
 from durable_jobs import DebounceJob, DebounceRun, Retry, TaskJob, TaskRun
@@ -14,6 +15,7 @@ from tests.lives import Event, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
 
 WHOLE = ["debounce.started", "job.failed", "job.executed", "debounce.flushed"]
+TWICE = ["debounce.started", "job.failed", "job.failed", "job.retryExhausted"]
 TASK = ["job.started", "job.executed", "job.terminated"]
 
 
@@ -25,6 +27,15 @@ class Textless(Exception):
 class Numbered(Exception):
     def __str__(self) -> Any:
         return 7
+
+
+class Abort(BaseException):
+    """No `Exception`."""
+
+
+class Aborted(Exception):
+    def __str__(self) -> str:
+        raise Abort("no text")
 
 
 def surrogate() -> NoReturn:
@@ -45,6 +56,22 @@ def grouped() -> NoReturn:
 
 def leaving() -> NoReturn:
     sys.exit("enough")
+
+
+def aborting() -> NoReturn:
+    raise Abort("at once")
+
+
+def aborted() -> NoReturn:
+    raise Aborted
+
+
+def interrupting() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def closing() -> NoReturn:
+    raise GeneratorExit
 
 
 def exhausted() -> None:
@@ -86,7 +113,33 @@ class FailsForGood(PlainFirstFails):
     """Gives up at once."""
 
     name = "fails-for-good"
-    retry = Retry(non_retryable=(StopIteration,))
+    retry = Retry(non_retryable=(StopIteration, Abort))
+
+
+class FailsTwice(FirstFails):
+    """Fails in both attempts that it has."""
+
+    name = "fails-twice"
+    retry = Retry(max_attempts=2, initial=timedelta(milliseconds=20))
+
+    async def execute(self, run: DebounceRun[list[int]]) -> None:
+        self._fail()
+
+
+class Interrupted(DebounceJob[int]):
+    """Its first attempt ends like one in which the user's second Ctrl-C is raised."""
+
+    name = "interrupted"
+    flush_after = timedelta(milliseconds=50)
+
+    def __init__(self) -> None:
+        self.attempts: list[int] = []
+
+    async def execute(self, run: DebounceRun[list[int]]) -> None:
+        self.attempts.append(run.attempt)
+        if len(self.attempts) == 1:
+            await activity.wait_for_worker_shutdown()
+            raise KeyboardInterrupt
 
 
 class EndsAtOnce(TaskJob[int, list[int]]):
@@ -124,6 +177,10 @@ async def first_failed(client: Client, queue: str, job: FirstFails) -> list[Even
         (numbered, "its text cannot be read: TypeError"),
         (grouped, "all (2 sub-exceptions)"),
         (leaving, "enough"),
+        (aborting, "at once"),
+        (aborted, "its text cannot be read: Abort"),
+        (interrupting, "KeyboardInterrupt"),
+        (closing, "GeneratorExit"),
         (stopping, "StopAsyncIteration"),
     ],
 )
@@ -150,13 +207,43 @@ async def test_an_iterator_that_ends_too_soon_fails_the_attempt_at_once(
     assert "in execute" in events[1]["error"]["stack"].splitlines()[0]
 
 
-async def test_an_iterator_that_ends_too_soon_can_be_final(client: Client, queue: str) -> None:
-    async with tracked_worker(client, queue, [FailsForGood(exhausted)]) as worker:
+@pytest.mark.parametrize(("fail", "message"), [(exhausted, "StopIteration"), (aborting, "at once")])
+async def test_an_odd_error_can_be_final(
+    client: Client, queue: str, fail: Callable[[], object], message: str
+) -> None:
+    async with tracked_worker(client, queue, [FailsForGood(fail)]) as worker:
         window = worker.jobs.debounce(FailsForGood, queue)
         await window.add(1)
         events = await eventually(lambda: all_of(worker, window.instance_id, WHOLE[:2]))
         await window.terminate()
-    assert (events[1]["error"]["message"], events[1]["willRetry"]) == ("StopIteration", False)
+    assert (events[1]["error"]["message"], events[1]["willRetry"]) == (message, False)
+
+
+@pytest.mark.parametrize("fail", [aborting, interrupting])
+async def test_an_error_that_is_no_exception_exhausts_the_retries(
+    client: Client, queue: str, fail: Callable[[], object]
+) -> None:
+    async with tracked_worker(client, queue, [FailsTwice(fail)]) as worker:
+        window = worker.jobs.debounce(FailsTwice, queue)
+        await window.add(1)
+        events = await eventually(lambda: all_of(worker, window.instance_id, TWICE))
+        await window.terminate()
+    assert [event["willRetry"] for event in events[1:3]] == [True, False]
+    assert events[3]["reason"] == "max_attempts"
+
+
+async def test_an_interrupt_while_the_worker_stops_does_not_count(
+    client: Client, queue: str
+) -> None:
+    job = Interrupted()
+    async with tracked_worker(client, queue, [job]) as worker:
+        window = worker.jobs.debounce(Interrupted, queue)
+        await window.add(1)
+        await eventually(lambda: job.attempts)
+    async with tracked_worker(client, queue, [job]) as worker:
+        await client.get_workflow_handle(window.instance_id).result()
+    assert job.attempts == [1, 1]
+    assert "job.failed" not in kinds_of(in_order(worker.sink.events, window.instance_id))
 
 
 async def test_a_reason_that_utf8_cannot_hold_ends_a_task_all_the_same(

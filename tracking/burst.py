@@ -83,4 +83,5 @@ class Burst:
 def was_stopped(outcome: BaseException) -> bool:
     """Whether an attempt was ended from outside, so that it does not count."""
     stopping = activity.is_cancelled() or activity.is_worker_shutdown()
-    return isinstance(outcome, asyncio.CancelledError) and stopping
+    # A second Ctrl-C, while the worker stops, is raised in what the event loop happens to run.
+    return isinstance(outcome, asyncio.CancelledError | KeyboardInterrupt) and stopping

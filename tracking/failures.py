@@ -108,7 +108,7 @@ def message_of(error: BaseException) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as problem:
+    except BaseException as problem:
         # Code of the user's too; the failure that it is about is still the one to tell of.
         return f"its text cannot be read: {type(problem).__name__}"
 

@@ -97,12 +97,11 @@ class _AroundHandlers(ActivityInboundInterceptor):
         try:
             async with scope:
                 return await super().execute_activity(input)
-        except asyncio.CancelledError as error:
-            return error
         except ThreadError as error:
             return error.__cause__ or error
-        except (Exception, BaseExceptionGroup, SystemExit) as error:
-            # Of the last two a handler's are failures too; past here they would end the worker.
+        except BaseException as error:
+            # What is no `Exception` is the handler's failure too. The process's own end passes
+            # elsewhere: Ctrl-C cancels the main task, and attempts hear of it as `CancelledError`.
             if isinstance(error, TimeoutError) and scope.expired():
                 return TimeoutError(f"the attempt took longer than its timeout of {limit}")
             return error

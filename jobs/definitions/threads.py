@@ -21,8 +21,9 @@ GRACE_SECONDS = 5.0
 
 
 class ThreadError(Exception):
-    """Has a plain handler's `StopIteration` as its cause, which no future and no coroutine passes.
+    """Has as its cause an error of a plain handler's that would not get here as what it is.
 
+    No future takes a `StopIteration`, and a `GeneratorExit` out of one closes whoever awaits it.
     It is the handler's failure like any other: whoever tells of it tells of the cause.
     """
 
@@ -66,7 +67,7 @@ class _Call:
             self._thread = threading.get_ident()
         try:
             return self._work()
-        except StopIteration as error:
+        except (StopIteration, GeneratorExit) as error:
             raise ThreadError from error
         finally:
             # From here on the thread is the pool's again.
