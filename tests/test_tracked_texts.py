@@ -142,11 +142,12 @@ async def test_what_before_send_takes_out_is_not_sent_and_not_kept(
     assert failure["error"] == {"message": "hidden"}
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, BaseException])
 async def test_a_before_send_that_fails_costs_the_texts_but_no_event(
-    client: Client, queue: str
+    client: Client, queue: str, error: type[BaseException]
 ) -> None:
     def broken(event: Event) -> Event:
-        raise RuntimeError("no")
+        raise error("no")
 
     life = [specific(event) for event in (await failed_once(client, queue, broken)).life]
     withheld = {"message": "withheld: before_send failed"}

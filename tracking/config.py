@@ -79,12 +79,12 @@ class Tracking:
         try:
             redacted = _with_identity(_as_json(self.before_send(copy.deepcopy(event))), event)
             _check(redacted)
-        except Exception as error:
+        except BaseException as error:  # code of the user's, which awaits nothing
             self._report(error)
             return _withhold(event)
         return redacted
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: BaseException) -> None:
         self._tally.withheld += 1
         if self._tally.withheld == 1:
             # Of the user's own error only the type: the text could quote what was to be redacted.

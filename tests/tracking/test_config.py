@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,10 @@ SECRET = {
 
 def failing(item: dict[str, Any]) -> dict[str, Any]:
     raise RuntimeError(f"cannot redact {item['error']}")
+
+
+def leaving(item: dict[str, Any]) -> dict[str, Any]:
+    sys.exit(f"cannot redact {item['error']}")
 
 
 async def coroutine(item: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +79,7 @@ def having(**fields: Any) -> Change:
     "broken",
     [
         failing,
+        leaving,
         coroutine,
         lambda _: None,
         lambda _: [],
