@@ -175,7 +175,7 @@ async def first_failed(client: Client, queue: str, job: FirstFails) -> list[Even
         (surrogate, "no file caf?"),
         (textless, "its text cannot be read: RuntimeError"),
         (numbered, "its text cannot be read: TypeError"),
-        (grouped, "all (2 sub-exceptions)"),
+        (grouped, "all (2 sub-exceptions): CancelledError: CancelledError; ValueError: one"),
         (leaving, "enough"),
         (aborting, "at once"),
         (aborted, "its text cannot be read: Abort"),

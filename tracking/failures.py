@@ -1,10 +1,13 @@
 """What a failed attempt means: whether it is tried again, and how it reads."""
 
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
+from textwrap import indent
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
@@ -23,6 +26,10 @@ from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
 MAX_STACK = 8_000
+MAX_INNER = 5
+"""Of a group's errors so many are told of."""
+
+_LEAST_STACK = 400
 
 _PLUMBING = ("durable_jobs.", "temporalio.", "asyncio.", "concurrent.", "threading")
 """Modules between the activity and the handler."""
@@ -93,13 +100,18 @@ def type_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The error's text, which never quotes event data: pydantic's inputs are left out."""
+    """The error's text, which never quotes event data: pydantic's inputs are left out.
+
+    That of a group names the first errors in it, however deep.
+    """
     if isinstance(error, ValidationError):
         found = faults_of(error)
         count = f"{len(found)} validation error{'s' if len(found) > 1 else ''}"
         text = f"{count} for {error.title}: {'; '.join(found[:10])}"
     elif isinstance(error, ApplicationError):
         text = error.message
+    elif members := _members_of(error):
+        text = f"{_text_of(error)}: {_first_of(members)}"
     else:
         text = _text_of(error)
     return as_unicode((text or type(error).__name__)[:MAX_MESSAGE])
@@ -111,6 +123,36 @@ def _text_of(error: BaseException) -> str:
     except BaseException as problem:
         # Code of the user's too; the failure that it is about is still the one to tell of.
         return f"its text cannot be read: {type(problem).__name__}"
+
+
+def _members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """What is in a group; nothing is in another error."""
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    return cast("BaseExceptionGroup[Any]", error).exceptions
+
+
+def _first_of(members: tuple[BaseException, ...]) -> str:
+    found = list(islice(_singles(members), MAX_INNER + 1))
+    texts = [_titled(error)[: MAX_MESSAGE // MAX_INNER] for error in found[:MAX_INNER]]
+    return "; ".join([*texts, "…"] if len(found) > MAX_INNER else texts)
+
+
+def _singles(members: tuple[BaseException, ...]) -> Iterator[BaseException]:
+    """The errors of a group and of those within it, in order."""
+    waiting = [iter(members)]
+    while waiting:
+        error = next(waiting[-1], None)
+        if error is None:
+            waiting.pop()
+        elif within := _members_of(error):
+            waiting.append(iter(within))
+        else:
+            yield error
+
+
+def _titled(error: BaseException) -> str:
+    return f"{type(error).__name__}: {message_of(error)}"
 
 
 def _users_part(frames: TracebackType | None) -> TracebackType | None:
@@ -125,14 +167,45 @@ def _users_part(frames: TracebackType | None) -> TracebackType | None:
 
 
 def stack_of(error: BaseException) -> str:
-    """The traceback, causes included, with texts as `message_of` gives them."""
-    parts: list[str] = []
+    """The traceback, causes and a group's errors included, with texts as `message_of` gives them.
+
+    A group's errors come below it, as Python prints them.
+    """
+    return as_unicode(_stack(error, MAX_STACK))
+
+
+def _stack(error: BaseException, limit: int) -> str:
+    chain = list(islice(_chain(error), 5))
+    # What is within may take most of the room; less with each level, so that all has an end.
+    room = limit * 3 // 4 // len(chain)
+    parts = [
+        f"{''.join(traceback.format_tb(_users_part(each.__traceback__)))}{_titled(each)}"
+        f"{_stacks_within(each, room)}"
+        for each in reversed(chain)
+    ]
+    # The end says most: where it was raised, and what.
+    return "\n\nThen:\n".join(parts)[-limit:]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, its cause, the cause's cause and so on."""
     current: BaseException | None = error
-    while current is not None and len(parts) < 5:
-        frames = "".join(traceback.format_tb(_users_part(current.__traceback__)))
-        parts.append(f"{frames}{type(current).__name__}: {message_of(current)}")
+    while current is not None:
+        yield current
         current = current.__cause__ or (
             None if current.__suppress_context__ else current.__context__
         )
-    # The end says most: where it was raised, and what.
-    return as_unicode("\n\nThen:\n".join(reversed(parts))[-MAX_STACK:])
+
+
+def _stacks_within(error: BaseException, room: int) -> str:
+    """The stacks of the first errors of a group, as far as there is room."""
+    members = _members_of(error)
+    shown = members[:MAX_INNER]
+    if not shown or (each := room // len(shown)) < _LEAST_STACK:
+        return ""
+    stacks = [
+        f"\n  +---------------- {number} ----------------\n{indent(_stack(inner, each), '  | ')}"
+        for number, inner in enumerate(shown, 1)
+    ]
+    more = len(members) - len(shown)
+    return "".join([*stacks, f"\n  +---------------- and {more} more" if more else ""])
