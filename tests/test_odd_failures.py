@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 from temporalio.client import Client
 
@@ -36,6 +37,12 @@ class Abort(BaseException):
 class Aborted(Exception):
     def __str__(self) -> str:
         raise Abort("no text")
+
+
+def refusal(data: str) -> ValidationError:
+    with pytest.raises(ValidationError) as raised:
+        TypeAdapter(int).validate_python(data)
+    return raised.value
 
 
 def surrogate() -> NoReturn:
@@ -114,6 +121,14 @@ class FailsForGood(PlainFirstFails):
 
     name = "fails-for-good"
     retry = Retry(non_retryable=(StopIteration, Abort))
+
+
+class EndsInFailure(FirstFails):
+    """Has one attempt."""
+
+    name = "ends-in-failure"
+    retry = Retry(max_attempts=1)
+    on_exhausted = "terminate"
 
 
 class FailsTwice(FirstFails):
@@ -244,6 +259,36 @@ async def test_an_interrupt_while_the_worker_stops_does_not_count(
         await client.get_workflow_handle(window.instance_id).result()
     assert job.attempts == [1, 1]
     assert "job.failed" not in kinds_of(in_order(worker.sink.events, window.instance_id))
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (Textless(), "its text cannot be read: RuntimeError"),
+        (Aborted(), "its text cannot be read: Abort"),
+        (ValueError("no \ud800"), "no ?"),
+        (refusal("s3cret"), "1 validation error for int"),
+    ],
+)
+async def test_an_odd_cause_is_kept_with_the_failure_and_quotes_no_data(
+    client: Client, queue: str, cause: Exception, text: str
+) -> None:
+    def caused() -> NoReturn:
+        raise ValueError("no number") from cause
+
+    async with tracked_worker(client, queue, [EndsInFailure(caused)]) as worker:
+        window = worker.jobs.debounce(EndsInFailure, queue)
+        await window.add(1)
+        ended = [*WHOLE[:2], "job.terminated"]
+        events = await eventually(lambda: all_of(worker, window.instance_id, ended))
+        history = await worker.handle(window.instance_id).fetch_history()
+    assert events[1]["error"]["message"] == "no number"
+    [failed] = [e for e in history.events if e.HasField("activity_task_failed_event_attributes")]
+    kept = failed.activity_task_failed_event_attributes.failure
+    assert kept.message == "no number"
+    assert kept.cause.message.startswith(text)
+    assert kept.cause.application_failure_info.type == type(cause).__name__
+    assert "s3cret" not in str(failed)
 
 
 async def test_a_reason_that_utf8_cannot_hold_ends_a_task_all_the_same(

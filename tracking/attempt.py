@@ -27,7 +27,7 @@ from durable_jobs.wire import JSON, size, to_raw
 
 from .checkpoints import Checkpoints, mark_of
 from .config import Tracking
-from .failures import Decision, decide, limits, message_of, stack_of, type_of
+from .failures import Decision, cause_of, decide, limits, message_of, stack_of, type_of
 from .ids import uuid7_at
 from .unplaced import redacted
 
@@ -258,7 +258,7 @@ class Attempt:
             non_retryable=decision.retry_in is None,
             next_retry_delay=decision.retry_in,
         )
-        raised.__cause__ = error.__cause__
+        raised.__cause__ = cause_of(error)
         return raised.with_traceback(error.__traceback__)
 
     def _goes_on_elsewhere(self) -> bool:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from pydantic import ValidationError
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from durable_jobs.errors import (
     InvalidState,
@@ -26,6 +26,7 @@ from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
 MAX_STACK = 8_000
+MAX_CAUSES = 5
 MAX_INNER = 5
 """Of a group's errors so many are told of."""
 
@@ -175,7 +176,7 @@ def stack_of(error: BaseException) -> str:
 
 
 def _stack(error: BaseException, limit: int) -> str:
-    chain = list(islice(_chain(error), 5))
+    chain = list(islice(_chain(error), MAX_CAUSES))
     # What is within may take most of the room; less with each level, so that all has an end.
     room = limit * 3 // 4 // len(chain)
     parts = [
@@ -195,6 +196,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or (
             None if current.__suppress_context__ else current.__context__
         )
+
+
+def cause_of(error: BaseException, most: int = MAX_CAUSES - 1) -> BaseException | None:
+    """The error's cause as Temporal is to keep it, with texts as `message_of` gives them.
+
+    The SDK would take the texts as they are, and could not report the failure at all where one
+    cannot be read or written.
+    """
+    cause = error.__cause__ if most else None
+    if cause is None or (isinstance(cause, FailureError) and cause.failure):
+        return cause
+    told = ApplicationError(message_of(cause), type=type_of(cause))
+    told.__cause__ = cause_of(cause, most - 1)
+    return told.with_traceback(cause.__traceback__)
 
 
 def _stacks_within(error: BaseException, room: int) -> str:

@@ -71,7 +71,8 @@ class _AroundHandlers(ActivityInboundInterceptor):
             if was_stopped(first):
                 raise attempt.cut_off() from None
             attempt.verdicts = self._known(attempt.request)
-            raise await attempt.failed(first) from first.__cause__
+            error = await attempt.failed(first)
+            raise error from error.__cause__
         first = first.model_copy(
             update={"executed": attempt.executed(), "earlier": attempt.unreported}
         )
