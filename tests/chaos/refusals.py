@@ -46,8 +46,14 @@ def refused_in(history: WorkflowHistory) -> set[str]:
 
 def _results(history: WorkflowHistory) -> Iterator[bytes]:
     for event in history.events:
-        for payload in event.activity_task_completed_event_attributes.result.payloads:
-            yield payload.data
+        failed = event.activity_task_failed_event_attributes.failure
+        for payloads in (
+            event.activity_task_completed_event_attributes.result,
+            failed.application_failure_info.details,
+            event.workflow_execution_signaled_event_attributes.input,
+        ):
+            for payload in payloads.payloads:
+                yield payload.data
         for payloads in event.marker_recorded_event_attributes.details.values():
             for payload in payloads.payloads:
                 yield payload.data
@@ -61,3 +67,4 @@ def _refused(value: Any) -> Iterable[str]:
     if isinstance(rejected, dict):
         yield from rejected
     yield from _refused(value.get("verdicts"))
+    yield from _refused(value.get("report"))
