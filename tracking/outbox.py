@@ -86,7 +86,8 @@ class Outbox:
     ) -> None:
         """Add one event, unless tracking is off. Fields that are None are left out.
 
-        Without an id, one is made from the execution and the sequence, the same on each replay.
+        Without an id, one is made from the execution and the sequence, the same on each replay. One
+        that an attempt made is mixed with the reset, after one.
         `task` is the place in history of the workflow task that emits it, or 0 for an event that
         comes out the same, with the same sequence, if that task has to be done again.
         """
@@ -94,7 +95,7 @@ class Outbox:
             return
         self._carry.sequence += 1
         origin = self._carry.origin
-        # After a reset, the outcome of an attempt may be told by another execution than before.
+        # What an attempt made may have been told already, by the execution before the reset.
         if event_id is None or origin:
             made_by = event_id or self._carry.sequence
             event_id = uuid7_at(at, f"{origin or self._carry.execution_id}:{made_by}")
