@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -49,7 +50,8 @@ class FlushActivities:
         request = model_from_raw(FlushRequest, raw)
         # Nothing of the instance comes after what it wants kept.
         within = timedelta() if request.waited else NOW
-        verdicts = await self._flush(request.events, within, patient=request.keep)
+        ending_since = time.monotonic() if request.keep else None
+        verdicts = await self._flush(request.events, within, ending_since)
         return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
 
     def open(self) -> None:
@@ -65,7 +67,9 @@ class FlushActivities:
             return False
         # The loop must not take the context of a workflow for its own.
         flushing = Context().run(
-            asyncio.run_coroutine_threadsafe, self._flush(events, NOW, patient=True), self._loop
+            asyncio.run_coroutine_threadsafe,
+            self._flush(events, NOW, time.monotonic()),
+            self._loop,
         )
         try:
             return len(flushing.result(_NO_LONGER).delivered) == len(events)
@@ -110,13 +114,14 @@ class FlushActivities:
         return to_raw(verdicts)
 
     async def _flush(
-        self, events: list[Detail], within: timedelta, *, patient: bool = False
+        self, events: list[Detail], within: timedelta, ending_since: float | None = None
     ) -> Verdicts:
         if self._courier is None or self._tracking is None:
             return self._left_to_others(events)
         submit(self._courier, self._tracking, events)
         ids = [event["eventId"] for event in events]
-        return summary(self._courier, await self._courier.settle(ids, within, patient=patient))
+        verdicts = await self._courier.settle(ids, within, ending_since=ending_since)
+        return summary(self._courier, verdicts)
 
     def _left_to_others(self, events: list[Detail]) -> Verdicts:
         """Leave events to a worker that tracks, as in a deployment, for as long as any has."""

@@ -109,7 +109,7 @@ class Backlog:
         self.waiting += 1
         self._offer(lane)
 
-    def form(self, most: int, most_bytes: int) -> Batch | None:
+    def form(self, most: int, most_bytes: int, due: float) -> Batch | None:
         """A batch of the oldest waiting events whose lanes are free, or None."""
         entries: list[Entry] = []
         room = most_bytes - ENVELOPE_BYTES
@@ -123,7 +123,7 @@ class Backlog:
         if not entries:
             return None
         self.waiting -= len(entries)
-        return self._hold(Batch(entries))
+        return self._hold(Batch(entries, due=due))
 
     def replace(self, batch: Batch, parts: Iterable[list[Entry]]) -> list[Batch]:
         """Put smaller batches in the place of one. What is in none of them is done with."""

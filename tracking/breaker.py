@@ -21,12 +21,9 @@ class Pace:
     linger: float = 0.005
     """How long events wait for company while a flush waits for them."""
 
-    busy_linger: float = 0.03
-    """The same at an instance's end, where the last request was sent less than `busy` ago: each
-    costs both sides."""
-
     end: float = 0.045
-    """How long an instance's end may wait for that and for the answer; 50 ms are promised."""
+    """How long an instance's end may wait for company and for the answer, where the last request
+    was sent less than `busy` ago: each costs both sides. 50 ms are promised."""
 
     busy: float = 0.1
 
@@ -65,6 +62,34 @@ class Trouble:
     message: str
     next_try_in: timedelta
     kind: Kind
+
+
+class AnswerTime:
+    """How long the collector takes to answer, in seconds, smoothed as RFC 6298 does for TCP.
+
+    It counts from when a request was to leave, so that what a busy event loop is late is in it.
+    What takes longer than `limit` counts as that: one long answer is no rule.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._known = False
+        self.mean: float = 0.0
+        self._deviation = 0.0
+
+    @property
+    def most(self) -> float:
+        """What few answers take longer than."""
+        return self.mean + 2 * self._deviation
+
+    def note(self, took: float) -> None:
+        """A request was answered."""
+        took = min(took, self._limit)
+        if self._known:
+            self._deviation += (abs(took - self.mean) - self._deviation) / 4
+            self.mean += (took - self.mean) / 8
+        else:
+            self._known, self.mean, self._deviation = True, took, took / 2
 
 
 class Health:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from .batches import Batch
-from .breaker import Health, Pace, Trouble
+from .breaker import AnswerTime, Health, Pace, Trouble
 from .config import Tracking
 from .ledger import Counters, Verdict
 from .metrics import Sample, Timings
@@ -48,9 +48,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._gather_until: float | None = None
         self._last_sent = -math.inf
-        self._answer_time = 0.0
-        """How long the collector has lately taken to answer, at worst: old ones fade."""
-
+        self._answers = AnswerTime(2 * self._pace.end)
         self._fresh_turn = False
         self._closing = False
         self._timings = Timings()
@@ -93,7 +91,7 @@ class Courier:
     @property
     def prompt(self) -> bool:
         """Whether an instance's end can be expected to get its events through in time."""
-        return not self.hopeless and self._answer_time + self._pace.linger < self._pace.end
+        return not self.hopeless and self._answers.mean + self._pace.linger < self._pace.end
 
     def submit(self, events: Sequence[WireEvent]) -> None:
         """Take whole events in hand, to be sent soon. Never blocks.
@@ -114,17 +112,18 @@ class Courier:
         return self._stock.ledger.known(ids)
 
     async def settle(
-        self, ids: Sequence[str], within: timedelta | None, *, patient: bool = False
+        self, ids: Sequence[str], within: timedelta | None, *, ending_since: float | None = None
     ) -> dict[str, Verdict]:
         """Wait for the verdicts on events that were submitted and give those that are known.
 
         Events that are not in hand are not waited for. With a limit it gives up at once when the
-        collector is known to be slow or down; the events stay in hand all the same. Where whoever
-        waits is `patient`, they wait longer for company if a request was sent a moment ago.
+        collector is known to be slow or down; the events stay in hand all the same. An instance's
+        end, which began at `ending_since`, waits longer for company if a request was sent a moment
+        ago.
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
         if missing:
-            self._gather(self._linger(patient=patient))
+            self._gather(self._linger(ending_since))
         self._start()
         began = time.monotonic()
         if missing and not (within is not None and self.hopeless):
@@ -154,11 +153,11 @@ class Courier:
         until = time.monotonic() + seconds
         self._gather_until = min(until, self._gather_until or until)
 
-    def _linger(self, *, patient: bool) -> float:
-        if not patient or time.monotonic() - self._last_sent > self._pace.busy:
+    def _linger(self, ending_since: float | None) -> float:
+        now = time.monotonic()
+        if ending_since is None or now - self._last_sent > self._pace.busy:
             return self._pace.linger
-        room = min(self._pace.busy_linger, self._pace.end - self._answer_time)
-        return max(room, self._pace.linger)
+        return max(ending_since + self._pace.end - self._answers.most - now, self._pace.linger)
 
     # The pump: starts each request when it is its time.
 
@@ -224,8 +223,8 @@ class Courier:
         full = self._stock.backlog.waiting >= self._batch_size
         if not full and not self._closing and now < self._gathered():
             return None
-        self._gather_until = None
-        return self._stock.backlog.form(self._batch_size, self._pace.batch_bytes - 1)
+        due, self._gather_until = min(now, self._gather_until or now), None
+        return self._stock.backlog.form(self._batch_size, self._pace.batch_bytes - 1, due)
 
     def _gathered(self) -> float:
         """When the events that came in last have waited long enough for company."""
@@ -258,9 +257,9 @@ class Courier:
             self.counters.retried += len(batch.entries)
         try:
             result = await self._ask([entry.event for entry in batch.entries])
-            took = time.monotonic() - started
-            self._timings.requests.append(took)
-            self._answer_time = max(took, self._answer_time / 2)
+            now = time.monotonic()
+            self._timings.requests.append(now - started)
+            self._answers.note(now - batch.due)
         finally:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.

@@ -100,7 +100,7 @@ class HttpSink:
     async def _connected(self) -> "httpx.AsyncClient":
         loop = asyncio.get_running_loop()
         if self._client is None or self._client[0] is not loop:
-            # Importing httpx and reading the CA certificates takes 0.2 s: not on the loop.
+            # Importing httpx and reading CA certificates takes 0.2 s: not on the loop.
             return await asyncio.to_thread(self._connect, loop)
         return self._client[1]
 
@@ -111,7 +111,14 @@ class HttpSink:
             if self._client is None or self._client[0] is not loop:
                 limits = httpx.Limits(max_connections=16, keepalive_expiry=30)
                 timeout = httpx.Timeout(self._timeout)
-                client = httpx.AsyncClient(limits=limits, timeout=timeout, follow_redirects=False)
+                # Without TLS there is nothing to verify, and no certificates to read. To a proxy
+                # there may be: that is httpx's own context.
+                client = httpx.AsyncClient(
+                    limits=limits,
+                    timeout=timeout,
+                    follow_redirects=False,
+                    verify=not self._where.startswith("http:"),
+                )
                 self._client = (loop, client)
             return self._client[1]
 
