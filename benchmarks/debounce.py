@@ -20,7 +20,7 @@ from .by_hand import BY_HAND, BareTimer, ByHand, HandWindow, by_hand
 from .dbos_debouncer import DBOS_NAME, dbos
 from .frame import Asked, Findings, Row, command, in_turns, stage
 from .history import MAX_EVENTS, Cost, cost_of, ended
-from .load import Board, Calls, all_the_time, at_a_rate, ms
+from .load import Board, Calls, all_the_time, at_a_rate, lasting, ms
 from .ours import OURS, Ours, ours
 from .plot import draw_debounce
 
@@ -97,7 +97,7 @@ class Turns:
         row = self.row(WINDOWS, system, cost)
         for name in [name for name in row if name.startswith("add") or name.endswith("/event")]:
             del row[name]
-        return {**row, "windows/s": round(self.windows / span, 1)}
+        return {**row, "windows/s": round(len(self.took) / span, 1)}
 
 
 def _costs(cost: Cost, events: int) -> Row:
@@ -216,7 +216,7 @@ async def complete(system: Ours | ByHand, turns: Turns, seconds: float) -> None:
         await _open(system, key)
         await flushed
 
-    turns.calls.append(await all_the_time(one_window, 64, seconds))
+    turns.calls.append(await lasting(one_window, 64, seconds))
     assert system.board.done == dict.fromkeys(keys, 1), "a window was lost or ran twice"
     turns.windows += len(keys)
     turns.sampled += [system.instance(key) for key in keys[-SAMPLE:]]

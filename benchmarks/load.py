@@ -10,6 +10,9 @@ from datetime import datetime
 PATIENCE = 120.0
 """Seconds to wait for what was accepted to be done, before it counts as lost."""
 
+WARM_UP = 2.0
+"""Seconds after which callers that began at once have spread out."""
+
 Call = Callable[[int], Awaitable[object]]
 """Makes the call of a number, and returns once it is answered."""
 
@@ -80,29 +83,43 @@ class Calls:
 
     took: list[float] = field(default_factory=list[float])
     span: Span = Span(0.0, 0.0)
-    """From the first call's start to the last one's answer."""
+    """From the first call's start to the last one's answer, if not set before."""
 
     async def timed(self, call: Awaitable[object]) -> None:
         """Wait for a call and note how long it took."""
         began = time.perf_counter()
         await call
-        self.took.append(time.perf_counter() - began)
+        ended = time.perf_counter()
+        if not self.span.seconds or ended in self.span:
+            self.took.append(ended - began)
 
 
 async def all_the_time(call: Call, callers: int, seconds: float) -> Calls:
     """Callers that make one call after the other, for a time."""
-    calls, number = Calls(), 0
-    start = time.perf_counter()
+    calls, start = Calls(), time.perf_counter()
+    await _call_until(start + seconds, call, callers, calls)
+    calls.span = Span.since(start)
+    return calls
+
+
+async def lasting(call: Call, callers: int, seconds: float) -> Calls:
+    """The same amid a load that lasts: how it begins and how it ends does not count."""
+    start = time.perf_counter() + WARM_UP
+    calls = Calls(span=Span(start, start + seconds))
+    await _call_until(calls.span.ended, call, callers, calls)
+    return calls
+
+
+async def _call_until(end: float, call: Call, callers: int, calls: Calls) -> None:
+    number = 0
 
     async def caller() -> None:
         nonlocal number
-        while time.perf_counter() < start + seconds:
+        while time.perf_counter() < end:
             number += 1
             await calls.timed(call(number))
 
     await asyncio.gather(*(caller() for _ in range(callers)))
-    calls.span = Span.since(start)
-    return calls
 
 
 async def at_a_rate(call: Call, a_second: float, seconds: float) -> Calls:

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from temporalio.client import Client
 
 from durable_jobs.embedded.ports import free_port, listens
@@ -110,7 +112,6 @@ async def main(asked: Asked) -> Findings:
         if asked.wants(METRICS):
             findings.rows += await _measured(client, collecting, asked.seconds)
         if asked.wants(WINDOWS):
-            # Longer turns: each begins with 64 windows at once, which no lasting load does.
             findings.rows += await _windows(client, collecting, 2 * asked.seconds)
     _promise(findings, asked)
     return findings
@@ -204,19 +205,42 @@ async def _read_metrics(url: str) -> None:
 
 async def _windows(client: Client, collecting: CollectorProcess, seconds: float) -> list[Row]:
     turns = {name: debounce.Turns() for name in BOTH}
+    spent = {name: Counter[str]() for name in BOTH}
     for name in in_turns(*BOTH, turns=TURNS):
         tracked = name == TRACKED
         tracking = collecting.tracking() if tracked else None
         async with ours(client, debounce.WAIT, tracking, tracked=tracked) as system:
+            before = _processor_time()
             await debounce.complete(system, turns[name], seconds)
+            spent[name] += _processor_time() - before
             await ended(client, turns[name].sampled)
             # Its worker closes with all sent.
     await _arrived(collecting, "numbers", turns[TRACKED].windows)
-    rows = [
-        each.windows_row(name, await cost_of(client, each.sampled)) for name, each in turns.items()
-    ]
+    rows: list[Row] = []
+    for name, each in turns.items():
+        row = each.windows_row(name, await cost_of(client, each.sampled))
+        rows.append(row | _each_took(spent[name], each.windows))
     rows[0] |= _shared(collecting, [calls.span for calls in turns[TRACKED].calls])
     return rows
+
+
+def _processor_time() -> Counter[str]:
+    """Milliseconds so far, by process."""
+    own = psutil.Process()
+    spent = Counter(worker=_milliseconds(own))
+    for child in own.children():
+        spent["collector" if "collector" in child.cmdline() else "server"] += _milliseconds(child)
+    return spent
+
+
+def _milliseconds(process: psutil.Process) -> int:
+    times = process.cpu_times()
+    return round(1000 * (times.user + times.system))
+
+
+def _each_took(spent: Counter[str], windows: int) -> Row:
+    parts = ("worker", "collector", "server")
+    return {f"{name}, CPU ms/window": round(spent[name] / windows, 2) for name in parts}
 
 
 if __name__ == "__main__":
