@@ -23,7 +23,7 @@ demo: $(VENV)/.demo ## run the example on an embedded Temporal server (ARGS=--se
 	@$(BIN)/python -m examples.github.demo $(ARGS)
 
 test: $(VENV)/.test ## run the tests, which mostly wait, two files at a time (ARGS go to pytest)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 lint: style types imports compose ## run every check that needs no server
 
@@ -53,7 +53,7 @@ bench-%: $(VENV)/.bench ## measure another thing: see docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)
-	@DURABLE_JOBS_PROPERTY_EXAMPLES=$(or $(ARGS),200) $(BIN)/python -m pytest tests/test_debounce_property.py
+	@DURABLE_JOBS_PROPERTY_EXAMPLES=$(or $(ARGS),200) $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/test_debounce_property.py
 
 kills: $(VENV)/.test ## count 100,000 debounced events while a worker is killed every 3 s
 	@$(BIN)/python -m tests.count_kills $(ARGS)
