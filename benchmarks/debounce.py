@@ -73,14 +73,19 @@ class Turns:
         """How long each call took, in seconds."""
         return [took for calls in self.calls for took in calls.took]
 
+    @property
+    def a_second(self) -> float:
+        """How many calls were answered in a second."""
+        return len(self.took) / sum(calls.span.seconds for calls in self.calls)
+
     def row(self, scene: str, system: str, cost: Cost | None = None) -> Row:
         """The line of the table."""
-        took, span = self.took, sum(calls.span.seconds for calls in self.calls)
+        took = self.took
         row: Row = {
             "scene": scene,
             "system": system,
             "adds": len(took),
-            "adds/s": round(len(took) / span, 1),
+            "adds/s": round(self.a_second, 1),
             "add p50 ms": ms(took, 0.5),
             "add p99 ms": ms(took, 0.99),
             "windows": self.windows,
@@ -93,11 +98,10 @@ class Turns:
 
     def windows_row(self, system: str, cost: Cost) -> Row:
         """The line of the table, for whole windows."""
-        span = sum(calls.span.seconds for calls in self.calls)
         row = self.row(WINDOWS, system, cost)
         for name in [name for name in row if name.startswith("add") or name.endswith("/event")]:
             del row[name]
-        return {**row, "windows/s": round(len(self.took) / span, 1)}
+        return {**row, "windows/s": round(self.a_second, 1)}
 
 
 def _costs(cost: Cost, events: int) -> Row:

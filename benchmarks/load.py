@@ -127,7 +127,7 @@ async def at_a_rate(call: Call, a_second: float, seconds: float) -> Calls:
     calls = Calls()
     start = time.perf_counter()
     under_way: list[asyncio.Task[None]] = []
-    for number in range(int(a_second * seconds)):
+    for number in range(round(a_second * seconds)):
         await asyncio.sleep(start + number / a_second - time.perf_counter())
         under_way.append(asyncio.create_task(calls.timed(call(number))))
     await asyncio.gather(*under_way)

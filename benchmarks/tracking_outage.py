@@ -2,9 +2,10 @@
 
     make bench-tracking_outage
 
-A thousand debounce windows are opened at a steady pace, which the machine keeps up with; each lives
-from its first event until its flush. Three turns: without tracking; with a collector that is dead
-for all of these lives and comes back afterwards; with one that takes five seconds for each request.
+A thousand debounce windows are opened at a steady pace: 25 a second, or half of what the machine
+can do. Each lives from its first event until its flush. Three turns: without tracking; with a
+collector that is dead for all of these lives and comes back afterwards; with one that takes five
+seconds for each request.
 """
 
 import asyncio
@@ -26,13 +27,16 @@ from temporalio.client import Client
 from durable_jobs.embedded.ports import free_port
 from durable_jobs.tracking import HttpSink, Tracking
 
+from . import debounce
 from .frame import Asked, Findings, Row, command, stage
+from .history import ended
 from .load import Lost, at_a_rate, part
 from .ours import ours
 
 UNTRACKED, DEAD, SLOW = "untracked", "dead collector", "slow collector"
 SCENE = "a thousand windows"
-INSTANCES, A_SECOND, WINDOW = 1000, 25.0, 5.0
+INSTANCES, WINDOW = 1000, 5.0
+AT_MOST, OF_ALL = 25.0, 0.5  # windows a second, and the share of what the machine completes
 SLOWLY = 5.0  # seconds a request
 KINDS = 3  # debounce.started, job.executed, debounce.flushed
 PATIENCE = 300.0  # seconds until all events must be there
@@ -86,10 +90,11 @@ class Receiver:
 async def main(asked: Asked) -> Findings:
     """Run the three turns."""
     findings = Findings()
+    a_second = await _pace(asked.seconds)
     for turn in (_untracked, _dead, _slow):
         # Each on a server of its own: a database that has grown is slower.
         async with stage() as client:
-            findings.rows.append(await turn(client))
+            findings.rows.append(await turn(client, a_second))
     for system in (DEAD, SLOW):
         for figure in ("mean life (s)", "p99 life (s)", "span (s)"):
             ratio = findings.ratio(SCENE, figure, system, UNTRACKED)
@@ -99,30 +104,40 @@ async def main(asked: Asked) -> Findings:
     return findings
 
 
-async def _untracked(client: Client) -> Row:
-    return await _lives(client, UNTRACKED, None)
+async def _pace(seconds: float) -> float:
+    """Windows a second that the machine keeps up with: else each would wait for all before it."""
+    turns = debounce.Turns()
+    async with stage() as client, ours(client, debounce.WAIT, tracked=False) as system:
+        await debounce.complete(system, turns, seconds)
+        await ended(client, turns.sampled)
+    return min(AT_MOST, OF_ALL * turns.a_second)
 
 
-async def _dead(client: Client) -> Row:
-    return await _lives(client, DEAD, Receiver(free_port()))
+async def _untracked(client: Client, a_second: float) -> Row:
+    return await _lives(client, UNTRACKED, a_second, None)
 
 
-async def _slow(client: Client) -> Row:
+async def _dead(client: Client, a_second: float) -> Row:
+    return await _lives(client, DEAD, a_second, Receiver(free_port()))
+
+
+async def _slow(client: Client, a_second: float) -> Row:
     receiver = Receiver(free_port(), SLOWLY)
     async with receiver.listening():
-        return await _lives(client, SLOW, receiver)
+        return await _lives(client, SLOW, a_second, receiver)
 
 
-async def _lives(client: Client, system: str, receiver: Receiver | None) -> Row:
+async def _lives(client: Client, system: str, a_second: float, receiver: Receiver | None) -> Row:
     run, tracking = uuid4().hex[:8], receiver.tracking if receiver else None
     async with ours(client, WINDOW, tracking, tracked=receiver is not None) as jobs:
         began = time.time()
-        await at_a_rate(lambda n: jobs.add(f"{run}-{n}", n), A_SECOND, INSTANCES / A_SECOND)
+        await at_a_rate(lambda n: jobs.add(f"{run}-{n}", n), a_second, INSTANCES / a_second)
         lives, last = await _ended(client, run)
         row: Row = {
             "scene": SCENE,
             "system": system,
             "instances": len(lives),
+            "opened/s": round(a_second, 1),
             "mean life (s)": round(sum(lives) / len(lives), 3),
             "p99 life (s)": round(part(lives, 0.99), 3),
             "span (s)": round(last - began, 2),
