@@ -269,7 +269,7 @@ async def test_signals_refused_during_one_long_attempt_cost_nothing_accepted_and
     limit = {"history.maximumSignalsPerExecution": "20"}
 
     class Long(Counter):
-        heartbeat_timeout = timedelta(milliseconds=300)
+        heartbeat_timeout = timedelta(seconds=2)
 
         async def on_event(self, run: TaskRun[int], event: str) -> int:
             await super().on_event(run, event)
