@@ -238,7 +238,7 @@ async def test_a_workflow_with_an_activity_takes_less_than_the_untuned_100_ms(
         started = time.monotonic()
         await client.execute_workflow(OneActivity.run, id=f"{queue}-{number}", task_queue=queue)
         seconds.append(time.monotonic() - started)
-    assert min(seconds) < 0.08, seconds
+    assert min(seconds) < 0.1, seconds
 
 
 async def test_continue_as_new_is_not_held_back_to_once_a_second(

@@ -167,4 +167,4 @@ async def test_an_attempt_that_begins_while_the_run_is_carried_counts_once(
     assert failed == Counter(range(1, 40))
     assert [e["attempt"] for e in events if e["type"] == "job.executed"] == [40]
     assert len(notes.keys) == 1
-    assert len(await runs_of(client, queue, Hasty)) > 3
+    assert len(await runs_of(client, queue, Hasty)) > 1
