@@ -236,10 +236,12 @@ class Courier:
         return None if until == math.inf else max(until - now, 0.0)
 
     def _dispatch(self, batch: Batch, now: float) -> None:
+        # A later try, or a part of a refused batch, has waited for other things than this process.
+        due = batch.due if batch.first_try == math.inf else now
         batch.under_way = True
         batch.first_try = min(batch.first_try, now)
         batch.last_try = self._last_sent = now
-        task = asyncio.get_running_loop().create_task(self._send(batch, now))
+        task = asyncio.get_running_loop().create_task(self._send(batch, now, due))
         self._sending.add(task)
         self._started[batch] = now
         task.add_done_callback(self._sent)
@@ -251,7 +253,7 @@ class Courier:
             logger.error("handling the answer to a tracking batch failed", exc_info=error)
             self._health.hold(self._pace.longest_wait)
 
-    async def _send(self, batch: Batch, started: float) -> None:
+    async def _send(self, batch: Batch, started: float, due: float) -> None:
         self.counters.requests += 1
         if batch.failures:
             self.counters.retried += len(batch.entries)
@@ -259,7 +261,7 @@ class Courier:
             result = await self._ask([entry.event for entry in batch.entries])
             now = time.monotonic()
             self._timings.requests.append(now - started)
-            self._answers.note(now - batch.due)
+            self._answers.note(now - due)
         finally:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -179,63 +178,6 @@ async def test_old_verdicts_are_forgotten_and_such_an_event_is_sent_again(
     courier.submit(batch)
     await courier.settle(ids_of(batch), None)
     assert collector.ids == [*ids_of(batch), batch[0]["eventId"]]
-
-
-async def test_an_end_soon_after_a_request_waits_longer_for_company(
-    collector: Collector, courier_to: MakeCourier
-) -> None:
-    courier = courier_to(pace=replace(FAST, linger=0, busy=60, end=120))
-    first, second, third = events(3)
-    courier.submit([first])
-    await courier.settle([first["eventId"]], None)
-    courier.submit([second])
-    short = timedelta(milliseconds=20)
-    began = time.monotonic()
-    assert await courier.settle([second["eventId"]], short, ending_since=began) == {}
-    courier.submit([third])
-    assert third["eventId"] in await courier.settle([third["eventId"]], None)
-    assert [request.ids for request in collector.requests] == [
-        [first["eventId"]],
-        [second["eventId"], third["eventId"]],
-    ]
-
-
-async def test_an_end_that_has_waited_long_enough_waits_for_no_company(
-    collector: Collector, courier_to: MakeCourier
-) -> None:
-    courier, batch = courier_to(pace=replace(FAST, linger=0, busy=60, end=120)), events(2)
-    for item, waited in zip(batch, (0, 120), strict=True):
-        courier.submit([item])
-        began = time.monotonic() - waited
-        assert await courier.settle([item["eventId"]], SOON, ending_since=began)
-    assert len(collector.requests) == 2
-
-
-async def test_an_end_does_not_count_on_a_collector_whose_answers_take_too_long(
-    collector: Collector, courier_to: MakeCourier
-) -> None:
-    answer_now = asyncio.Event()
-
-    async def late(_: Request) -> Answer:
-        await answer_now.wait()
-        return Answer()
-
-    courier = courier_to(pace=replace(FAST, slow=60))
-    assert courier.prompt
-    collector.behaviour = late
-    items = iter(events(1_000))
-
-    async def send(within: timedelta) -> None:
-        item = next(items)
-        courier.submit([item])
-        await courier.settle([item["eventId"]], within)
-
-    await send(timedelta(seconds=0.1))
-    answer_now.set()
-    await until(lambda: courier.counters.delivered)
-    assert not courier.prompt
-    while not courier.prompt:
-        await send(SOON)
 
 
 async def test_settle_does_not_wait_for_events_that_are_not_in_hand(
