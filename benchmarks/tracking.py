@@ -39,6 +39,7 @@ TRACKED, UNTRACKED = "tracked", "untracked"
 MEASURED = "tracked and measured"
 TICKS, WINDOWS = continuous.FAST, debounce.WINDOWS
 METRICS = "metrics, ticks with and without"
+WORKER, COLLECTOR, SERVER = "worker and callers", "collector", "server"
 TURNS = 12
 """What tracking costs is less than what a shared machine is off in a turn."""
 
@@ -87,7 +88,7 @@ async def collector() -> AsyncGenerator[CollectorProcess]:
     """Start the command on a temporary file; end it at the end."""
     with tempfile.TemporaryDirectory() as folder:
         file, port = Path(folder) / "events.db", free_port()
-        arguments = ("collector", "--db", str(file), "--port", str(port))
+        arguments = (COLLECTOR, "--db", str(file), "--port", str(port))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "durable_jobs.cli", *arguments),
@@ -112,6 +113,7 @@ async def main(asked: Asked) -> Findings:
         if asked.wants(METRICS):
             findings.rows += await _measured(client, collecting, asked.seconds)
         if asked.wants(WINDOWS):
+            # There are fewer windows in a second than ticks.
             findings.rows += await _windows(client, collecting, 2 * asked.seconds)
     _promise(findings, asked)
     return findings
@@ -227,9 +229,9 @@ async def _windows(client: Client, collecting: CollectorProcess, seconds: float)
 def _processor_time() -> Counter[str]:
     """Milliseconds so far, by process."""
     own = psutil.Process()
-    spent = Counter(worker=_milliseconds(own))
+    spent = Counter({WORKER: _milliseconds(own)})
     for child in own.children():
-        spent["collector" if "collector" in child.cmdline() else "server"] += _milliseconds(child)
+        spent[COLLECTOR if COLLECTOR in child.cmdline() else SERVER] += _milliseconds(child)
     return spent
 
 
@@ -239,7 +241,7 @@ def _milliseconds(process: psutil.Process) -> int:
 
 
 def _each_took(spent: Counter[str], windows: int) -> Row:
-    parts = ("worker", "collector", "server")
+    parts = (WORKER, COLLECTOR, SERVER)
     return {f"{name}, CPU ms/window": round(spent[name] / windows, 2) for name in parts}
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from durable_jobs.tracking import HttpSink, MemorySink, NoopSink
@@ -228,3 +229,21 @@ async def test_a_memory_sink_keeps_copies_and_a_noop_sink_nothing() -> None:
     assert await sink.send(batch) == await NoopSink().send(batch) == Accepted()
     assert sink.events == batch
     assert sink.events[0] is not batch[0]
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "http"])
+async def test_certificates_are_checked_wherever_there_is_tls(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bool] = []
+
+    class Noting(httpx.AsyncClient):
+        def __init__(self, **options: Any) -> None:
+            checked.append(options["verify"])
+            super().__init__(**options)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Noting)
+    sink = HttpSink(f"{scheme}://127.0.0.1:1/events")
+    assert isinstance(await sink.send(events(1)), RetryLater)
+    await sink.close()
+    assert checked == [scheme != "http"]
