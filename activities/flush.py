@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -25,8 +24,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 # A local activity holds its workflow task.
 NOW = timedelta(milliseconds=50)
 
-# The event loop of a busy worker may be late to begin, and to say that the time is over.
-_NO_LONGER = 2 * NOW.total_seconds()
+# An end may wait for company before, and the event loop of a busy worker may be late to begin, and
+# to say that the time is over.
+_NO_LONGER = 0.25
 
 # Long enough for a slow request, short enough for the activity's own time limit. What is under way
 # then goes on; the next try joins it.
@@ -50,15 +50,14 @@ class FlushActivities:
         request = model_from_raw(FlushRequest, raw)
         # Nothing of the instance comes after what it wants kept.
         within = timedelta() if request.waited else NOW
-        ending_since = time.monotonic() if request.keep else None
-        verdicts = await self._flush(request.events, within, ending_since)
+        verdicts = await self._flush(request.events, within, request.lived)
         return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
 
     def open(self) -> None:
         """From here on, workflow tasks may leave events to the event loop at hand."""
         self._loop = asyncio.get_running_loop()
 
-    def flush_from_task(self, events: list[Detail]) -> bool:
+    def flush_from_task(self, events: list[Detail], lived: timedelta) -> bool:
         """Deliver events of an instance that ends, from its task's thread; whether all were.
 
         What is late is under way all the same: the local activity that follows does not wait again.
@@ -68,7 +67,7 @@ class FlushActivities:
         # The loop must not take the context of a workflow for its own.
         flushing = Context().run(
             asyncio.run_coroutine_threadsafe,
-            self._flush(events, NOW, time.monotonic()),
+            self._flush(events, NOW, lived),
             self._loop,
         )
         try:
@@ -114,13 +113,13 @@ class FlushActivities:
         return to_raw(verdicts)
 
     async def _flush(
-        self, events: list[Detail], within: timedelta, ending_since: float | None = None
+        self, events: list[Detail], within: timedelta, lived: timedelta | None = None
     ) -> Verdicts:
         if self._courier is None or self._tracking is None:
             return self._left_to_others(events)
         submit(self._courier, self._tracking, events)
         ids = [event["eventId"] for event in events]
-        verdicts = await self._courier.settle(ids, within, ending_since=ending_since)
+        verdicts = await self._courier.settle(ids, within, lived=lived)
         return summary(self._courier, verdicts)
 
     def _left_to_others(self, events: list[Detail]) -> Verdicts:

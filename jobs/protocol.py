@@ -3,7 +3,7 @@
 A field added later needs a default, so that running instances replay.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -277,7 +277,10 @@ class FlushRequest(Record):
 
     events: list[Detail]
     keep: bool = False
-    """Whether what is not delivered at once is to be kept by a workflow of its own."""
+    """Whether what is not delivered at once is to be kept by a workflow of its own: at an end."""
+
+    lived: timedelta | None = None
+    """At an end: how long the instance did."""
 
     waited: bool = False
     """Whether the instance has waited for them already, so that this must not."""

@@ -1,8 +1,10 @@
 """The last events of an instance leave within the workflow task in which it ends."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from temporalio.worker import PatchActivationInput, Replayer, Worker
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.names import FLUSH_NOW
 from durable_jobs.tracking import HttpSink, MemorySink, Tracking, outbox
+from durable_jobs.tracking.courier import Courier, Verdict
 from durable_jobs.tracking.sinks.base import RetryLater, SendResult
 from durable_jobs.tracking.wire import WireEvent
 from durable_jobs.workflows.flush import STAYED
@@ -189,6 +192,33 @@ async def test_nothing_of_the_user_s_runs_in_a_workflow_task(
         history = await live(client, queue, queue)
     assert marks(history) == {FLUSH_NOW: 1}
     assert {event["env"] for event in await all_arrive(collector, queue)} == {"redacted"}
+
+
+@pytest.mark.parametrize("in_activity", [True, False])
+async def test_an_end_tells_the_courier_how_long_the_instance_lived(
+    client: Client, queue: str, monkeypatch: pytest.MonkeyPatch, in_activity: bool
+) -> None:
+    lives: list[timedelta] = []
+    settle = Courier.settle
+
+    async def noting(
+        courier: Courier,
+        ids: Sequence[str],
+        within: timedelta | None,
+        *,
+        lived: timedelta | None = None,
+    ) -> dict[str, Verdict]:
+        if lived is not None:
+            lives.append(lived)
+        return await settle(courier, ids, within, lived=lived)
+
+    monkeypatch.setattr(Courier, "settle", noting)
+    tracking = Tracking(MemorySink(), before_send=dict if in_activity else None)
+    began = time.monotonic()
+    async with Worker(client, task_queue=queue, plugins=[JobsPlugin([Gather()], tracking)]):
+        await live(client, queue, queue)
+    (lived,) = lives
+    assert Gather.flush_after <= lived < timedelta(seconds=time.monotonic() - began)
 
 
 async def test_a_replayer_sends_nothing(client: Client, queue: str) -> None:

@@ -21,16 +21,22 @@ class Pace:
     linger: float = 0.005
     """How long events wait for company while a flush waits for them."""
 
-    end: float = 0.045
-    """How long an instance's end may wait for company and for the answer, where the last request
-    was sent less than `busy` ago: each costs both sides. 50 ms are promised."""
+    end: float = 0.15
+    """How long an instance's end waits for company at most, and no longer than `end_share` of its
+    life. Only under load, which is `some_ends` within `busy`: each request costs both sides."""
 
-    busy: float = 0.1
+    end_share: float = 0.04
+    busy: float = 0.5
+    some_ends: int = 4
+    company: int = 30
+    """So many events are company enough."""
 
     patience: float = 0.5
     """The same where no flush waits: a handler's activity took them along."""
 
     slow: float = 0.05
+    """How long an answer may take, if instances are to wait for it."""
+
     first_wait: float = 0.25
     longest_wait: float = 60.0
     first_misconfigured_wait: float = 30.0
@@ -75,21 +81,12 @@ class AnswerTime:
         self._limit = limit
         self._known = False
         self.mean: float = 0.0
-        self._deviation = 0.0
-
-    @property
-    def most(self) -> float:
-        """What few answers take longer than."""
-        return self.mean + 2 * self._deviation
 
     def note(self, took: float) -> None:
         """A request was answered."""
         took = min(took, self._limit)
-        if self._known:
-            self._deviation += (abs(took - self.mean) - self._deviation) / 4
-            self.mean += (took - self.mean) / 8
-        else:
-            self._known, self.mean, self._deviation = True, took, took / 2
+        self.mean += (took - self.mean) / 8 if self._known else took
+        self._known = True
 
 
 class Health:

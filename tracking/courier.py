@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -47,8 +48,8 @@ class Courier:
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._gather_until: float | None = None
-        self._last_sent = -math.inf
-        self._answers = AnswerTime(2 * self._pace.end)
+        self._ends: deque[float] = deque(maxlen=self._pace.some_ends)
+        self._answers = AnswerTime(2 * self._pace.slow)
         self._fresh_turn = False
         self._closing = False
         self._timings = Timings()
@@ -91,7 +92,7 @@ class Courier:
     @property
     def prompt(self) -> bool:
         """Whether an instance's end can be expected to get its events through in time."""
-        return not self.hopeless and self._answers.mean + self._pace.linger < self._pace.end
+        return not self.hopeless and self._answers.mean + self._pace.linger < self._pace.slow
 
     def submit(self, events: Sequence[WireEvent]) -> None:
         """Take whole events in hand, to be sent soon. Never blocks.
@@ -112,22 +113,23 @@ class Courier:
         return self._stock.ledger.known(ids)
 
     async def settle(
-        self, ids: Sequence[str], within: timedelta | None, *, ending_since: float | None = None
+        self, ids: Sequence[str], within: timedelta | None, *, lived: timedelta | None = None
     ) -> dict[str, Verdict]:
         """Wait for the verdicts on events that were submitted and give those that are known.
 
         Events that are not in hand are not waited for. With a limit it gives up at once when the
-        collector is known to be slow or down; the events stay in hand all the same. An instance's
-        end, which began at `ending_since`, waits longer for company if a request was sent a moment
-        ago.
+        collector is known to be slow or down; the events stay in hand all the same. At the end
+        of an instance that lived so long it waits for company first, where many end.
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
+        company = self._company(lived) if lived is not None else 0.0
         if missing:
-            self._gather(self._linger(ending_since))
+            self._gather(max(company, self._pace.linger))
         self._start()
         began = time.monotonic()
         if missing and not (within is not None and self.hopeless):
-            await self._stock.ledger.wait(missing, within)
+            limit = None if within is None else within + timedelta(seconds=company)
+            await self._stock.ledger.wait(missing, limit)
         self._timings.flushes.append(time.monotonic() - began)
         return self.verdicts(ids)
 
@@ -153,11 +155,14 @@ class Courier:
         until = time.monotonic() + seconds
         self._gather_until = min(until, self._gather_until or until)
 
-    def _linger(self, ending_since: float | None) -> float:
+    def _company(self, lived: timedelta) -> float:
+        """How long the end at hand is to wait for company."""
         now = time.monotonic()
-        if ending_since is None or now - self._last_sent > self._pace.busy:
-            return self._pace.linger
-        return max(ending_since + self._pace.end - self._answers.most - now, self._pace.linger)
+        self._ends.append(now)
+        busy = len(self._ends) == self._ends.maxlen and now - self._ends[0] < self._pace.busy
+        if not busy or self._stock.backlog.waiting >= self._pace.company:
+            return 0.0
+        return min(self._pace.end, self._pace.end_share * lived.total_seconds())
 
     # The pump: starts each request when it is its time.
 
@@ -240,7 +245,7 @@ class Courier:
         due = batch.due if batch.first_try == math.inf else now
         batch.under_way = True
         batch.first_try = min(batch.first_try, now)
-        batch.last_try = self._last_sent = now
+        batch.last_try = now
         task = asyncio.get_running_loop().create_task(self._send(batch, now, due))
         self._sending.add(task)
         self._started[batch] = now

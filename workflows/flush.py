@@ -25,11 +25,13 @@ SOON = timedelta(minutes=1)
 STAYED = "durable_jobs.stayed."
 """Begins the ID of the patch that says that events did not leave with their workflow task."""
 
-Leave: TypeAlias = Callable[[list[Detail]], bool]
-"""Delivers events from the thread of a workflow task; whether all were. Never raises."""
+Leave: TypeAlias = Callable[[list[Detail], timedelta], bool]
+"""Delivers events of an instance that lived so long; whether all were. Never raises.
+
+Called from the thread of a workflow task."""
 
 
-def _leave_nothing(events: list[Detail]) -> bool:
+def _leave_nothing(events: list[Detail], lived: timedelta) -> bool:
     """Of a worker that delivers nothing."""
     return False
 
@@ -141,7 +143,12 @@ class Flusher:
             return events
         self._busy = True
         try:
-            request = FlushRequest(events=events, keep=self._ending, waited=self._waited)
+            request = FlushRequest(
+                events=events,
+                keep=self._ending,
+                waited=self._waited,
+                lived=_lived() if self._ending and not self._waited else None,
+            )
             verdicts = await call_local(FLUSH_NOW, request, Verdicts)
         finally:
             self._busy = False
@@ -199,7 +206,7 @@ class Flusher:
         """Whether the workflow task at hand delivers them all, as the last there are."""
         if not self.delivers or self._tried or self._outbox.ready(self._current_task()):
             return False
-        if workflow.unsafe.is_replaying() or not self.leave(events):
+        if workflow.unsafe.is_replaying() or not self.leave(events, _lived()):
             self._waited = True
             # Tells a replay, to which everything else was delivered.
             self.delivers = not workflow.patched(f"{STAYED}{events[0]['sequence']}")
@@ -243,6 +250,10 @@ class Flusher:
             )
         except WorkflowAlreadyStartedError:
             workflow.logger.info("%s delivers these events already", child_id)
+
+
+def _lived() -> timedelta:
+    return workflow.now() - workflow.info().workflow_start_time
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

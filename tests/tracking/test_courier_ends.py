@@ -7,42 +7,79 @@ from dataclasses import replace
 from datetime import timedelta
 
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.tracking.courier import Courier
+from durable_jobs.tracking.courier import Courier, Verdict
 from durable_jobs.tracking.sinks import SendResult, TooLarge
 from durable_jobs.tracking.wire import WireEvent
 from tests.tracking.collector import Answer, Collector, Request
 from tests.tracking.conftest import MakeCourier
-from tests.tracking.helpers import FAST, SOON, events, ids_of, until
+from tests.tracking.helpers import FAST, SOON, event, events, ids_of, until
+
+LONG = timedelta(hours=1)
+MANY = replace(FAST, linger=0, end=60, patience=60, busy=60, some_ends=2, company=100)
+"""The second end is load."""
 
 
-async def test_an_end_soon_after_a_request_waits_longer_for_company(
-    collector: Collector, courier_to: MakeCourier
+class Counting(MemorySink):
+    """Notes how many events came in each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    async def send(self, events: Sequence[WireEvent]) -> SendResult:
+        """Note, then take."""
+        self.counts.append(len(events))
+        return await super().send(events)
+
+
+async def end(courier: Courier, number: int, lived: timedelta) -> dict[str, Verdict]:
+    item = event(1, f"run-{number}")
+    courier.submit([item])
+    async with asyncio.timeout(SOON.total_seconds()):
+        return await courier.settle([item["eventId"]], SOON, lived=lived)
+
+
+async def end_together(courier: Courier, numbers: range, lived: timedelta) -> None:
+    verdicts = await asyncio.gather(*(end(courier, number, lived) for number in numbers))
+    assert all(verdicts)
+
+
+async def test_where_many_end_they_wait_until_enough_have_come_together(
+    courier_to: MakeCourier,
 ) -> None:
-    courier = courier_to(pace=replace(FAST, linger=0, busy=60, end=120))
-    first, second, third = events(3)
-    courier.submit([first])
-    await courier.settle([first["eventId"]], None)
-    courier.submit([second])
-    short = timedelta(milliseconds=20)
+    sink = Counting()
+    courier = courier_to(sink=sink, pace=replace(MANY, company=4))
+    assert await end(courier, 1, LONG)
+    await end_together(courier, range(2, 6), LONG)
+    assert sink.counts == [1, 4]
+
+
+async def test_where_few_end_none_waits(courier_to: MakeCourier) -> None:
+    for pace in (replace(MANY, some_ends=3), replace(MANY, busy=0)):
+        sink = Counting()
+        courier = courier_to(sink=sink, pace=pace)
+        for number in (1, 2):
+            assert await end(courier, number, LONG)
+        assert sink.counts == [1, 1]
+
+
+async def test_the_end_of_a_short_life_waits_for_a_short_time(courier_to: MakeCourier) -> None:
+    courier = courier_to(sink=Counting(), pace=MANY)
+    for number in (1, 2):
+        assert await end(courier, number, timedelta())
+
+
+async def test_what_an_end_waited_for_company_is_not_lost_to_the_answer(
+    courier_to: MakeCourier,
+) -> None:
+    courier = courier_to(sink=Counting(), pace=replace(MANY, end=0.6))
+    item, other = events(2)
+    courier.submit([item])
+    await courier.settle([item["eventId"]], None, lived=LONG)
+    courier.submit([other])
     began = time.monotonic()
-    assert await courier.settle([second["eventId"]], short, ending_since=began) == {}
-    courier.submit([third])
-    assert third["eventId"] in await courier.settle([third["eventId"]], None)
-    assert [request.ids for request in collector.requests] == [
-        [first["eventId"]],
-        [second["eventId"], third["eventId"]],
-    ]
-
-
-async def test_an_end_that_has_waited_long_enough_waits_for_no_company(
-    collector: Collector, courier_to: MakeCourier
-) -> None:
-    courier, batch = courier_to(pace=replace(FAST, linger=0, busy=60, end=120)), events(2)
-    for item, waited in zip(batch, (0, 120), strict=True):
-        courier.submit([item])
-        began = time.monotonic() - waited
-        assert await courier.settle([item["eventId"]], SOON, ending_since=began)
-    assert len(collector.requests) == 2
+    assert await courier.settle([other["eventId"]], timedelta(seconds=0.5), lived=LONG)
+    assert time.monotonic() - began >= 0.6
 
 
 async def test_an_end_does_not_count_on_a_collector_whose_answers_take_too_long(
@@ -54,7 +91,7 @@ async def test_an_end_does_not_count_on_a_collector_whose_answers_take_too_long(
         await answer_now.wait()
         return Answer()
 
-    courier = courier_to(pace=replace(FAST, slow=60))
+    courier = courier_to()
     assert courier.prompt
     collector.behaviour = late
     items = iter(events(1_000))
@@ -78,7 +115,7 @@ async def test_an_end_counts_on_a_prompt_collector_that_asks_for_small_requests(
             await asyncio.sleep(0.03)
             return TooLarge("one at a time") if len(events) > 1 else await super().send(events)
 
-    pace = replace(FAST, linger=0, end=0.2, slow=60, parallel=1)
+    pace = replace(FAST, linger=0, slow=0.2, parallel=1)
     courier, batch = Courier(Tracking(OneAtATime()), pace=pace), events(32)
     courier.submit(batch)
     # Nearly a second of halves: each was answered at once when it was its turn.
