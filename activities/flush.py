@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from durable_jobs.names import FLUSH, FLUSH_NOW
 from durable_jobs.protocol import Detail, FlushRequest, Verdicts
 from durable_jobs.tracking import Tracking
-from durable_jobs.tracking.courier import Courier
+from durable_jobs.tracking.courier import Courier, Pace
 from durable_jobs.tracking.delivery import submit, summary
 from durable_jobs.wire import model_from_raw, to_raw
 
@@ -26,7 +26,7 @@ NOW = timedelta(milliseconds=50)
 
 # An end may wait for company before, and the event loop of a busy worker may be late to begin, and
 # to say that the time is over.
-_NO_LONGER = 0.25
+_NO_LONGER = Pace().end + 2 * NOW.total_seconds()
 
 # Long enough for a slow request, short enough for the activity's own time limit. What is under way
 # then goes on; the next try joins it.
@@ -46,7 +46,10 @@ class FlushActivities:
 
     @activity.defn(name=FLUSH_NOW)
     async def flush_now(self, raw: RawValue) -> RawValue:
-        """Deliver what can be delivered within 50 ms; the rest stays under way, or is kept."""
+        """Deliver what can be delivered within 50 ms; the rest stays under way, or is kept.
+
+        At an end the 50 ms count from when it has waited for company.
+        """
         request = model_from_raw(FlushRequest, raw)
         # Nothing of the instance comes after what it wants kept.
         within = timedelta() if request.waited else NOW
