@@ -101,7 +101,7 @@ class LibraryActivities:
                 request.events, request.state, request.has_state, request.state_version
             )
             codec_of(type(job)).limit_state(folded.state, request.key)
-        except Exception as error:
+        except BaseException as error:
             # The same would happen again: the flush that follows reports it as a failed run.
             raise ApplicationError(str(error), type="FoldFailed", non_retryable=True) from error
         return to_raw(folded)

@@ -32,9 +32,15 @@ def test_texts_are_read_as_the_events_that_they_were_made_of() -> None:
     assert values_of([]) == []
 
 
+class Panic(BaseException):
+    """As code in Rust raises it."""
+
+
 def picky(n: int) -> int:
     if n == 13:
         raise RuntimeError("not that one")
+    if n == 14:
+        raise Panic
     return n
 
 
@@ -45,6 +51,8 @@ class Sum(DebounceJob[Annotated[int, AfterValidator(picky)], int]):
     def reduce(self, state: int | None, event: int) -> int:
         if event == 7:
             raise InvalidEvent("seven is taken")
+        if event == 8:
+            raise Panic
         return (state or 0) + 10 // event
 
     async def execute(self, run: DebounceRun[int]) -> None:
@@ -52,14 +60,16 @@ class Sum(DebounceJob[Annotated[int, AfterValidator(picky)], int]):
 
 
 def test_of_many_events_each_that_does_not_fit_is_rejected_alone() -> None:
-    data = [1, "x", 2, 13, 0, 7, 5]
+    data = [1, "x", 2, 13, 0, 7, 14, 8, 5]
     folded = Sum().fold([{"data": each} for each in data], None, has_base=False, version=1)
     assert folded.state == 10 + 5 + 2
-    assert [rejected.index for rejected in folded.rejected] == [1, 3, 4, 5]
+    assert [rejected.index for rejected in folded.rejected] == [1, 3, 4, 5, 6, 7]
     reasons = [rejected.reason for rejected in folded.rejected]
     assert "integer" in reasons[0]
     assert reasons[1:] == [
         "a validator raised RuntimeError",
         "reduce raised ZeroDivisionError",
         "seven is taken",
+        "a validator raised Panic",
+        "reduce raised Panic",
     ]

@@ -279,7 +279,9 @@ class Courier:
                 return await self._sink.send(events)
         except TimeoutError:
             return RetryLater("the tracking sink did not answer in time")
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             logger.debug("the tracking sink raised", exc_info=True)
             return RetryLater(f"the tracking sink raised {type(error).__name__}")
 

@@ -102,7 +102,7 @@ def _reasons(job: Job, answer: Detail) -> list[str]:
         return []
     try:
         return [item.reason for item in _folded(debounce, answer).rejected]
-    except Exception:  # the user's code may raise anything; what is known stands in the status
+    except BaseException:  # the user's code may raise anything; what is known is in the status
         return []
 
 

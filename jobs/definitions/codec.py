@@ -71,7 +71,7 @@ class Codec:
         try:
             # All at once costs a third.
             return _load(self._events, data)
-        except Exception:  # a validator of the user's may raise anything
+        except BaseException:  # a validator of the user's may raise anything
             return [self._event_or_error(each) for each in data]
 
     def _event_or_error(self, data: JSON) -> Any:
@@ -79,7 +79,7 @@ class Codec:
             return self.load_event(data)
         except InvalidEvent as error:
             return error
-        except Exception as error:
+        except BaseException as error:
             return InvalidEvent(f"a validator raised {type(error).__name__}")
 
     def dump_state(self, state: Any, key: str) -> JSON:

@@ -166,7 +166,7 @@ class _Folder:
             return str(event)
         try:
             self._reduce(event)
-        except Exception as error:  # the user's reduce may raise anything
+        except BaseException as error:  # code of the user's, which awaits nothing
             self._replay()
             own = isinstance(error, InvalidEvent)
             return str(error) if own else f"reduce raised {type(error).__name__}"

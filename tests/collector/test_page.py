@@ -144,7 +144,7 @@ EXHAUSTED = {"type": "job.retryExhausted", "attempts": 3, "reason": "max_attempt
         (EXHAUSTED, "Gave up 3 attempts, no more are allowed"),
         (
             {"type": "job.terminated", "reason": "closed", "discardedEvents": 2, "runCount": 1},
-            "Terminated closed; after 1 run; 2 events discarded",
+            "Ended closed; after 1 run; 2 events discarded",
         ),
         ({"type": "job.paused", "by": "ada"}, "job.paused"),
         ({**ALARM, "scheduledAt": "2126-03-04T00:00:00.000Z"}, "Alarm set for Mar 4, 2126, "),

@@ -302,6 +302,9 @@ def test_a_loop_that_ends_during_a_request_leaves_its_events_for_the_next() -> N
 async def test_events_go_as_they_are_to_a_sink_of_the_users_own(
     courier_to: MakeCourier, caplog: pytest.LogCaptureFixture
 ) -> None:
+    class Panic(BaseException):
+        """As code in Rust raises it."""
+
     class Flaky:
         """Raises, then answers nonsense, then takes the batch; fails to close."""
 
@@ -315,6 +318,8 @@ async def test_events_go_as_they_are_to_a_sink_of_the_users_own(
                 raise RuntimeError("quotes an event")
             if self.calls == 2:
                 return None  # pyright: ignore[reportReturnType]
+            if self.calls == 3:
+                raise Panic
             self.taken += events
             return Accepted()
 
@@ -327,7 +332,7 @@ async def test_events_go_as_they_are_to_a_sink_of_the_users_own(
         courier.submit([item])
         assert await courier.settle([item["eventId"]], None) == {item["eventId"]: DELIVERED}
     assert sink.taken == [item]
-    assert sink.calls == 3
+    assert sink.calls == 4
     assert "quotes" not in caplog.text
     await courier.close()
 

@@ -17,7 +17,7 @@ const TELL = {
     event.willRetry ? "will be tried again" : "not tried again"],
   "job.retryExhausted": (event) => ["bad", "Gave up",
     [some(event.attempts, "attempt"), event.reason === "max_duration" ? "the time for retries is over" : "no more are allowed"].join(", ")],
-  "job.terminated": (event) => ["bad", "Terminated", terminated(event)],
+  "job.terminated": (event) => ["calm", "Ended", ended(event)],
   "debounce.started": (event) => ["calm", "Window opened", event.flushAt ? ["flushes at ", time(event.flushAt), " at the latest"] : "flushes when it is full"],
   "debounce.flushed": flushed,
   "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), own(SET_BY, event.trigger) ?? ` by ${event.trigger}`]],
@@ -45,7 +45,7 @@ function flushed(event) {
     : ["warn", "Window closed without a run", `every event in it was rejected; ${after}`];
 }
 
-function terminated(event) {
+function ended(event) {
   const parts = [event.reason, `after ${some(event.runCount ?? 0, "run")}`];
   if (event.discardedEvents) parts.push(`${some(event.discardedEvents, "event")} discarded`);
   return parts.filter(Boolean).join("; ");
