@@ -16,7 +16,7 @@ from durable_jobs import JobClient
 from tests.jobs import new_key, running_worker
 from tests.scripted import Book
 from tests.simple_jobs import simple_jobs
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -77,7 +77,7 @@ NOT_A_BATCH = {
 
 async def result_of(handle: Handle) -> dict[str, Any]:
     """What an instance ended with; fails where it hangs."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return await handle.result()
 
 
