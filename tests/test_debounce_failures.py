@@ -21,7 +21,7 @@ from tests.debounce_jobs import (
     ms,
 )
 from tests.scripted import Push, Script
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 
 def failing(*errors: BaseException, after: asyncio.Event | None = None) -> Script:
@@ -77,6 +77,27 @@ async def test_retry_after_sets_the_wait_and_counts_as_an_attempt(bench: Bench) 
         "busy"
         in (await eventually(lambda: bench.events(slow, "job.failed")))[0]["error"]["message"]
     )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RetryAfter(ms(0)),
+        RetryAfter(ms(-1)),
+        RetryAfter(datetime(2020, 1, 1, tzinfo=UTC)),
+        ApplicationError("now", next_retry_delay=ms(0)),
+    ],
+)
+async def test_an_error_that_asks_for_no_wait_is_tried_again_at_once(
+    bench: Bench, error: Exception
+) -> None:
+    slow = bench.new(SlowToRetry)
+    bench.book.script(slow.key, failing(error))
+    await slow.add(Push())
+    # Not after the hour that the job waits otherwise.
+    async with asyncio.timeout(PATIENCE):
+        await bench.result(slow)
+    assert [call.attempt for call in bench.calls(slow)] == [1, 2]
 
 
 def test_retry_after_refuses_a_naive_datetime() -> None:

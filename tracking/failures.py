@@ -32,6 +32,9 @@ MAX_INNER = 5
 
 _LEAST_STACK = 400
 
+# To Temporal, no wait is none that was asked for: its retry policy's own would follow.
+_LEAST_WAIT = timedelta(milliseconds=1)
+
 _PLUMBING = ("durable_jobs.", "temporalio.", "asyncio.", "concurrent.", "threading")
 """Modules between the activity and the handler."""
 
@@ -62,8 +65,8 @@ def decide(
         return Decision()
     if retry.max_attempts is not None and attempt >= retry.max_attempts:
         return Decision(exhausted="max_attempts")
-    wait = _asked_wait(error, now)
-    wait = retry.delay(attempt) if wait is None else wait
+    asked = _asked_wait(error, now)
+    wait = max(retry.delay(attempt) if asked is None else asked, _LEAST_WAIT)
     if any(now + wait >= limit for limit in limits(request, first_started_at)):
         return Decision(exhausted="max_duration")
     return Decision(retry_in=wait)
