@@ -72,9 +72,12 @@ class Asked:
 
     seconds: float
     scenes: list[str]
+    known: list[str] = field(default_factory=list[str])
+    """Those that the benchmark has asked about."""
 
     def wants(self, scene: str) -> bool:
         """Whether a scene is to be run."""
+        self.known.append(scene)
         return not self.scenes or any(scene.startswith(each) for each in self.scenes)
 
 
@@ -93,7 +96,11 @@ def command(name: str, title: str, measure: Measure, draw: Draw | None = None) -
     quiet = TelemetryConfig(logging=LoggingConfig(TelemetryFilter("ERROR", "ERROR")))
     Runtime.set_default(Runtime(telemetry=quiet))
     began = time.monotonic()
-    findings = asyncio.run(measure(Asked(given.seconds, given.scene)))
+    asked = Asked(given.seconds, given.scene)
+    findings = asyncio.run(measure(asked))
+    if not findings.rows:
+        names = "; ".join(dict.fromkeys(asked.known))
+        parser.error(f"no scene begins with {' or '.join(given.scene)}; there are: {names}")
     show(title, findings)
     Console().print(f"measured in {time.monotonic() - began:.0f} s")
     given.output.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,14 +24,14 @@ import httpx
 import psutil
 from temporalio.client import Client
 
-from durable_jobs.embedded.ports import free_port, listens
+from durable_jobs.embedded.ports import free_port
 from durable_jobs.telemetry import serving_metrics
 from durable_jobs.tracking import HttpSink, Tracking
 
 from . import continuous, debounce
 from .frame import Asked, Findings, Row, command, in_turns, stage
 from .history import cost_of, ended
-from .load import Lost, Span
+from .load import PATIENCE, Lost, Span
 from .ours import ours
 from .turns import rows_of
 
@@ -95,12 +95,22 @@ async def collector() -> AsyncGenerator[CollectorProcess]:
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
-            while not listens(port):  # noqa: ASYNC110 - another process, which tells nobody
-                await asyncio.sleep(0.02)
-            yield CollectorProcess(f"http://127.0.0.1:{port}", file)
+            url = f"http://127.0.0.1:{port}"
+            await _answers(url)
+            yield CollectorProcess(url, file)
         finally:
             process.terminate()
             await process.wait()
+
+
+async def _answers(url: str) -> None:
+    """It listens before its file is there."""
+    async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False) as http:
+        while True:
+            with suppress(httpx.TransportError):
+                (await http.get(f"{url}/api/gaps")).raise_for_status()
+                return
+            await asyncio.sleep(0.02)
 
 
 async def main(asked: Asked) -> Findings:
