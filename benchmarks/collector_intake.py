@@ -18,13 +18,12 @@ import asyncio
 import itertools
 import json
 import os
-import re
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from durable_jobs.tracking.collector.writing import write
 from tests.collector.browser import Browser
 
 from .collector_events import Event, recent
+from .collector_process import collector
 from .frame import Asked, Findings, Row, command
 from .load import ms
 
@@ -70,25 +70,6 @@ addEventListener("DOMContentLoaded", () => {
   look();
 });
 """
-
-
-@asynccontextmanager
-async def collector(database: Path) -> AsyncGenerator[tuple[str, int]]:
-    """The real command in a process of its own; gives its address and process ID."""
-    command = (sys.executable, "-m", "durable_jobs.cli", "collector", "--db", str(database))
-    process = await asyncio.create_subprocess_exec(
-        *command, "--port", "0", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout
-        line = (await process.stdout.readline()).decode()
-        found = re.search(r"http://[\w.:]+", line)
-        if not found:
-            raise RuntimeError(f"the collector did not start: {line!r}")
-        yield found[0], process.pid
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def _read_stream(address: str, seen: list[int]) -> None:

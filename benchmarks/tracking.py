@@ -9,12 +9,11 @@ collector itself takes is measured by `benchmarks.collector_intake`.
 
 import asyncio
 import sqlite3
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -29,9 +28,10 @@ from durable_jobs.telemetry import serving_metrics
 from durable_jobs.tracking import HttpSink, Tracking
 
 from . import continuous, debounce
+from .collector_process import collector
 from .frame import Asked, Findings, Row, command, in_turns, stage
 from .history import cost_of, ended
-from .load import PATIENCE, Lost, Span
+from .load import Lost, Span
 from .ours import ours
 from .turns import rows_of
 
@@ -84,39 +84,18 @@ class CollectorProcess:
 
 
 @asynccontextmanager
-async def collector() -> AsyncGenerator[CollectorProcess]:
-    """Start the command on a temporary file; end it at the end."""
+async def collecting_process() -> AsyncGenerator[CollectorProcess]:
+    """The command on a temporary file."""
     with tempfile.TemporaryDirectory() as folder:
-        file, port = Path(folder) / "events.db", free_port()
-        arguments = (COLLECTOR, "--db", str(file), "--port", str(port))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "durable_jobs.cli", *arguments),
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            await _answers(url)
+        file = Path(folder) / "events.db"
+        async with collector(file) as (url, _):
             yield CollectorProcess(url, file)
-        finally:
-            process.terminate()
-            await process.wait()
-
-
-async def _answers(url: str) -> None:
-    """It listens before its file is there."""
-    async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False) as http:
-        while True:
-            with suppress(httpx.TransportError):
-                (await http.get(f"{url}/api/gaps")).raise_for_status()
-                return
-            await asyncio.sleep(0.02)
 
 
 async def main(asked: Asked) -> Findings:
     """Run all through all scenes."""
     findings = Findings()
-    async with stage() as client, collector() as collecting:
+    async with stage() as client, collecting_process() as collecting:
         if asked.wants(TICKS):
             clients: dict[str, Client] = dict.fromkeys(BOTH, client)
             findings.rows += await _ticks(clients, collecting, TICKS, asked.seconds)

@@ -21,18 +21,18 @@ class Pace:
     linger: float = 0.005
     """How long events wait for company while a flush waits for them."""
 
+    patience: float = 0.5
+    """The same where no flush waits: a handler's activity took them along."""
+
     end: float = 0.15
-    """How long an instance's end waits for company at most, and no longer than `end_share` of its
-    life. Only under load, which is `some_ends` within `busy`: each request costs both sides."""
+    """The same at an instance's end, but no longer than `end_share` of its life. Only under load,
+    which is `some_ends` within `busy`: each request costs both sides."""
 
     end_share: float = 0.04
     busy: float = 0.5
     some_ends: int = 4
-    company: int = 30
-    """So many events are company enough."""
-
-    patience: float = 0.5
-    """The same where no flush waits: a handler's activity took them along."""
+    enough: int = 30
+    """With so many events an end waits for no more."""
 
     slow: float = 0.05
     """How long an answer may take, if instances are to wait for it."""

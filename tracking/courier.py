@@ -122,7 +122,7 @@ class Courier:
         of an instance that lived so long it waits for company first, where many end.
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
-        company = self._company(lived) if lived is not None else 0.0
+        company = self._wait_of_end(lived) if lived is not None else 0.0
         if missing:
             self._gather(max(company, self._pace.linger))
         self._start()
@@ -155,12 +155,12 @@ class Courier:
         until = time.monotonic() + seconds
         self._gather_until = min(until, self._gather_until or until)
 
-    def _company(self, lived: timedelta) -> float:
+    def _wait_of_end(self, lived: timedelta) -> float:
         """How long the end at hand is to wait for company."""
         now = time.monotonic()
         self._ends.append(now)
         busy = len(self._ends) == self._ends.maxlen and now - self._ends[0] < self._pace.busy
-        if not busy or self._stock.backlog.waiting >= self._pace.company:
+        if not busy or self._stock.backlog.waiting >= self._pace.enough:
             return 0.0
         return min(self._pace.end, self._pace.end_share * lived.total_seconds())
 

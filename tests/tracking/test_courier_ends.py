@@ -15,7 +15,7 @@ from tests.tracking.conftest import MakeCourier
 from tests.tracking.helpers import FAST, SOON, event, events, ids_of, until
 
 LONG = timedelta(hours=1)
-MANY = replace(FAST, linger=0, end=60, patience=60, busy=60, some_ends=2, company=100)
+MANY = replace(FAST, linger=0, end=60, patience=60, busy=60, some_ends=2, enough=100)
 """The second end is load."""
 
 
@@ -48,7 +48,7 @@ async def test_where_many_end_they_wait_until_enough_have_come_together(
     courier_to: MakeCourier,
 ) -> None:
     sink = Counting()
-    courier = courier_to(sink=sink, pace=replace(MANY, company=4))
+    courier = courier_to(sink=sink, pace=replace(MANY, enough=4))
     assert await end(courier, 1, LONG)
     await end_together(courier, range(2, 6), LONG)
     assert sink.counts == [1, 4]
