@@ -140,8 +140,10 @@ async def test_an_operator_redrives_the_failed_events_of_a_task(
         assert "event-1" in shown
         assert "no bad 1" in shown
         job.open = True
+        nothing = await operate("redrive", sieve.instance_id, "--event", "nope", code=3)
+        assert "no failed event with the id 'nope' is set aside" in nothing
         one = await operate("redrive", sieve.instance_id, "--event", "event-1")
-        assert "1 events queued again" in one
+        assert "1 event queued again" in one
         answer = json.loads(await operate("redrive", sieve.instance_id, "--json"))
         assert answer == {"redrivenEvents": 2}
         await until_settled(sieve)

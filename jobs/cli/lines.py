@@ -53,7 +53,7 @@ def _details(kind: str, event: Event) -> str:
             return f"flush at {_clock(event.get('flushAt'), 'seconds')}"
         case "debounce.flushed":
             reason = plain(event.get("flushReason") or event.get("reason"))
-            return f"{event.get('eventCount')} events, {reason}, {event.get('durationMs')} ms"
+            return f"{events_text(event.get('eventCount'))}, {reason}, {event.get('durationMs')} ms"
         case "task.scheduled":
             at = _clock(event.get("scheduledAt"), "seconds")
             return f"for {at}, by {plain(event.get('trigger'))}"
@@ -76,7 +76,7 @@ def _terminated(event: Event) -> str:
     if reason := event.get("reason"):
         parts.append(plain(reason))
     if discarded := event.get("discardedEvents"):
-        parts.append(f"{discarded} events discarded")
+        parts.append(f"{events_text(discarded)} discarded")
     return ", ".join(parts)
 
 
@@ -88,6 +88,11 @@ def _clock(value: object, precision: str) -> str:
     away = moment.date() != datetime.now(moment.tzinfo).date()
     day = f"{moment:%Y-%m-%d} " if away else ""
     return day + moment.time().isoformat(precision)
+
+
+def events_text(count: object) -> str:
+    """How many events, in words."""
+    return "1 event" if count == 1 else f"{count} events"
 
 
 def plain(value: object) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .leave import complain, leave
+from .lines import events_text
 
 if TYPE_CHECKING:
     from ..schedule import Schedule
@@ -108,7 +109,7 @@ def clear(
         if as_json:
             _print_json(answer)
         else:
-            typer.echo(f"{remote.id}: {answer['discardedEvents']} events dropped")
+            typer.echo(f"{remote.id}: {events_text(answer['discardedEvents'])} dropped")
 
     _run(instance, timeout, act)
 
@@ -124,11 +125,19 @@ def redrive(
     """Queue again the failed events that a task job has set aside, and say how many."""
 
     async def act(remote: "Remote") -> None:
+        from .remote import NOT_FOUND, Trouble
+
         answer = await remote.update("redrive", *_given(event))
+        if event is not None and not answer["redrivenEvents"]:
+            raise Trouble(
+                f"{remote.id}: no failed event with the id {event!r} is set aside;"
+                " status names those that are",
+                NOT_FOUND,
+            )
         if as_json:
             _print_json(answer)
         else:
-            typer.echo(f"{remote.id}: {answer['redrivenEvents']} events queued again")
+            typer.echo(f"{remote.id}: {events_text(answer['redrivenEvents'])} queued again")
 
     _run(instance, timeout, act)
 
