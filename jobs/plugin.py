@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 
 from durable_jobs.activities.flush import FlushActivities
-from durable_jobs.activities.handlers import handler_activities
+from durable_jobs.activities.handlers import Running, handler_activities
 from durable_jobs.activities.library import LibraryActivities
 from durable_jobs.activities.reconcile import ReconcileActivities
 from durable_jobs.tracking import Tracking
@@ -44,6 +44,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 # Progress shows, and a cancelled attempt hears of it, with a heartbeat that the SDK lets through.
 _HEARTBEATS_EVERY = timedelta(seconds=1)
 _MEASURE_EVERY = 1.0  # seconds
+_HEARS_WITHIN = 0.1  # seconds
 
 WORKFLOWS = (
     ContinuousWorkflow,
@@ -70,12 +71,13 @@ class JobsPlugin(SimplePlugin):
         self._courier = Courier(enabled) if enabled is not None else None
         self._tracking = enabled
         self._metrics = Metrics()
+        self._running: Running = set()
         self._flushing = flushing = FlushActivities(enabled, self._courier)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             "durable-jobs",
             workflows=WORKFLOWS,
             activities=[
-                *handler_activities(self._registry, _jobs_of_run),
+                *handler_activities(self._registry, _jobs_of_run, self._running),
                 *LibraryActivities(self._registry, flushing.flush_within).all(),
                 *flushing.all(),
                 *ReconcileActivities(_identity(enabled)).all(),
@@ -144,6 +146,19 @@ class JobsPlugin(SimplePlugin):
             if self._courier is not None:
                 await self._courier.close()
             self._publish()
+
+    async def leave_behind(self) -> None:
+        """Take handlers that ignore their cancellation off the event loop's list of tasks.
+
+        `asyncio.run` waits for all that are on it, and would never end.
+        """
+        if not (running := set(self._running)):
+            return
+        for task in running:
+            task.cancel()
+        _, deaf = await asyncio.wait(running, timeout=_HEARS_WITHIN)
+        for task in deaf:
+            asyncio._unregister_task(task)  # pyright: ignore[reportPrivateUsage] # documented
 
     async def _measure(self) -> None:
         while True:

@@ -143,6 +143,7 @@ class _Shift:
         if not running.done():
             logger.warning("Left behind: attempts that do not end when they are cancelled")
             running.cancel()
+            await self.plugin.leave_behind()
 
     async def _done_or_stopped(self, task: asyncio.Task[Any]) -> None:
         stopping = asyncio.create_task(self.stop.wait())

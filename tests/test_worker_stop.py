@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,37 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_process
         await worker.line("started one")
         worker.signal(signal.SIGTERM)
         assert await worker.exit_code(within=12) == 0
+
+
+PROGRAM = """
+    import asyncio
+    from datetime import timedelta
+    from durable_jobs.worker import run_worker
+    from shop import jobs
+
+    async def main():
+        await run_worker(jobs, grace=timedelta(seconds=0.1))
+        print("run_worker returned", flush=True)
+
+    asyncio.run(main())
+    print("the program goes on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("job", ["stubborn", "deaf"])
+async def test_a_program_with_a_worker_ends_as_soon_as_the_command_does(
+    job: str, folder: Path, server: EmbeddedServer, queue: str, add: Add
+) -> None:
+    (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
+    environment = {"TEMPORAL_ADDRESS": server.target, "DURABLE_JOBS_TASK_QUEUE": queue}
+    with Python("program.py", cwd=folder, **environment) as program:
+        for key in ("one", "two"):
+            await add(job, key)
+            await program.line(f"started {key}")
+        program.signal(signal.SIGTERM)
+        await program.line("run_worker returned", within=12)
+        await program.line("the program goes on", within=5)
+        await program.exit_code(within=5)
 
 
 async def test_a_second_signal_ends_the_worker_at_once(

@@ -6,15 +6,13 @@ import ctypes
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("durable_jobs")
-
-# As many as a worker runs activities at a time by default: an attempt's time limit must not pass
-# while it waits for a thread. The event loop's own pool has a few.
-_threads = ThreadPoolExecutor(max_workers=100, thread_name_prefix="durable-jobs")
 
 GRACE_SECONDS = 5.0
 """How long a cancelled handler has to end. Until then no other attempt of its run may begin."""
@@ -32,21 +30,26 @@ async def in_thread(handler: Callable[..., _T], *args: Any) -> _T:
     """Call a function in a thread; where the caller is cancelled, so is the function.
 
     `asyncio.CancelledError` is raised in it, between two of its Python instructions: a call into
-    C code, such as a long `sleep`, ends first.
+    C code, such as a long `sleep`, ends first. A thread that does not end within GRACE_SECONDS is
+    left behind: it holds up neither other handlers nor the end of the process.
     """
-    call = _Call(lambda: handler(*args))
-    context = contextvars.copy_context()
-    running = asyncio.get_running_loop().run_in_executor(_threads, context.run, call.run)
+    call = _Call(partial(contextvars.copy_context().run, handler, *args))
+    _threads.make(call)
+    running = asyncio.wrap_future(call.future)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        if not running.done():
-            call.cancel()
+        call.cancel()
+        try:
             await asyncio.wait({running}, timeout=GRACE_SECONDS)
-        if running.done() and running.exception() is None:
+        finally:
+            # What comes of it later reaches nobody: the loop may be closed by then.
+            left = running.cancel()
+        if left:
+            name = getattr(handler, "__qualname__", repr(handler))
+            _logger.warning("%s did not end when cancelled; its thread is left behind", name)
+        elif running.exception() is None:
             return running.result()
-        if not running.done():
-            _logger.warning("A plain handler did not end when cancelled; its thread is left behind")
         raise
 
 
@@ -54,13 +57,22 @@ class _Call:
     """A call in a thread, while it runs."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
+        self.future: Future[Any] = Future()
         self._work = work
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._cancelled = False
 
-    def run(self) -> Any:
-        """Make the call, in the thread at hand."""
+    def make(self) -> None:
+        """Make the call in the thread at hand; what comes of it goes to `future`."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self._result())
+        except BaseException as error:
+            self.future.set_exception(error)
+
+    def _result(self) -> Any:
         with self._lock:
             if self._cancelled:
                 raise asyncio.CancelledError
@@ -70,7 +82,7 @@ class _Call:
         except (StopIteration, GeneratorExit) as error:
             raise ThreadError from error
         finally:
-            # From here on the thread is the pool's again.
+            # From here on the thread may be another call's.
             with self._lock:
                 self._thread = None
 
@@ -82,3 +94,31 @@ class _Call:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(asyncio.CancelledError)
                 )
+
+
+class _Threads:
+    """A thread for each call under way. An idle one is used again, so that what users keep
+    per thread lasts.
+
+    No number bounds them. A worker's slots for activities bound the calls under way, and a thread
+    left behind must not take the place of another. They are daemons: an interpreter that ends
+    would wait for those of a `ThreadPoolExecutor`.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+
+    def make(self, call: _Call) -> None:
+        """Make a call. Raises RuntimeError where the system gives no further thread."""
+        if not self._idle.acquire(blocking=False):
+            threading.Thread(target=self._serve, name="durable-jobs", daemon=True).start()
+        self._calls.put(call)
+
+    def _serve(self) -> None:
+        while True:
+            self._calls.get().make()
+            self._idle.release()
+
+
+_threads = _Threads()
