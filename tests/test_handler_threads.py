@@ -60,9 +60,10 @@ async def test_a_thread_left_behind_is_told_of_by_the_name_of_its_handler(
 async def test_what_comes_of_a_thread_left_behind_reaches_nobody(
     blocked: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def fail_late() -> None:
+        begun.set()
         try:
             blocked.wait()
             raise ValueError("too late")
@@ -70,7 +71,7 @@ async def test_what_comes_of_a_thread_left_behind_reaches_nobody(
             done.set()
 
     call = asyncio.create_task(in_thread(fail_late))
-    await asyncio.sleep(0)
+    await eventually(begun.is_set)
     call.cancel()
     await asyncio.wait({call})
     blocked.set()
