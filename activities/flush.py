@@ -1,144 +1,115 @@
-"""The activities that deliver tracking events, through the worker's one courier."""
+"""The activity that delivers tracking events, through the worker's one courier."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from durable_jobs.names import FLUSH, FLUSH_NOW
-from durable_jobs.protocol import Detail, FlushRequest, Verdicts
+from durable_jobs.names import FLUSH
+from durable_jobs.protocol import Detail, FlushRequest, FlushResult, Options
+from durable_jobs.registry import Registry
 from durable_jobs.tracking import Tracking
-from durable_jobs.tracking.courier import Courier, Pace
-from durable_jobs.tracking.delivery import submit, summary
+from durable_jobs.tracking.courier import Courier, Verdict
 from durable_jobs.wire import model_from_raw, to_raw
 
-from .keeping import Keeper
+from .handover import HandOver
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A local activity holds its workflow task.
-NOW = timedelta(milliseconds=50)
-
-# An end may wait for company before, and the event loop of a busy worker may be late to begin, and
-# to say that the time is over.
-_NO_LONGER = Pace().end + 2 * NOW.total_seconds()
-
-# Long enough for a slow request, short enough for the activity's own time limit. What is under way
-# then goes on; the next try joins it.
-_ONE_TRY = timedelta(seconds=10)
 _OFF = "tracking is switched off on the worker that was to deliver them"
 
 
 class FlushActivities:
     """Delivers events of instances; without a courier it leaves them to other workers."""
 
-    def __init__(self, tracking: Tracking | None, courier: Courier | None) -> None:
+    def __init__(
+        self, registry: Registry, tracking: Tracking | None, courier: Courier | None
+    ) -> None:
+        self._registry = registry
         self._tracking = tracking
         self._courier = courier
         self._said_off = False
-        self._keepers: dict[str, Keeper] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    @activity.defn(name=FLUSH_NOW)
-    async def flush_now(self, raw: RawValue) -> RawValue:
-        """Deliver what can be delivered within 50 ms; the rest stays under way, or is kept.
-
-        At an end the 50 ms count from when it has waited for company.
-        """
-        request = model_from_raw(FlushRequest, raw)
-        # Nothing of the instance comes after what it wants kept.
-        within = timedelta() if request.waited else NOW
-        verdicts = await self._flush(request.events, within, request.lived)
-        return to_raw(await self._keep(request.events, verdicts) if request.keep else verdicts)
-
-    def open(self) -> None:
-        """From here on, workflow tasks may leave events to the event loop at hand."""
-        self._loop = asyncio.get_running_loop()
-
-    def flush_from_task(self, events: list[Detail], lived: timedelta) -> bool:
-        """Deliver events of an instance that ends, from its task's thread; whether all were.
-
-        What is late is under way all the same: the local activity that follows does not wait again.
-        """
-        if self._courier is None or self._loop is None or not self._loop.is_running():
-            return False
-        # The loop must not take the context of a workflow for its own.
-        flushing = Context().run(
-            asyncio.run_coroutine_threadsafe,
-            self._flush(events, NOW, lived),
-            self._loop,
-        )
-        try:
-            return len(flushing.result(_NO_LONGER).delivered) == len(events)
-        except TimeoutError:
-            flushing.cancel()
-        except Exception:
-            logger.exception("delivering %d tracking events from a workflow task", len(events))
-        return False
-
-    async def flush_within(self, events: list[Detail]) -> Verdicts:
-        """What became of events within 50 ms."""
-        return await self._flush(events, NOW)
-
-    async def _keep(self, events: list[Detail], verdicts: Verdicts) -> Verdicts:
-        settled = verdicts.settled()
-        left = [event for event in events if event["eventId"] not in settled]
-        if not left or not await self._keeper().keep(left):
-            return verdicts
-        return verdicts.model_copy(update={"kept": [event["eventId"] for event in left]})
-
-    def _keeper(self) -> Keeper:
-        queue = activity.info().task_queue
-        if queue not in self._keepers:
-            self._keepers[queue] = Keeper(queue)
-        return self._keepers[queue]
+        self._hand_overs: dict[str, HandOver] = {}
 
     @activity.defn(name=FLUSH)
     async def flush_events(self, raw: RawValue) -> RawValue:
-        """Deliver all; fails, to be tried again, until each event is settled."""
-        events = model_from_raw(FlushRequest, raw).events
-        verdicts = await self._flush(events, _ONE_TRY)
-        missing = len(events) - len(verdicts.settled())
-        if missing:
-            raise ApplicationError(
-                f"{missing} of {len(events)} tracking events wait: "
-                f"{verdicts.trouble or 'the collector has not answered yet'}",
-                type="NotDelivered",
-                # Said by the courier, once per change; not with a traceback at each attempt.
-                category=ApplicationErrorCategory.BENIGN,
-                next_retry_delay=self._next_try(),
-            )
-        return to_raw(verdicts)
+        """Deliver events for a bounded time, and hand the rest to a `TrackingDelivery`.
 
-    async def _flush(
-        self, events: list[Detail], within: timedelta, lived: timedelta | None = None
-    ) -> Verdicts:
+        A `TrackingDelivery` itself asks for as many tries as it takes.
+        """
+        request = model_from_raw(FlushRequest, raw)
+        options = self._options(request)
         if self._courier is None or self._tracking is None:
-            return self._left_to_others(events)
-        submit(self._courier, self._tracking, events)
-        ids = [event["eventId"] for event in events]
-        verdicts = await self._courier.settle(ids, within, lived=lived)
-        return summary(self._courier, verdicts)
+            result = self._left_to_others(request)
+        else:
+            result = await self._deliver(self._courier, self._tracking, request)
+        shown = {"execution_id": request.execution_id, "options": options}
+        return to_raw(result.model_copy(update=shown))
 
-    def _left_to_others(self, events: list[Detail]) -> Verdicts:
-        """Leave events to a worker that tracks, as in a deployment, for as long as any has."""
+    def _options(self, request: FlushRequest) -> Options | None:
+        """The options of the instance's job, where it has others."""
+        ref = request.job
+        if ref is None or self._registry.find(ref.job_type, ref.job) is None:
+            return None
+        options = self._registry.options(ref.job)
+        return options if options.digest != request.digest else None
+
+    async def _deliver(
+        self, courier: Courier, tracking: Tracking, request: FlushRequest
+    ) -> FlushResult:
+        stamped = [_stamped(event, tracking) for event in request.events]
+        ids = [event["eventId"] for event in stamped]
+        courier.submit([tracking.redact(event) for event in stamped])
+        known = await courier.settle(ids, timedelta(seconds=request.patience))
+        left = [event for event in stamped if event["eventId"] not in known]
+        trouble = courier.trouble
+        result = _result(known, trouble.message if left and trouble else None)
+        if not left:
+            return result
+        if request.until_settled:
+            raise self._not_delivered(len(left), len(ids), result.last_error)
+        await self._hand_over().give(left)
+        return result.model_copy(update={"handed_over": len(left)})
+
+    def _hand_over(self) -> HandOver:
+        queue = activity.info().task_queue
+        if queue not in self._hand_overs:
+            self._hand_overs[queue] = HandOver(queue)
+        return self._hand_overs[queue]
+
+    def _not_delivered(self, missing: int, count: int, why: str | None) -> ApplicationError:
+        return ApplicationError(
+            f"{missing} of {count} tracking events wait: "
+            f"{why or 'the collector has not answered yet'}",
+            type="NotDelivered",
+            # Said by the courier, once per change; not with a traceback at each attempt.
+            category=ApplicationErrorCategory.BENIGN,
+            next_retry_delay=self._next_try(),
+        )
+
+    def _left_to_others(self, request: FlushRequest) -> FlushResult:
+        """Leave events to a worker that tracks, as in a deployment, for as long as any has.
+
+        What no worker has said to be tracked is not.
+        """
+        if not (request.tracked or request.until_settled):
+            return FlushResult()
         if not self._said_off:
             self._said_off = True
             logger.error("Tracking events wait for another worker: %s", _OFF)
         oldest = datetime.now(UTC) - Tracking.give_up_after
         late = [
-            event["eventId"]
-            for event in events
+            event
+            for event in request.events
             if datetime.fromisoformat(event["timestamp"]) < oldest
         ]
-        if late:
+        if len(late) == len(request.events):
             logger.error("%d tracking events dropped: %s", len(late), _OFF)
-        return Verdicts(dropped=dict.fromkeys(late, _OFF), trouble=_OFF)
+            return FlushResult(dropped=len(late), last_error=_OFF)
+        raise self._not_delivered(len(request.events), len(request.events), _OFF)
 
     def _next_try(self) -> timedelta:
         trouble = self._courier.trouble if self._courier is not None else None
@@ -149,4 +120,23 @@ class FlushActivities:
 
     def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
         """The activities, to be registered."""
-        return [self.flush_now, self.flush_events]
+        return [self.flush_events]
+
+
+def _stamped(event: Detail, tracking: Tracking) -> Detail:
+    """The event with what no worker had said when it was made."""
+    known = {"env": tracking.env, "serviceKey": tracking.service_key}
+    return {
+        name: known[name] if value is None and name in known else value
+        for name, value in event.items()
+    }
+
+
+def _result(known: dict[str, Verdict], trouble: str | None) -> FlushResult:
+    counts = {"delivered": 0, "rejected": 0, "dropped": 0}
+    refusal = None
+    for verdict in known.values():
+        counts[verdict.outcome] += 1
+        if verdict.outcome != "delivered":
+            refusal = verdict.reason or verdict.outcome
+    return FlushResult(**counts, last_error=trouble or refusal)

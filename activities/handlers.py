@@ -1,8 +1,6 @@
 """The activities that run the user's handlers, one per job and handler."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
 
@@ -16,26 +14,18 @@ from durable_jobs.protocol import Detail, RunRequest, RunResult
 from durable_jobs.registry import Registry
 from durable_jobs.status import Progress
 from durable_jobs.tracking.attempt import current_attempt
-from durable_jobs.tracking.interceptor import HANDLER_MARK
+from durable_jobs.tracking.interceptor import HANDLER_MARK, Handler
 
 ClientFactory = Callable[[RunRequest], Any]
 """Makes the `JobClient` that a run sees as `run.jobs`."""
 
 HandlerActivity = Callable[[RawValue], Awaitable[RunResult]]
 
-Running = set["asyncio.Task[Any]"]
-"""The tasks in which handlers run now."""
 
-
-def handler_activities(
-    registry: Registry, jobs_for: ClientFactory, running: Running
-) -> list[HandlerActivity]:
-    """An activity named `{job}.{handler}` for each handler that a job has.
-
-    `running` is kept up to date by them.
-    """
+def handler_activities(registry: Registry, jobs_for: ClientFactory) -> list[HandlerActivity]:
+    """An activity named `{job}.{handler}` for each handler that a job has."""
     return [
-        _activity(registry, job, handler, jobs_for, running)
+        _activity(registry, job, handler, jobs_for)
         for job in registry
         for handler in job.handlers
         if type(job).has(handler)
@@ -43,9 +33,9 @@ def handler_activities(
 
 
 def _activity(
-    registry: Registry, job: Job, handler: str, jobs_for: ClientFactory, running: Running
+    registry: Registry, job: Job, handler: str, jobs_for: ClientFactory
 ) -> HandlerActivity:
-    options, codec = registry.options(job.name), codec_of(type(job))
+    codec = codec_of(type(job))
 
     @activity.defn(name=f"{job.name}.{handler}")
     async def run_handler(payload: RawValue) -> RunResult:
@@ -54,37 +44,24 @@ def _activity(
         request = attempt.request
         context = RunContext(
             request=request,
+            options=registry.options(job.name),
             instance_id=request.instance_id,
-            attempt=attempt.number,
+            attempt=request.attempt,
             jobs=cache(lambda: jobs_for(request)),
             now=attempt.now,
             progress=attempt.progress,
             begins_with=attempt.begins_with,
             last_progress=_progress(attempt.last_progress),
-            restored=attempt.restored,
+            restored=attempt.checkpoint_kept,
             checkpoint=lambda state: attempt.checkpoint(
                 codec.dump_state(state, request.key), job.state_version
             ),
             from_thread=attempt.from_thread,
         )
-        attempt.newer_options = options if request.digest != options.digest else None
-        with _noted(running):
-            result = await job.perform(context)
-        return result.model_copy(update={"options": attempt.newer_options})
+        return await job.perform(context)
 
-    setattr(run_handler, HANDLER_MARK, True)
+    setattr(run_handler, HANDLER_MARK, Handler(registry.options(job.name), job.following))
     return run_handler
-
-
-@contextmanager
-def _noted(running: Running) -> Generator[None]:
-    task = asyncio.current_task()
-    assert task is not None
-    running.add(task)
-    try:
-        yield
-    finally:
-        running.discard(task)
 
 
 def _progress(shown: Detail | None) -> Progress | None:

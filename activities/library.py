@@ -1,22 +1,19 @@
 """The library's own activities: read a definition, judge and fold events, compute due times."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.cron import fault_of, last_cron_time, next_cron_time
+from durable_jobs.cron import CronTimes, fault_of
 from durable_jobs.definitions import Job
 from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.debounce import as_debounce
-from durable_jobs.definitions.windows import first_flush_at
 from durable_jobs.errors import InvalidEvent
 from durable_jobs.names import DESCRIBE, FIND_JOB, FOLD, JUDGE, NEXT_DUE
-from durable_jobs.protocol import Detail, JobRef, Options, Verdicts
+from durable_jobs.protocol import JobRef
 from durable_jobs.questions import (
-    DescribeRequest,
     Folded,
     FoldRequest,
     JudgeRequest,
@@ -25,48 +22,20 @@ from durable_jobs.questions import (
     Rejected,
 )
 from durable_jobs.registry import Registry
-from durable_jobs.schedule import ScheduleRule
-from durable_jobs.tracking.outbox import Outbox, OutboxCarry
+from durable_jobs.ticks import find_next
 from durable_jobs.wire import model_from_raw, to_raw
-
-Flush = Callable[[list[Detail]], Awaitable[Verdicts]]
-
-
-def opening_event(request: DescribeRequest, options: Options | None) -> Detail | None:
-    """The `debounce.started` that an instance will emit; None where it can wait, or is not due."""
-    opening = request.opening
-    if opening is None or options is None:
-        return None
-    at = first_flush_at(opening.opened_at, options.spec)
-    soon = at is not None and at < opening.opened_at + timedelta(seconds=opening.flush_from)
-    if soon or (opening.leads and options.spec["leading"]):
-        return None
-    outbox = Outbox(request, request.instance_id, OutboxCarry(execution_id=opening.execution_id))
-    outbox.identity = options.tracking
-    outbox.emit_opening(opening.opened_at, at)
-    return next(iter(outbox.take()), None)
 
 
 class LibraryActivities:
     """What workflows need to know from the definitions of this worker."""
 
-    def __init__(self, registry: Registry, flush: Flush) -> None:
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._flush = flush
 
     @activity.defn(name=DESCRIBE)
     async def describe(self, raw: RawValue) -> RawValue:
-        """Whether this worker knows a job, and its options; never fails.
-
-        What a debounce instance begins with is sent along: a delivery of its own would cost it
-        another event of history.
-        """
-        request = model_from_raw(DescribeRequest, raw)
-        found = self._registry.describe(request)
-        event = opening_event(request, found.options)
-        if event is None:
-            return to_raw(found)
-        return to_raw(found.model_copy(update={"verdicts": await self._flush([event])}))
+        """Whether this worker knows a job, and its options; never fails."""
+        return to_raw(self._registry.describe(model_from_raw(JobRef, raw)))
 
     @activity.defn(name=FIND_JOB)
     async def find_job(self, raw: RawValue) -> RawValue:
@@ -110,17 +79,10 @@ class LibraryActivities:
     async def next_due(self, raw: RawValue) -> RawValue:
         """The next due time of a cron rule, and those that were missed; judges one rule too."""
         request = model_from_raw(NextDueRequest, raw)
-        rule = ScheduleRule.model_validate(request.rule)
-        problem = fault_of(rule) if request.judge else None
+        problem = fault_of(request.rule) if request.judge else None
         if problem is not None:
             return to_raw(NextDue(at=request.after, problem=problem))
-        due = NextDue(at=next_cron_time(rule, request.after))
-        since, until = request.missed_since, request.missed_until
-        if since is None or until is None or until <= since:
-            return to_raw(due)
-        last = last_cron_time(rule, since, until)
-        first = next_cron_time(rule, since) if last is not None else None
-        return to_raw(due.model_copy(update={"first_missed": first, "last_missed": last}))
+        return to_raw(find_next(CronTimes(request.rule), request))
 
     def _find(self, ref: JobRef) -> Job:
         job = self._registry.find(ref.job_type, ref.job)

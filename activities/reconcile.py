@@ -20,7 +20,9 @@ from temporalio.common import RawValue, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_jobs.kinds import KINDS, JobKind
 from durable_jobs.names import DELIVERY_WORKFLOW, OUTBOX_QUERY, RECONCILE
+from durable_jobs.packing import unpack
 from durable_jobs.protocol import (
     Detail,
     FlushRequest,
@@ -31,17 +33,12 @@ from durable_jobs.protocol import (
     TrackingIdentity,
 )
 from durable_jobs.tracking.ids import uuid7_at
-from durable_jobs.tracking.outbox import Outbox, OutboxCarry
+from durable_jobs.tracking.outbox import Emitted, Outbox, OutboxCarry
 from durable_jobs.wire import from_raw, model_from_raw, to_raw
 
-JOB_WORKFLOWS: dict[str, Literal["continuous", "debounce", "task"]] = {
-    "ContinuousJob": "continuous",
-    "DebounceJob": "debounce",
-    "TaskJob": "task",
-}
+JOB_WORKFLOWS: dict[str, JobKind] = {kind.workflow: kind for kind in KINDS.values()}
 _TYPES = ", ".join(f"'{name}'" for name in (*JOB_WORKFLOWS, DELIVERY_WORKFLOW))
 _ANSWER_TIME = timedelta(seconds=20)
-_ONE_EACH = ("add", "send")
 _OFF = "tracking is off on the worker that was to reconcile; set DURABLE_JOBS_TRACKING_URL"
 
 
@@ -145,13 +142,15 @@ class Reconciler:
             return []
         described = await handle.describe()
         left = await self._leftover(handle, described)
-        if left.tracking is None:
+        carry = OutboxCarry.model_validate(left.outbox)
+        if left.tracked is False or (left.tracked is None and self._identity is None):
             return []
-        outbox = Outbox(ref, run.id, OutboxCarry.model_validate(left.outbox))
-        outbox.identity = left.tracking
+        # No worker said how it is tracked: the one that reconciles does.
+        carry.identity = carry.identity or self._identity
+        outbox = Outbox(ref, run.id, carry)
         if not (left.told or _was_reset(described)):
             await self._tell_end(handle, described, left, outbox)
-        return outbox.take_all()
+        return outbox.take(all_of_them=True)
 
     async def _tell_end(
         self,
@@ -165,12 +164,10 @@ class Reconciler:
             "reason": await self._reason(handle),
             "runCount": left.run_count,
             "discardedEvents": left.discarded,
+            "ended": "terminated",
         }
-        if left.began is not None:
-            # Its first workflow task may have sent this, with that id, and not have been kept.
-            outbox.emit(left.began, None, described.start_time, {}, task=0)
         event_id = uuid7_at(at, f"{described.run_id}:job.terminated")
-        outbox.emit("job.terminated", event_id, at, fields, task=0)
+        outbox.emit("job.terminated", at, fields, event_id)
 
     async def _reason(self, handle: WorkflowHandle[Any, Any]) -> str:
         last = await anext(
@@ -207,25 +204,23 @@ class Reconciler:
     ) -> Leftover:
         """Of a run that ended before its first workflow task: all it has is its start."""
         start = await self._start_argument(handle)
+        events = await self._signalled(handle)
         if "carry" in start:
-            carry: Detail = start["carry"]
-            options: Detail = carry.get("options") or {}
-            life: Detail = carry.get("life") or {}
+            carry: Detail = unpack(start["carry"])
+            machine: Detail = carry["machine"]
             return Leftover(
                 outbox=carry["outbox"],
-                tracking=options.get("tracking"),
-                run_count=life.get("run_count", 0),
-                discarded=carry.get("waiting", 0) + await self._signalled(handle),
-                # Of a fresh life, which something that came with it began.
-                began=None if life else _first_event(described, with_window=True),
+                tracked=carry["outbox"].get("tracked"),
+                run_count=machine["life"]["run_count"],
+                discarded=machine["waiting"] + events,
             )
         first_run = described.raw_description.workflow_execution_info.first_run_id
-        events = await self._signalled(handle)
+        outbox = OutboxCarry(execution_id=first_run)
+        kind = JOB_WORKFLOWS[described.workflow_type or ""]
+        if kind.first_event == "job.started" or events:
+            outbox.events.append(Emitted(type=kind.first_event, at=described.start_time))
         return Leftover(
-            outbox=OutboxCarry(execution_id=first_run).model_dump(mode="json"),
-            tracking=self._identity,
-            discarded=events,
-            began=_first_event(described, with_window=events > 0),
+            outbox=outbox.model_dump(mode="json"), tracked=None, discarded=events
         )
 
     async def _signalled(self, handle: WorkflowHandle[Any, Any]) -> int:
@@ -238,9 +233,10 @@ class Reconciler:
 
     async def _events_in(self, event: HistoryEvent) -> int:
         signal = event.workflow_execution_signaled_event_attributes
-        if signal.signal_name in _ONE_EACH:
+        takes = {name: what for kind in KINDS.values() for name, what in kind.verbs.items()}
+        if takes.get(signal.signal_name) == "event":
             return 1
-        if signal.signal_name not in ("add_batch", "send_batch"):
+        if takes.get(signal.signal_name) != "events":
             return 0
         match await self._decoded(signal.input.payloads):
             case {"events": [*events]}:
@@ -274,10 +270,11 @@ class Reconciler:
 
 def _ref_of(run: WorkflowExecution) -> JobRef | None:
     """None where its ID names no instance: such a one is refused at its start."""
+    kind = JOB_WORKFLOWS[run.workflow_type]
     job_type, *name = run.id.split(":", 2)
-    if job_type != JOB_WORKFLOWS[run.workflow_type] or len(name) < 2:
+    if job_type != kind.name or len(name) < 2:
         return None
-    return JobRef(job_type=JOB_WORKFLOWS[run.workflow_type], job=name[0], key=name[1])
+    return JobRef(job_type=kind.name, job=name[0], key=name[1])
 
 
 def _note(found: Reconciled, workflow_id: str, outcome: Outcome | Unreadable) -> None:
@@ -288,15 +285,6 @@ def _note(found: Reconciled, workflow_id: str, outcome: Outcome | Unreadable) ->
             setattr(found, outcome, getattr(found, outcome) + 1)
         case Unreadable():
             found.failed[workflow_id] = str(outcome)
-
-
-def _first_event(
-    described: WorkflowExecutionDescription, *, with_window: bool
-) -> Literal["job.started", "debounce.started"] | None:
-    """The type of the event that a life begins with."""
-    if described.workflow_type != "DebounceJob":
-        return "job.started"
-    return "debounce.started" if with_window else None
 
 
 def _was_reset(described: WorkflowExecutionDescription) -> bool:

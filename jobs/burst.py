@@ -1,8 +1,8 @@
-"""A burst of events to a task: what the activity that handles them and its workflow both know."""
+"""A burst of events: what the activity that handles them and its workflow both know."""
 
 from uuid import UUID, uuid5
 
-from .protocol import RunRequest, RunResult
+from .protocol import Detail, RunRequest, RunResult
 
 
 def key_in_burst(first_key: str, index: int) -> str:
@@ -10,22 +10,16 @@ def key_in_burst(first_key: str, index: int) -> str:
     return str(uuid5(UUID(first_key), str(index))) if index else first_key
 
 
-def following(first: RunRequest, last: RunRequest, result: RunResult, index: int) -> RunRequest:
+def following(
+    first: RunRequest, last: RunRequest, result: RunResult, index: int, detail: Detail
+) -> RunRequest:
     """What the handler of the event at `index` is called with, after the last one's result."""
-    count = last.detail["event_count"] + result.ran
-    detail = {
-        **last.detail,
-        "event_count": count,
-        "first": count == 1,
-        "event": first.detail["more"][index - 1],
-        "scheduled_at": result.detail.get("scheduled_at", last.detail["scheduled_at"]),
-    }
     state = result if result.ran else last
     return last.model_copy(
         update={
             "run_count": last.run_count + result.ran,
             "idempotency_key": key_in_burst(first.idempotency_key, index),
-            "attempts_before": 0,
+            "attempt": 1,
             "first_started_at": None,
             "checkpoint": None,
             "progress": None,

@@ -63,3 +63,22 @@ class RetryAfter(JobsError):
         """The wait from `now`, never negative."""
         wait = self.when - now if isinstance(self.when, datetime) else self.when
         return max(wait, timedelta())
+
+
+class Snooze(JobsError):
+    """Raised by user code: go on with this run later, as if the attempt had not been.
+
+    It counts for nothing: no attempt, no time of the run. The checkpoint is kept.
+    `when` is a `timedelta` from now or an aware `datetime`.
+    """
+
+    def __init__(self, when: timedelta | datetime) -> None:
+        if isinstance(when, datetime) and when.tzinfo is None:
+            raise ValueError("Snooze needs an aware datetime, such as datetime.now(UTC)")
+        super().__init__(f"snoozed until {when}" if isinstance(when, datetime) else f"snoozed for {when}")
+        self.when = when
+
+    def delay(self, now: datetime) -> timedelta:
+        """The wait from `now`, never negative."""
+        wait = self.when - now if isinstance(self.when, datetime) else self.when
+        return max(wait, timedelta())

@@ -3,17 +3,19 @@
 A field added later needs a default, so that running instances replay.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .retry import RetryRule
-from .wire import JSON
+from .values import JSON
 
-JobType = Literal["continuous", "debounce", "task"]
+JobType = Literal["continuous", "debounce", "task", "workerPool"]
 OnExhausted = Literal["continue", "pause", "terminate"]
 FlushReason = Literal["timeout", "quiet", "max_events", "max_bytes", "manual", "leading"]
+CatchUp = Literal["skip", "one", "all"]
+Limit = Literal["max_attempts", "max_duration"]
 
 Detail = dict[str, JSON]
 
@@ -39,13 +41,23 @@ class Options(Record):
     heartbeat_timeout: float
     on_exhausted: OnExhausted
     include_state: bool = False
+    keep_checkpoint: bool = False
+    """Whether a checkpoint outlives a run that failed for good."""
+
     handlers: list[str] = Field(default_factory=list)
     tracking: TrackingIdentity | None = None
+    """None: the worker does not track. A client's options never say."""
+
     spec: Detail = Field(default_factory=dict)
     """What only one job type has: windows, a schedule."""
 
     digest: str = ""
     """Tells two versions of the options apart."""
+
+    def same_definition(self, other: "Options") -> bool:
+        """Whether two options are those of one definition, whoever tracks it."""
+        plain = {"tracking": None, "digest": ""}
+        return self.model_copy(update=plain) == other.model_copy(update=plain)
 
 
 class JobRef(Record):
@@ -62,13 +74,13 @@ class JobRef(Record):
 
 
 class Begun(Record):
-    """A run that may have begun."""
+    """A run that may have begun before its event went back to the queue."""
 
     key: str
     """Its idempotency key."""
 
-    attempts: int
-    """Attempts of it that were lost."""
+    attempts: int = 0
+    """Attempts of it that may have been lost."""
 
 
 class EventIn(Record):
@@ -76,63 +88,6 @@ class EventIn(Record):
 
     data: JSON
     id: str | None = None
-    begun: Begun | None = Field(default=None, exclude_if=lambda begun: begun is None)
-    """The run that it may have begun, in a burst that was lost."""
-
-
-class Verdicts(Record):
-    """What is known of the delivery of tracking events, by event id."""
-
-    delivered: list[str] = Field(default_factory=list)
-    rejected: dict[str, str] = Field(default_factory=dict)
-    dropped: dict[str, str] = Field(default_factory=dict)
-    kept: list[str] = Field(default_factory=list)
-    """A workflow of their own delivers these from now on."""
-
-    trouble: str | None = None
-
-    def settled(self) -> set[str]:
-        """The ids that the instance need not deliver any more."""
-        return {*self.delivered, *self.rejected, *self.dropped, *self.kept}
-
-
-class Report(Record):
-    """One attempt's failure, as the attempt itself saw it."""
-
-    run_key: str
-    """The run's idempotency key."""
-
-    handler: str
-    attempt: int
-    will_retry: bool
-    event_id: str
-    at: datetime
-    message: str
-    type: str = ""
-    stack: str | None = None
-    exhausted: Literal["max_attempts", "max_duration"] | None = None
-    retry_in: float | None = None
-    """Seconds until the next attempt."""
-
-    pre_state: JSON = None
-    has_pre_state: bool = False
-    options: Options | None = None
-    """Of a last failure: the worker's options, where they are not those of the request."""
-
-    lost: bool = False
-    """The attempt could not speak for itself."""
-
-    synthetic: bool = False
-    """Made by the workflow, for an attempt that could not make its own."""
-
-    first_started_at: datetime | None = None
-    """When the run's first attempt began."""
-
-    earlier: list["Report"] = Field(default_factory=list["Report"])
-    """Those of attempts before it that could not be given yet."""
-
-    verdicts: Verdicts | None = None
-    """On the tracking events that its activity took along."""
 
 
 class Checkpoint(Record):
@@ -141,44 +96,59 @@ class Checkpoint(Record):
     state: JSON
     state_version: int
     run_key: str
-    base: str
-    """Tells the state that the attempt began with, which a lost burst may not reach again."""
 
 
-class Reached(Record):
-    """How far a run got with an activity that ended before the run did."""
+class Report(Record):
+    """One attempt that did not succeed, as the attempt itself saw it."""
 
-    attempts_before: int
-    """Attempts that count."""
+    attempt: int
+    event_id: str
+    at: datetime
+    message: str
+    type: str = ""
+    stack: str | None = None
+    retry_in: float | None = None
+    """Seconds until the next attempt. None: the run has failed for good."""
+
+    exhausted: Limit | None = None
+    """The limit that was reached, where one was."""
+
+    snoozed: bool = False
+    """Whether the handler only put the run off: then it is no attempt."""
 
     first_started_at: datetime | None = None
-    report: Report | None = None
-    """Of the last attempt, where it failed."""
+    """When the run's first attempt began."""
 
     checkpoint: Checkpoint | None = None
     progress: Detail | None = None
-    """What the run has last said of its progress."""
+    pre_state: JSON = None
+    has_pre_state: bool = False
+    options: Options | None = None
+    """The worker's options, where they are not those of the request."""
+
+    @property
+    def will_retry(self) -> bool:
+        """Whether another attempt follows."""
+        return self.retry_in is not None
 
 
 class RunRequest(JobRef):
-    """The input of one handler activity; the same for each of its attempts."""
+    """The input of one handler activity."""
 
     handler: str
     run_count: int
     idempotency_key: str
-    attempts_before: int = 0
-    """Attempts of this run that an earlier activity made."""
-
+    attempt: int = 1
     first_started_at: datetime | None = None
-    """When the run's first attempt began, where an earlier activity made it."""
+    """When the run's first attempt began; None for the first one."""
 
     deadline: datetime | None = None
     """No attempt begins at or after it."""
 
-    retry: RetryRule
     timeout: float
-    include_state: bool = False
     digest: str = ""
+    """Of the options as a worker gave them; empty while none has."""
+
     state: JSON = None
     has_state: bool = False
     """False: there is no state yet, the activity asks the job for an initial one."""
@@ -186,50 +156,10 @@ class RunRequest(JobRef):
     state_version: int = 1
     checkpoint: Checkpoint | None = None
     progress: Detail | None = None
-    """Of earlier activities of this run."""
-
-    alone: bool = Field(default=False, exclude_if=lambda alone: not alone)
-    """Whether the activity makes one attempt, and the workflow decides on the next one."""
+    """Of earlier attempts of this run."""
 
     detail: Detail = Field(default_factory=dict)
     """What only one job type's handlers need."""
-
-    outbox: list[Detail] = Field(default_factory=list[Detail])
-    """Undelivered tracking events: the worker delivers them while the handler runs."""
-
-    asked: list[str] = Field(default_factory=list[str], exclude_if=lambda asked: not asked)
-    """The ids of others that a worker was given before: the result tells what became of them."""
-
-
-class Terms(Record):
-    """How Temporal is to make the attempts of one activity."""
-
-    activity: str
-    summary: str
-    timeout: float
-    heartbeat_timeout: float
-    initial: float
-    factor: float
-    maximum: float
-    most: int
-    """Attempts; 0 for any number."""
-
-
-class Away(Record):
-    """What a workflow that makes an attempt for an instance is given beside the request."""
-
-    instance_id: str
-    terms: Terms
-
-
-class Outcome(Record):
-    """What came of an activity that a workflow of its own made; a result goes beside it."""
-
-    place: str
-    """That workflow's ID."""
-
-    failure: str | None = None
-    """Temporal's own record of it, as base64. Without one, or a result, it was cut off."""
 
 
 class Executed(Record):
@@ -258,32 +188,50 @@ class RunResult(Record):
     options: Options | None = None
     """The worker's options, where they are not those the request was made with."""
 
-    earlier: list[Report] = Field(default_factory=list[Report])
-    """Reports of failed attempts that could not be given before."""
-
-    verdicts: Verdicts | None = None
-    delivers: bool = Field(default=False, exclude_if=lambda delivers: not delivers)
-    """Whether its worker gets tracking events through, so that an end's may leave with its task."""
-
     after: "list[RunResult]" = Field(default_factory=list["RunResult"])
     """Of a burst: the events handled after the first, in order. The last that ran has the state."""
 
-    reached: Reached | None = None
-    """Of a burst: what ended it, an attempt of the event after those that failed or was cut off."""
+    failed: Report | None = None
+    """Of a burst: the failed attempt of the event after those handled."""
+
+    cut_off: bool = False
+    """Of a burst: whether the event after those handled had begun when the attempt had to end."""
 
 
 class FlushRequest(Record):
     """Tracking events to deliver."""
 
     events: list[Detail]
-    keep: bool = False
-    """Whether what is not delivered at once is to be kept by a workflow of its own: at an end."""
+    execution_id: str = ""
+    """What the events are numbered within."""
 
-    lived: timedelta | None = None
-    """At an end: how long the instance did."""
+    patience: float = 10.0
+    """Seconds to wait for the collector before the rest is handed over."""
 
-    waited: bool = False
-    """Whether the instance has waited for them already, so that this must not."""
+    until_settled: bool = False
+    """Whether the activity fails, to be tried again, until each event is settled."""
+
+    tracked: bool = False
+    """Whether a worker said that the instance is tracked: one that does not track leaves it then."""
+
+    job: JobRef | None = None
+    """Asks for the options of this instance's job, where they are not those of the digest."""
+
+    digest: str = ""
+
+
+class FlushResult(Record):
+    """What became of tracking events: each was settled in one of four ways."""
+
+    execution_id: str = ""
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    handed_over: int = 0
+    """A `TrackingDelivery` delivers these from now on."""
+
+    last_error: str | None = None
+    options: Options | None = None
 
 
 class Leftover(Record):
@@ -292,8 +240,8 @@ class Leftover(Record):
     outbox: Detail
     """As continue-as-new would have carried it."""
 
-    tracking: TrackingIdentity | None = None
-    """None: the instance was not tracked."""
+    tracked: bool | None = False
+    """None: no worker said whether it is tracked."""
 
     run_count: int = 0
     discarded: int = 0
@@ -301,9 +249,6 @@ class Leftover(Record):
 
     told: bool = False
     """Whether it said by itself that it ended."""
-
-    began: str | None = None
-    """The type of a first event that it may have sent, though none of its tasks was kept."""
 
 
 class ReconcileRequest(Record):

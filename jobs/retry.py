@@ -103,11 +103,17 @@ class RetryRule(BaseModel):
         """Whether the error's class, or a base of it, is listed as non-retryable."""
         return any(qualified_name(cls) in self.non_retryable for cls in type(error).__mro__)
 
-    def delay(self, attempt: int) -> timedelta:
-        """The wait after failed attempt number `attempt` (from 1)."""
+    def delay(self, attempt: int, chance: float | None = None) -> timedelta:
+        """The wait after failed attempt number `attempt` (from 1).
+
+        `chance`, from 0 to 1, draws the jitter; without one, Python does.
+        """
         wait = min(self._wait(attempt), self.maximum)
+        if not self.jitter:
+            return timedelta(seconds=wait)
+        drawn = random.random() if chance is None else chance
         # Half to whole: spreads retries without ever making one much earlier than asked for.
-        return timedelta(seconds=wait * random.uniform(0.5, 1.0) if self.jitter else wait)
+        return timedelta(seconds=wait * (0.5 + drawn / 2))
 
     def _wait(self, attempt: int) -> float:
         if self.backoff == "fixed":

@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 from pydantic import BaseModel, ConfigDict
 
 from .errors import DefinitionError
-from .wire import JSON
+from .values import JSON
 
 SHORTEST = timedelta(milliseconds=1)
 LONGEST = timedelta(days=36_500)

@@ -1,62 +1,29 @@
-"""How values cross Temporal: plain JSON payloads, made and read here, and their size limits.
+"""How values cross Temporal: as plain JSON payloads, made and read here.
 
 The user's payload converter is not used, so that any SDK can drive a job; payloads go as
 `RawValue`, which every converter passes through, and the payload codec applies to them.
 """
 
-import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic_core
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-MAX_EVENT_BYTES = 256 * 1024
-MAX_STATE_BYTES = 512 * 1024
-MAX_EVENT_ID = 300
-MAX_TEXT = 1_000
-"""Characters that are kept of a reason or a note."""
+from .values import JSON as JSON
+from .values import MAX_DEPTH as MAX_DEPTH
+from .values import MAX_EVENT_BYTES as MAX_EVENT_BYTES
+from .values import MAX_EVENT_ID as MAX_EVENT_ID
+from .values import MAX_STATE_BYTES as MAX_STATE_BYTES
+from .values import MAX_TEXT as MAX_TEXT
+from .values import as_unicode as as_unicode
+from .values import dumps as dumps
+from .values import size as size
+from .values import too_deep as too_deep
 
-MAX_DEPTH = 100
-"""Of lists and objects inside each other. Readers take 200, and we wrap values in some of ours."""
-
-JSON = Any
-"""A JSON value as Python has it: dict, list, str, int, float, bool or None."""
-
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 _METADATA = {"encoding": b"json/plain"}
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-def dumps(value: JSON) -> bytes:
-    """A JSON value, or a pydantic model by its aliases, as compact UTF-8 bytes."""
-    return pydantic_core.to_json(value, by_alias=True)
-
-
-def as_unicode(text: str) -> str:
-    """A text as UTF-8 can hold it: a lone surrogate, as of an odd file name, becomes `?`."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def size(value: JSON) -> int:
-    """Bytes that a value takes as JSON."""
-    return len(dumps(value))
-
-
-def too_deep(data: bytes, most: int = MAX_DEPTH) -> bool:
-    """Whether JSON text has more than so many lists and objects inside each other."""
-    if len(data) <= most or data.count(b"[") + data.count(b"{") <= most:
-        return False
-    depth = 0
-    for found in _BRACKETS.finditer(data):
-        if found[0] in b"[{":
-            depth += 1
-            if depth > most:
-                return True
-        elif found[0] in b"]}":
-            depth -= 1
-    return False
 
 
 def to_raw(value: JSON) -> RawValue:

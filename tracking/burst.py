@@ -2,58 +2,65 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 from temporalio import activity
 
-from durable_jobs.burst import following
 from durable_jobs.protocol import RunRequest, RunResult
-from durable_jobs.wire import size
+from durable_jobs.values import size
 
 from .attempt import Attempt
 
 MAX_SECONDS = 1.0
 """No further event is begun after so long: a caller's `pause` or `trigger` waits for the end."""
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 512 * 1024
 """Of results, the state aside. All go into one payload, which may have 2 MB."""
 
 Call = Callable[[], Awaitable[RunResult | BaseException]]
+Following = Callable[[RunRequest, RunRequest, RunResult, int], RunRequest | None]
+"""What the event at an index is called with, after the last one's request and result."""
 
 
 class Burst:
     """The events after the first, whose attempt has succeeded."""
 
-    def __init__(self, attempt: Attempt, first: RunResult, call: Call) -> None:
+    def __init__(
+        self, attempt: Attempt, first: RunResult, call: Call, following: Following
+    ) -> None:
         self._attempt = attempt
         self._first_request = attempt.request
         self._call = call
+        self._following = following
         self._results = [first]
         self._bytes = size(first.detail)
         self._ends_at = asyncio.get_running_loop().time() + MAX_SECONDS
 
     async def result(self) -> RunResult:
         """Handle what can be handled now; gives all results in one."""
-        reached = None
+        end: dict[str, object] = {}
         while (request := self._next()) is not None:
             self._attempt.begin(request)
             outcome = await self._call()
             if isinstance(outcome, RunResult):
                 self._take(outcome)
                 continue
-            reached = self._attempt.reached(None if was_stopped(outcome) else outcome)
+            if was_stopped(outcome):
+                end = {"cut_off": True}
+            else:
+                end = {"failed": self._attempt.report(outcome)}
             break
         first, *after = self._without_old_states()
-        return first.model_copy(update={"after": after, "reached": reached})
+        return first.model_copy(update={"after": after, **end})
 
     def _next(self) -> RunRequest | None:
-        more = self._first_request.detail.get("more", [])
         index, last = len(self._results), self._results[-1]
-        if index > len(more) or last.terminate or self._has_enough():
+        if last.terminate or self._has_enough():
             return None
-        request = following(self._first_request, self._attempt.request, last, index)
-        alarm = request.detail["scheduled_at"]
-        rings = alarm is not None and datetime.fromisoformat(alarm) <= self._attempt.now()
+        request = self._following(self._first_request, self._attempt.request, last, index)
+        if request is None:
+            return None
+        alarm = request.detail.get("scheduled_at")
+        rings = alarm is not None and alarm <= self._attempt.now().isoformat()
         return None if rings else request
 
     def _has_enough(self) -> bool:
@@ -62,13 +69,8 @@ class Burst:
         return late or stopping or self._bytes > MAX_BYTES
 
     def _take(self, result: RunResult) -> None:
-        done = result.model_copy(
-            update={
-                "executed": self._attempt.executed() if result.ran else None,
-                "earlier": self._attempt.unreported if result.ran else [],
-                "options": None,
-            }
-        )
+        executed = self._attempt.executed() if result.ran else None
+        done = result.model_copy(update={"executed": executed, "options": None})
         self._results.append(done)
         self._bytes += size([done.detail, done.executed])
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from textwrap import indent
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError, FailureError
@@ -21,7 +21,7 @@ from durable_jobs.errors import (
 )
 from durable_jobs.faults import faults_of
 from durable_jobs.names import NOT_REGISTERED
-from durable_jobs.protocol import RunRequest
+from durable_jobs.protocol import Limit, Options, RunRequest
 from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
@@ -31,9 +31,6 @@ MAX_INNER = 5
 """Of a group's errors so many are told of."""
 
 _LEAST_STACK = 400
-
-# To Temporal, no wait is none that was asked for: its retry policy's own would follow.
-_LEAST_WAIT = timedelta(milliseconds=1)
 
 _PLUMBING = ("durable_jobs.", "temporalio.", "asyncio.", "concurrent.", "threading")
 """Modules between the activity and the handler."""
@@ -48,36 +45,31 @@ class Decision:
     retry_in: timedelta | None = None
     """None: the run has failed for good."""
 
-    exhausted: Literal["max_attempts", "max_duration"] | None = None
+    exhausted: Limit | None = None
     """The limit that was reached, where one was."""
 
 
 def decide(
     error: BaseException,
     request: RunRequest,
-    attempt: int,
+    options: Options | None,
     first_started_at: datetime,
     now: datetime,
 ) -> Decision:
-    """What follows a failed attempt, by the run's recorded retry rule."""
-    retry = request.retry
-    if _is_final(error) or retry.forbids(error):
+    """What follows a failed attempt, by the retry rule of the worker that made it."""
+    if _is_final(error) or options is None or options.retry.forbids(error):
         return Decision()
-    if retry.max_attempts is not None and attempt >= retry.max_attempts:
+    retry = options.retry
+    if retry.max_attempts is not None and request.attempt >= retry.max_attempts:
         return Decision(exhausted="max_attempts")
     asked = _asked_wait(error, now)
-    wait = max(retry.delay(attempt) if asked is None else asked, _LEAST_WAIT)
-    if any(now + wait >= limit for limit in limits(request, first_started_at)):
+    wait = max(retry.delay(request.attempt) if asked is None else asked, timedelta())
+    ends = [] if request.deadline is None else [request.deadline]
+    if retry.max_duration is not None:
+        ends.append(first_started_at + timedelta(seconds=retry.max_duration))
+    if any(now + wait >= end for end in ends):
         return Decision(exhausted="max_duration")
     return Decision(retry_in=wait)
-
-
-def limits(request: RunRequest, first_started_at: datetime) -> list[datetime]:
-    """The times at or after which no attempt of a run begins."""
-    found = [] if request.deadline is None else [request.deadline]
-    if request.retry.max_duration is not None:
-        found.append(first_started_at + timedelta(seconds=request.retry.max_duration))
-    return found
 
 
 def _is_final(error: BaseException) -> bool:

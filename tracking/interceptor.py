@@ -2,38 +2,44 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from durable_jobs.definitions.threads import ThreadError
-from durable_jobs.protocol import Detail, RunRequest, RunResult, Verdicts
+from durable_jobs.protocol import Options, RunRequest, RunResult
 from durable_jobs.wire import model_from_raw, to_raw
 
 from .attempt import Attempt
-from .burst import Burst, was_stopped
+from .burst import Burst, Following, was_stopped
 from .config import Tracking
-from .courier import Courier
-from .delivery import submit, summary
 from .metrics import Metrics, Outcome
 
 HANDLER_MARK = "__durable_jobs_handler__"
 
 
-class TrackingInterceptor(Interceptor):
-    """Times each attempt of a handler, reports what came of it, and decides on its retry."""
+@dataclass(frozen=True)
+class Handler:
+    """What the interceptor needs to know of a handler's activity, which carries it."""
 
-    def __init__(
-        self, tracking: Tracking | None, courier: Courier | None, metrics: Metrics | None = None
-    ) -> None:
+    options: Options
+    """The job's, as this worker has them."""
+
+    following: Following
+
+
+class TrackingInterceptor(Interceptor):
+    """Times each attempt of a handler, and says what came of it."""
+
+    def __init__(self, tracking: Tracking | None, metrics: Metrics | None = None) -> None:
         self._tracking = tracking
-        self._courier = courier
         self._metrics = metrics or Metrics()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """See base class."""
-        return _AroundHandlers(next, self._tracking, self._courier, self._metrics)
+        return _AroundHandlers(next, self._tracking, self._metrics)
 
 
 class _AroundHandlers(ActivityInboundInterceptor):
@@ -41,42 +47,43 @@ class _AroundHandlers(ActivityInboundInterceptor):
         self,
         next: ActivityInboundInterceptor,  # noqa: A002
         tracking: Tracking | None,
-        courier: Courier | None,
         metrics: Metrics,
     ) -> None:
         super().__init__(next)
         self._tracking = tracking
-        self._courier = courier
         self._metrics = metrics
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         """Run a handler's attempt; other activities pass."""
-        if not hasattr(input.fn, HANDLER_MARK):
+        handler: Handler | None = getattr(input.fn, HANDLER_MARK, None)
+        if handler is None:
             return await super().execute_activity(input)
         request = model_from_raw(RunRequest, input.args[0])
-        attempt = Attempt(request, self._tracking)
-        await attempt.open()
-        self._send(request.outbox)
+        attempt = Attempt(request, handler.options, self._tracking)
+        attempt.open()
         alive = asyncio.create_task(attempt.keep_alive())
         try:
-            result = await self._handle(attempt, input)
+            return to_raw(await self._handle(attempt, input, handler))
         finally:
             alive.cancel()
-        told = {"verdicts": self._known(request), "delivers": self._delivers()}
-        return to_raw(result.model_copy(update=told))
 
-    async def _handle(self, attempt: Attempt, input: ExecuteActivityInput) -> RunResult:  # noqa: A002
+    async def _handle(
+        self,
+        attempt: Attempt,
+        input: ExecuteActivityInput,  # noqa: A002
+        handler: Handler,
+    ) -> RunResult:
         first = await self._run(attempt, input)
         if not isinstance(first, RunResult):
             if was_stopped(first):
                 raise attempt.cut_off() from None
-            attempt.verdicts = self._known(attempt.request)
-            error = await attempt.failed(first)
+            error = attempt.failed(first)
             raise error from error.__cause__
-        first = first.model_copy(
-            update={"executed": attempt.executed(), "earlier": attempt.unreported}
-        )
-        return await Burst(attempt, first, lambda: self._run(attempt, input)).result()
+        executed = attempt.executed() if first.ran else None
+        first = first.model_copy(update={"executed": executed, "options": attempt.newer_options})
+        return await Burst(
+            attempt, first, lambda: self._run(attempt, input), handler.following
+        ).result()
 
     async def _run(
         self,
@@ -106,22 +113,6 @@ class _AroundHandlers(ActivityInboundInterceptor):
             if isinstance(error, TimeoutError) and scope.expired():
                 return TimeoutError(f"the attempt took longer than its timeout of {limit}")
             return error
-
-    def _send(self, events: list[Detail]) -> None:
-        if self._courier is not None and self._tracking is not None:
-            submit(self._courier, self._tracking, events)
-
-    def _delivers(self) -> bool:
-        """Whether events get through at once, with no code of the user's on their way."""
-        if self._courier is None or self._tracking is None:
-            return False
-        return self._tracking.before_send is None and self._courier.prompt
-
-    def _known(self, request: RunRequest) -> Verdicts | None:
-        ids = [*(event["eventId"] for event in request.outbox), *request.asked]
-        if self._courier is None or not ids:
-            return None
-        return summary(self._courier, self._courier.verdicts(ids))
 
 
 def _word(outcome: RunResult | BaseException) -> Outcome:

@@ -1,59 +1,62 @@
-"""The outbox: tracking events that an instance has emitted and nobody has accepted yet.
+"""The outbox: tracking events that an instance has emitted and nobody has settled yet.
 
 Part of the workflow's state: it decides from history alone and travels with continue-as-new.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from durable_jobs.protocol import Detail, JobRef, TrackingIdentity, Verdicts
-from durable_jobs.wire import size
+from durable_jobs.protocol import Detail, FlushResult, JobRef, TrackingIdentity
+from durable_jobs.values import JSON, size
 
 from .ids import iso_ms, uuid7_at
 
-MAX_EVENTS = 500
-MAX_BYTES = 256 * 1024
-BATCH_EVENTS = 100
-BATCH_BYTES = 64 * 1024
-GIVEN_AGAIN = timedelta(seconds=5)
-"""After so long without a verdict, the worker that an event was given to may be gone."""
+FLUSH_EVENTS = 500
+FLUSH_BYTES = 256 * 1024
+"""The most that one flush takes, an event of any size aside."""
+
+
+class Emitted(BaseModel):
+    """One event before it has its number."""
+
+    type: str
+    at: datetime
+    event_id: str | None = None
+    fields: Detail = Field(default_factory=dict)
 
 
 class OutboxCarry(BaseModel):
     """An outbox as it travels from one run of a workflow to the next."""
 
-    sequence: int = 0
     execution_id: str = ""
-    origin: str = ""
-    """After a reset: what the ids are made from. A `Replayer` does not know the run's ID then."""
+    settled: int = 0
+    """Events of this execution that need no further delivery; the next one's number follows."""
 
-    events: list[Detail] = Field(default_factory=list[Detail])
+    events: list[Emitted] = Field(default_factory=list[Emitted])
+    tracked: bool | None = None
+    """Whether the instance is tracked; None until a worker has said."""
+
+    identity: TrackingIdentity | None = None
     delivered: int = 0
     rejected: int = 0
     dropped: int = 0
+    handed_over: int = 0
     last_error: str | None = None
 
 
-@dataclass
-class _Entry:
-    event: Detail
-    bytes: int
-    task: int = 0
-    """The workflow task that emitted it, by its place in history."""
-
-    in_hand: bool = False
-    given_at: datetime | None = None
-    """When a handler's activity last took it along."""
-
-
 class Outbox:
-    """Keeps what was emitted, in order, until it is settled."""
+    """Keeps what was emitted, in order, until it is settled.
 
-    def __init__(self, ref: JobRef, instance_id: str, carry: OutboxCarry) -> None:
+    An event gets its number as a flush takes it. What a flush took is settled as a whole, or is
+    taken again under the same numbers.
+    """
+
+    def __init__(
+        self, ref: JobRef, instance_id: str, carry: OutboxCarry, *, was_reset: bool = False
+    ) -> None:
         self._common: Detail = {
             "source": "job",
             "instanceId": instance_id,
@@ -62,181 +65,115 @@ class Outbox:
             "jobName": ref.job,
         }
         self._carry = carry
-        self._entries = {event["eventId"]: _Entry(event, size(event)) for event in carry.events}
-        self._bytes = sum(entry.bytes for entry in self._entries.values())
-        self._given: list[str] = []
+        self._was_reset = was_reset
+        self._in_flight = 0
         self.on_emit: Callable[[str], None] | None = None
         """Told the type of each event."""
-
-        self.identity: TrackingIdentity | None = None
-        """Set from the recorded options. None: tracking is off, nothing is emitted."""
-
-    @property
-    def sequence(self) -> int:
-        """The number of the last event."""
-        return self._carry.sequence
 
     @property
     def execution_id(self) -> str:
         """What the events are numbered within."""
         return self._carry.execution_id
 
+    @property
+    def tracked(self) -> bool | None:
+        """Whether the instance is tracked; None until a worker has said."""
+        return self._carry.tracked
+
+    @property
+    def pending(self) -> int:
+        """Events that are not settled."""
+        return len(self._carry.events)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of them happened."""
+        return self._carry.events[0].at if self._carry.events else None
+
+    def track(self, identity: TrackingIdentity | None) -> None:
+        """A worker has said how the instance is tracked; None: it is not."""
+        self._carry.tracked = identity is not None
+        self._carry.identity = identity
+        if identity is None:
+            self._carry.events.clear()
+            self._in_flight = 0
+
     def emit(
-        self, kind: str, event_id: str | None, at: datetime, fields: Detail, *, task: int
+        self, kind: str, at: datetime, fields: dict[str, JSON], event_id: str | None = None
     ) -> None:
         """Add one event, unless tracking is off. Fields that are None are left out.
 
-        Without an id, one is made from the execution and the sequence, the same on each replay. One
-        that an attempt made is mixed with the reset, after one.
-        `task` is the place in history of the workflow task that emits it, or 0 for an event that
-        comes out the same, with the same sequence, if that task has to be done again.
+        Without an id, one is made from the execution and the number. One that an attempt made is
+        mixed with the execution after a reset, as the one before the reset may have told it.
         """
-        if self.identity is None:
+        if self._carry.tracked is False:
             return
-        self._carry.sequence += 1
-        origin = self._carry.origin
-        # What an attempt made may have been told already, by the execution before the reset.
-        if event_id is None or origin:
-            made_by = event_id or self._carry.sequence
-            event_id = uuid7_at(at, f"{origin or self._carry.execution_id}:{made_by}")
-        event: Detail = {
-            "eventId": event_id,
-            "timestamp": iso_ms(at),
-            **self._common,
-            "env": self.identity.env,
-            "serviceKey": self.identity.service_key,
-            "type": kind,
-            "executionId": self._carry.execution_id,
-            "sequence": self._carry.sequence,
-            **{name: value for name, value in fields.items() if value is not None},
-        }
-        entry = _Entry(event, size(event), task)
-        self._entries[event_id] = entry
-        self._bytes += entry.bytes
+        if event_id is not None and self._was_reset:
+            event_id = uuid7_at(at, f"{self.execution_id}:{event_id}")
+        given = {name: value for name, value in fields.items() if value is not None}
+        self._carry.events.append(Emitted(type=kind, at=at, event_id=event_id, fields=given))
         if self.on_emit is not None:
             self.on_emit(kind)
 
-    def emit_opening(
-        self, opened_at: datetime, flush_at: datetime | None, *, task: int = 0
-    ) -> None:
-        """Say that a window was opened."""
-        due = {"flushAt": iso_ms(flush_at) if flush_at else None}
-        self.emit("debounce.started", None, opened_at, due, task=task)
-
-    def restart(self, execution_id: str, origin: str) -> None:
-        """Number the events from 1 again under another execution id, as after a reset.
-
-        `origin` is what their ids are made from.
-        """
-        self._carry.execution_id, self._carry.origin = execution_id, origin
-        self._carry.sequence = 0
-
-    def ready(self, before: int | None = None) -> bool:
-        """Whether an event waits that is in nobody's hand, and emitted `before` that task."""
-        return any(_free(entry, before) for entry in self._entries.values())
-
-    @property
-    def weight(self) -> int:
-        """Its bytes, in units of a delivery's."""
-        return self._bytes // BATCH_BYTES
-
-    @property
-    def overflowing(self) -> bool:
-        """Whether it holds more than an instance should carry."""
-        return len(self._entries) > MAX_EVENTS or self._bytes > MAX_BYTES
-
-    def take(self, before: int | None = None) -> list[Detail]:
-        """Events for one delivery, oldest first; they are in hand until settled or released."""
+    def take(self, *, all_of_them: bool = False) -> list[Detail]:
+        """The oldest events for one flush, those of a flush under way included."""
         taken: list[Detail] = []
-        room = BATCH_BYTES
-        for entry in self._entries.values():
-            if not _free(entry, before):
-                continue
-            room -= entry.bytes
-            if taken and (room < 0 or len(taken) == BATCH_EVENTS):
+        room = FLUSH_BYTES
+        most = len(self._carry.events) if all_of_them else FLUSH_EVENTS
+        for place, emitted in enumerate(self._carry.events[:most]):
+            event = self._numbered(emitted, self._carry.settled + place + 1)
+            room -= size(event)
+            if taken and room < 0 and not all_of_them:
                 break
-            entry.in_hand = True
-            taken.append(entry.event)
+            taken.append(event)
+        self._in_flight = len(taken)
         return taken
 
-    def give(self, now: datetime) -> tuple[list[Detail], list[str]]:
-        """Events for a handler's activity to take along, and ids that it is asked about.
+    def _numbered(self, emitted: Emitted, sequence: int) -> Detail:
+        identity = self._carry.identity
+        made = emitted.event_id or uuid7_at(emitted.at, f"{self.execution_id}:{sequence}")
+        return {
+            "eventId": made,
+            "timestamp": iso_ms(emitted.at),
+            **self._common,
+            # The worker that delivers it fills in what no worker has said yet.
+            "env": identity.env if identity else None,
+            "serviceKey": identity.service_key if identity else None,
+            "type": emitted.type,
+            "executionId": self.execution_id,
+            "sequence": sequence,
+            **emitted.fields,
+        }
 
-        The latter were given to a worker a moment ago, which will know what became of them: as
-        whole events they would stand in history once for each run until then.
-        """
-        lately = now - GIVEN_AGAIN
-        asked = [
-            event_id
-            for event_id, entry in self._entries.items()
-            if not entry.in_hand and entry.given_at is not None and entry.given_at > lately
-        ]
-        for event_id in asked:
-            self._entries[event_id].in_hand = True
-        given = self.take()
-        for event in given:
-            self._entries[event["eventId"]].given_at = now
-        self._given = [*asked, *(event["eventId"] for event in given)]
-        return given, asked[:BATCH_EVENTS]
+    def settle(self, result: FlushResult) -> None:
+        """Take out what the last flush took. After a reset, its numbers may be another's."""
+        settled, self._in_flight = self._in_flight, 0
+        if self._carry.tracked is False:
+            return
+        del self._carry.events[:settled]
+        if result.execution_id == self.execution_id:
+            self._carry.settled += settled
+        self._carry.delivered += result.delivered
+        self._carry.rejected += result.rejected
+        self._carry.dropped += result.dropped
+        self._carry.handed_over += result.handed_over
+        self._carry.last_error = result.last_error or self._carry.last_error
 
-    def take_back(self) -> None:
-        """The handler's activity has ended: what it brought no verdict on is in no hand."""
-        for event_id in self._given:
-            if event_id in self._entries:
-                self._entries[event_id].in_hand = False
-        self._given = []
-
-    def take_all(self) -> list[Detail]:
-        """All events, those in hand too."""
-        for entry in self._entries.values():
-            entry.in_hand = True
-        return [entry.event for entry in self._entries.values()]
-
-    def release(self, events: list[Detail]) -> None:
-        """Give back those that were not settled."""
-        for event in events:
-            entry = self._entries.get(event["eventId"])
-            if entry is not None:
-                entry.in_hand = False
-
-    def settle(self, verdicts: Verdicts) -> None:
-        """Take out what needs no further delivery, and count it."""
-        for kind in ("delivered", "rejected", "dropped"):
-            count = sum(self._remove(event_id) for event_id in getattr(verdicts, kind))
-            setattr(self._carry, kind, getattr(self._carry, kind) + count)
-        for event_id in verdicts.kept:
-            self._remove(event_id)
-        refused = [*verdicts.rejected.values(), *verdicts.dropped.values()]
-        if verdicts.trouble or refused:
-            self._carry.last_error = verdicts.trouble or refused[-1]
-
-    def hand_over(self, events: list[Detail]) -> None:
-        """Take out events that another workflow delivers from now on."""
-        for event in events:
-            self._remove(event["eventId"])
-
-    def _remove(self, event_id: str) -> int:
-        entry = self._entries.pop(event_id, None)
-        if entry is None:
-            return 0
-        self._bytes -= entry.bytes
-        return 1
+    def release(self) -> None:
+        """The last flush came to nothing: what it took is taken again."""
+        self._in_flight = 0
 
     def carry(self) -> OutboxCarry:
         """What travels with continue-as-new."""
-        events = [entry.event for entry in self._entries.values()]
-        return self._carry.model_copy(update={"events": events})
+        return self._carry
 
     def status(self) -> dict[str, Any]:
         """The `tracking` part of an instance's status."""
         return {
-            "pending": len(self._entries),
+            "pending": self.pending,
             "delivered": self._carry.delivered,
             "rejected": self._carry.rejected,
             "dropped": self._carry.dropped,
+            "handedOver": self._carry.handed_over,
             "lastError": self._carry.last_error,
         }
-
-
-def _free(entry: _Entry, before: int | None) -> bool:
-    return not entry.in_hand and (before is None or entry.task < before)

@@ -24,9 +24,10 @@ from durable_jobs.questions import Folded
 from durable_jobs.registry import Registry
 from durable_jobs.wire import JSON, to_raw
 
-from .base import JobWorkflow
 from .delivery import TrackingDelivery
-from .instance import KEPT_REJECTIONS
+from .machines.life import KEPT_REJECTIONS
+from .machines.machine import Machine
+from .workflow import JobWorkflow
 
 _JUDGED = 2_000
 """Of so many waiting events a status tells which will be rejected; more would take long."""
@@ -69,20 +70,21 @@ class _Answers(WorkflowInboundInterceptor):
             return to_raw(self._with_trouble(instance.known))
         if not isinstance(instance, JobWorkflow):
             return await super().handle_query(input)
-        job = self.known.find(instance.job_type, instance.ref.job)
+        machine = instance.driver.machine
+        job = self.known.find(instance.job_type, machine.ref.job)
         if input.query == "status":
-            status = _status(instance, job)
+            status = _status(machine, job)
             return to_raw({**status, "tracking": self._with_trouble(status["tracking"])})
-        return to_raw(_state(instance, job))
+        return to_raw(_state(machine, job))
 
     def _with_trouble(self, tracking: Detail) -> Detail:
         trouble = self.trouble() if tracking["pending"] else None
         return tracking if trouble is None else {**tracking, "lastError": trouble}
 
 
-def _status(instance: JobWorkflow, job: Job | None) -> Detail:
-    status = instance.status()
-    answer = instance.state_answer()
+def _status(machine: Machine, job: Job | None) -> Detail:
+    status = machine.status()
+    answer = machine.state_answer()
     if job is None or not 0 < len(answer["events"]) <= _JUDGED:
         return status
     reasons = _reasons(job, answer)
@@ -110,13 +112,13 @@ def _folded(job: DebounceJob[Any, Any], answer: Detail) -> Folded:
     return job.fold(answer["events"], answer["state"], answer["has_state"], answer["state_version"])
 
 
-def _state(instance: JobWorkflow, job: Job | None) -> JSON:
-    answer = instance.state_answer()
+def _state(machine: Machine, job: Job | None) -> JSON:
+    answer = machine.state_answer()
     if job is None:
         return answer["state"]
     debounce = as_debounce(job)
     if debounce is not None:
         return _folded(debounce, answer).state
     if not answer["has_state"] and isinstance(job, Stateful):
-        return codec_of(type(job)).show_state(job.initial_state(instance.ref.key), "")
+        return codec_of(type(job)).show_state(job.initial_state(machine.ref.key), "")
     return answer["state"]

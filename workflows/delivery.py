@@ -9,11 +9,13 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
-from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW, FLUSH
-from durable_jobs.protocol import Detail, FlushRequest, Verdicts
-from durable_jobs.wire import model_from_raw, size, to_raw
+from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
+from durable_jobs.protocol import Detail, FlushRequest, FlushResult
+from durable_jobs.values import size
+from durable_jobs.wire import model_from_raw, to_raw
 
-from .library import start_delivery, verdicts_of
+from .flushing import PATIENCE as REQUEST_PATIENCE
+from .flushing import start_flush
 
 PATIENCE = timedelta(seconds=10)
 """What comes in waits so long for the delivery that is under way, then leaves beside it: an event
@@ -109,25 +111,25 @@ class TrackingDelivery:
         workflow.set_current_details(f"Delivering {len(self._waiting)} tracking events")
 
     async def _deliver(self, events: list[Detail]) -> None:
+        request = FlushRequest(events=events, patience=REQUEST_PATIENCE, until_settled=True)
         try:
-            raw: Any = await start_delivery(FLUSH, FlushRequest(events=events))
+            raw: Any = await start_flush(request)
         except ActivityError as error:
             # Ended by hand: it starts anew.
             workflow.logger.warning("Delivery of tracking events ended early: %s", error)
             await workflow.sleep(PATIENCE)
         else:
-            self._note(verdicts_of(raw))
+            self._note(events, model_from_raw(FlushResult, raw))
         self._leaving.difference_update(event["eventId"] for event in events)
         self._show()
 
-    def _note(self, verdicts: Verdicts) -> None:
-        for event_id in verdicts.settled():
-            self._waiting.pop(event_id, None)
+    def _note(self, events: list[Detail], result: FlushResult) -> None:
+        """Each of them is settled, or the activity would have gone on."""
+        for event in events:
+            self._waiting.pop(event["eventId"], None)
         for kind in ("delivered", "rejected", "dropped"):
-            self.known[kind] += len(getattr(verdicts, kind))
-        refused = [*verdicts.rejected.values(), *verdicts.dropped.values()]
-        if refused:
-            self.known["lastError"] = refused[-1]
+            self.known[kind] += getattr(result, kind)
+        self.known["lastError"] = result.last_error or self.known["lastError"]
 
     @workflow.query
     def status(self) -> RawValue:

@@ -4,15 +4,15 @@ Callers may use any SDK or the command line, so nothing here trusts its input, a
 says what was expected.
 """
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
 
 from temporalio.common import RawValue
 
-from durable_jobs.protocol import JobRef, JobType
+from durable_jobs.kinds import JobKind
 from durable_jobs.schedule import ScheduleRule, read_rule
-from durable_jobs.wire import (
+from durable_jobs.values import (
     JSON,
     MAX_DEPTH,
     MAX_EVENT_BYTES,
@@ -20,40 +20,28 @@ from durable_jobs.wire import (
     MAX_STATE_BYTES,
     MAX_TEXT,
     dumps,
-    from_raw,
     too_deep,
 )
+from durable_jobs.wire import from_raw
 
-from .texts import EventText
+from .machines.messages import BadInput, Message
+from .machines.texts import EventText
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
+MAX_BATCH_EVENTS = 10_000
+"""In one signal or update: each event takes its time to read. Our clients send a tenth of it."""
 
+MAX_PRIORITY = 1_000_000
+
+_START = 'one JSON object such as {"job": "repo-digest", "key": "octocat/hello"}'
 _TOO_DEEP = f"more than {MAX_DEPTH} lists and objects inside each other"
 _BATCH = 'takes one argument {"events": [{"data": ..., "id": "optional"}]}'
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-class BadInput(ValueError):
-    """What a caller sent has the wrong shape; the message says what is expected."""
-
-
-def raw_start(method: _Method) -> _Method:
-    """Has a workflow's start argument come as the payload it was sent as.
-
-    The method takes any number of arguments, so that a wrong one fails the workflow with words.
-    The SDK would decode the arguments of such a method first, and a payload that cannot be decoded
-    fails the workflow's task for ever.
-    """
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    start = inspect.Parameter("start", kind, annotation=RawValue)
-    method.__annotations__["start"] = RawValue
-    declared = inspect.Signature([inspect.Parameter("self", kind), start])
-    setattr(method, "__signature__", declared)  # noqa: B010 - pyright knows no such attribute
-    return method
+_NOTE = "takes no argument but a string, a note on who and why"
+_EVENT_ID = "takes no argument, for all events set aside, or the id of one, a string"
 
 
 def read_start(
-    args: Sequence[Any], job_type: JobType, workflow_id: str, *, continued: bool
+    args: Sequence[Any], kind: JobKind, workflow_id: str, *, continued: bool
 ) -> dict[str, JSON]:
     """The start argument, once its `job` and `key` agree with the workflow ID.
 
@@ -62,33 +50,36 @@ def read_start(
     Raises:
         BadInput: wrong count, wrong shape, or another instance's ID.
     """
-    expected = 'one JSON object such as {"job": "repo-digest", "key": "octocat/hello"}'
-    start = as_object(_start_value(args[0])) if len(args) == 1 else None
+    start = as_object(_value_of(args[0], "the start argument: ")) if len(args) == 1 else None
     if start is None:
-        raise BadInput(f"the start argument must be {expected}")
+        raise BadInput(f"the start argument must be {_START}")
     job, key = start.get("job"), start.get("key")
     if not (isinstance(job, str) and isinstance(key, str) and job and key):
-        raise BadInput(f"the start argument must be {expected}")
-    instance_id = f"{job_type}:{job}:{key}"
+        raise BadInput(f"the start argument must be {_START}")
+    instance_id = f"{kind.name}:{job}:{key}"
     if workflow_id != instance_id:
         raise BadInput(f"the workflow ID must be {instance_id!r} for this job and key")
     if "carry" in start and not continued:
         raise BadInput("the field 'carry' is the library's own")
-    if not isinstance(start.get("stateVersion", 1), int):
+    if type(start.get("stateVersion", 1)) is not int:
         raise BadInput("stateVersion must be a whole number")
-    state = dumps(start.get("state"))
-    if len(state) > MAX_STATE_BYTES:
-        raise BadInput(f"the state has more than {MAX_STATE_BYTES:,} bytes as JSON")
-    if too_deep(state):
-        raise BadInput(f"the state has {_TOO_DEEP}")
+    _check_state(start.get("state"))
     return start
 
 
-def _start_value(argument: Any) -> JSON:
+def _check_state(state: JSON) -> None:
+    text = dumps(state)
+    if len(text) > MAX_STATE_BYTES:
+        raise BadInput(f"the state has more than {MAX_STATE_BYTES:,} bytes as JSON")
+    if too_deep(text):
+        raise BadInput(f"the state has {_TOO_DEEP}")
+
+
+def _value_of(argument: Any, where: str = "") -> JSON:
     try:
         return from_raw(argument) if isinstance(argument, RawValue) else argument
     except ValueError as error:
-        raise BadInput(f"the start argument: {error}") from error
+        raise BadInput(f"{where}{error}") from error
 
 
 def as_object(value: JSON) -> dict[str, JSON] | None:
@@ -96,8 +87,35 @@ def as_object(value: JSON) -> dict[str, JSON] | None:
     return cast("dict[str, JSON]", value) if isinstance(value, dict) else None
 
 
-def read_one_event(args: Sequence[RawValue]) -> EventText:
-    """The event that `add` and `send` take as their one argument; raises `BadInput`."""
+def read_message(kind: JobKind, name: str, args: Sequence[RawValue], at: datetime) -> Message:
+    """A signal or update, read by what its verb takes.
+
+    Raises:
+        BadInput: it has another shape; says what is expected.
+    """
+    message = Message(name, at)
+    match kind.verbs.get(name):
+        case "event":
+            message.events = [_read_one_event(args)]
+        case "events":
+            message.events, message.each, message.judged = _read_batch(args)
+        case "nothing":
+            _read_nothing(args)
+        case "note":
+            note = _read_text(args, "the note", _NOTE)
+            message.text = None if note is None else note[:MAX_TEXT]
+        case "id":
+            message.text = _read_text(args, "the event's id", _EVENT_ID)
+        case "reason":
+            message.text = _read_reason(args)
+        case "schedule":
+            message.rule = _read_schedule(args)
+        case None:
+            raise BadInput(f"{kind.name} jobs take no {name!r}")
+    return message
+
+
+def _read_one_event(args: Sequence[RawValue]) -> EventText:
     if len(args) != 1:
         raise BadInput(f"takes the event as its one argument, got {len(args)} arguments")
     data = _read(args[0], MAX_EVENT_BYTES)
@@ -106,8 +124,8 @@ def read_one_event(args: Sequence[RawValue]) -> EventText:
     return EventText.of(data)
 
 
-def read_nothing(args: Sequence[RawValue]) -> None:
-    """Raises `BadInput` where a verb that takes no argument got one; some SDKs send a null."""
+def _read_nothing(args: Sequence[RawValue]) -> None:
+    # Some SDKs send a null.
     if len(args) > 1 or (args and not _is_null(args[0])):
         raise BadInput(f"takes no argument, got {len(args)}")
 
@@ -119,34 +137,21 @@ def _is_null(raw: RawValue) -> bool:
         return False
 
 
-def read_events(args: Sequence[RawValue]) -> list[EventText]:
-    """The events of `add_batch` and `send_batch`; raises `BadInput` where one is none."""
-    found = read_batch(args)
-    for item in found:
-        if isinstance(item, BadInput):
-            raise item
-    return [item for item in found if isinstance(item, EventText)]
+def _read_batch(args: Sequence[RawValue]) -> tuple[list[EventText | BadInput], bool, bool]:
+    """The events of a batch, with what is wrong in the place of one that is none.
 
-
-def read_batch(args: Sequence[RawValue]) -> list[EventText | BadInput]:
-    """The same, with what is wrong with it in the place of an event that is none.
-
-    Raises:
-        BadInput: no event can be told.
+    And whether its caller wants an answer for each, and has judged them itself.
     """
     if len(args) != 1:
         raise BadInput(f"{_BATCH}, got {len(args)} arguments")
     body = as_object(_read(args[0], MAX_BATCH_BYTES))
     events = body.get("events") if body is not None else None
-    if not isinstance(events, list) or not events:
+    if body is None or not isinstance(events, list) or not events:
         raise BadInput(_BATCH)
-    return [_event(item) for item in cast("list[JSON]", events)]
-
-
-def asks_for_each(args: Sequence[RawValue]) -> bool:
-    """Whether the caller of an update of many events wants an answer for each."""
-    body = as_object(from_raw(args[0]))
-    return body is not None and body.get("each") is True
+    items = cast("list[JSON]", events)
+    if len(items) > MAX_BATCH_EVENTS:
+        raise BadInput(f"brings {len(items):,} events, at most {MAX_BATCH_EVENTS:,}")
+    return [_event(item) for item in items], body.get("each") is True, body.get("judged") is True
 
 
 def _event(item: JSON) -> EventText | BadInput:
@@ -154,12 +159,14 @@ def _event(item: JSON) -> EventText | BadInput:
         return BadInput(_BATCH)
     # Annotated rather than cast: this runs for each of very many events.
     event: dict[str, JSON] = item  # pyright: ignore[reportUnknownVariableType]
-    event_id = event.get("id")
+    event_id, priority = event.get("id"), event.get("priority", 0)
     if event_id is not None and not isinstance(event_id, str):
         return BadInput(f"{_BATCH}; the id must be a string")
     if event_id is not None and len(event_id) > MAX_EVENT_ID:
         return BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
-    text = EventText.of(event["data"], event_id)
+    if type(priority) is not int or abs(priority) > MAX_PRIORITY:
+        return BadInput(f"{_BATCH}; a priority is a whole number up to {MAX_PRIORITY:,}")
+    text = EventText.of(event["data"], event_id, priority)
     if text.size > MAX_EVENT_BYTES:
         return BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
     if too_deep(text.json, MAX_DEPTH + 1):
@@ -171,57 +178,20 @@ def _read(raw: RawValue, limit: int) -> JSON:
     # Our client refuses it before; a raw caller's must not make a command too large.
     if len(raw.payload.data) > limit:
         raise BadInput(f"has {len(raw.payload.data):,} bytes, at most {limit:,}")
-    try:
-        return from_raw(raw)
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    return _value_of(raw)
 
 
-def read_note(args: Sequence[RawValue]) -> str | None:
-    """The optional note of `pause` and `resume`, a string.
-
-    Raises:
-        BadInput: it is something else, or there are more arguments.
-    """
+def _read_text(args: Sequence[RawValue], what: str, expected: str) -> str | None:
     if len(args) > 1:
-        raise BadInput(f"takes at most one argument, the note, got {len(args)}")
-    note = _read(args[0], MAX_EVENT_BYTES) if args else None
-    if note is not None and not isinstance(note, str):
-        raise BadInput("takes no argument but a string, a note on who and why")
-    return None if note is None else note[:MAX_TEXT]
+        raise BadInput(f"takes at most one argument, {what}, got {len(args)}")
+    text = _read(args[0], MAX_EVENT_BYTES) if args else None
+    if text is not None and not isinstance(text, str):
+        raise BadInput(expected)
+    return text
 
 
-def read_schedule(args: Sequence[RawValue]) -> ScheduleRule | None:
-    """The schedule of `reschedule`; None where the job's own is to hold again.
-
-    Raises:
-        BadInput: it is none by its shape.
-    """
-    if len(args) > 1:
-        raise BadInput(f"takes at most one argument, the schedule, got {len(args)}")
-    given = _read(args[0], MAX_EVENT_BYTES) if args else None
-    try:
-        return None if given is None else read_rule(given)
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-
-
-def read_event_id(args: Sequence[RawValue]) -> str | None:
-    """The optional id that `redrive` takes; raises `BadInput` where it is something else."""
-    if len(args) > 1:
-        raise BadInput(f"takes at most one argument, the event's id, got {len(args)}")
-    event_id = _read(args[0], MAX_EVENT_BYTES) if args else None
-    if event_id is not None and not isinstance(event_id, str):
-        raise BadInput("takes no argument, for all events set aside, or the id of one, a string")
-    return event_id
-
-
-def read_reason(args: Sequence[RawValue]) -> str | None:
-    """The optional reason of `terminate`; anything but a string is shown as JSON would be.
-
-    Raises:
-        BadInput: there are more arguments.
-    """
+def _read_reason(args: Sequence[RawValue]) -> str | None:
+    """The reason of `terminate`; anything but a string is shown as Python shows it."""
     if len(args) > 1:
         raise BadInput(f"takes at most one argument, the reason, got {len(args)}")
     if not args:
@@ -235,6 +205,12 @@ def read_reason(args: Sequence[RawValue]) -> str | None:
     return None if reason is None else str(reason)[:MAX_TEXT]
 
 
-def job_ref(start: dict[str, JSON], job_type: JobType) -> JobRef:
-    """Which instance a start argument is for."""
-    return JobRef(job_type=job_type, job=start["job"], key=start["key"])
+def _read_schedule(args: Sequence[RawValue]) -> ScheduleRule | None:
+    """The schedule of `reschedule`; None where the job's own is to hold again."""
+    if len(args) > 1:
+        raise BadInput(f"takes at most one argument, the schedule, got {len(args)}")
+    given = _read(args[0], MAX_EVENT_BYTES) if args else None
+    try:
+        return None if given is None else read_rule(given)
+    except ValueError as error:
+        raise BadInput(str(error)) from error

@@ -13,8 +13,7 @@ from temporalio.worker import (
 
 from durable_jobs.registry import Registry
 
-from .away import JobAttempt
-from .base import JobWorkflow
+from .workflow import JobWorkflow
 
 
 class RoutingInterceptor(Interceptor):
@@ -60,9 +59,6 @@ class _Outbound(WorkflowOutboundInterceptor):
         input: StartActivityInput,  # noqa: A002
     ) -> workflow.ActivityHandle[Any]:
         """See base class. How an activity reaches a worker is no part of history."""
-        if (
-            isinstance(workflow.instance(), JobWorkflow | JobAttempt)
-            and input.activity not in self._handlers
-        ):
+        if isinstance(workflow.instance(), JobWorkflow) and input.activity not in self._handlers:
             input.disable_eager_execution = True
         return super().start_activity(input)

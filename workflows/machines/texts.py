@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pydantic_core
 
 from durable_jobs.protocol import EventIn
-from durable_jobs.wire import JSON, dumps
+from durable_jobs.values import JSON, dumps
 
 
 class EventText(NamedTuple):
@@ -23,15 +23,18 @@ class EventText(NamedTuple):
     """Bytes of the data alone."""
 
     id: str | None = None
+    priority: int = 0
+    """Of a worker pool's event: a higher one goes first."""
 
     @staticmethod
-    def of(data: JSON, event_id: str | None = None) -> "EventText":
+    def of(data: JSON, event_id: str | None = None, priority: int = 0) -> "EventText":
         """The text of an event."""
         if event_id is None:
             json = dumps({"data": data})
-            return EventText(json, len(json) - len('{"data":}'))
+            return EventText(json, len(json) - len('{"data":}'), None, priority)
         json = dumps({"data": data, "id": event_id})
-        return EventText(json, len(json) - len('{"data":,"id":}') - len(dumps(event_id)), event_id)
+        length = len(json) - len('{"data":,"id":}') - len(dumps(event_id))
+        return EventText(json, length, event_id, priority)
 
     def event(self) -> EventIn:
         """The event itself."""

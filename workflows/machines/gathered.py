@@ -8,7 +8,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from durable_jobs.protocol import Detail, JobRef
 from durable_jobs.questions import Folded, FoldRequest
-from durable_jobs.wire import JSON
+from durable_jobs.values import JSON
 
 from .texts import EventText, texts_of, values_of
 from .window import Rules, Window
@@ -59,6 +59,9 @@ class Gathered:
 
     fold_failed: bool = False
     """Folding ahead failed: the next run fails the same way, and says so."""
+
+    asked: int = 0
+    """Of its oldest events so many are being folded."""
 
     ahead: "Gathered | None" = None
     """What a run that failed was to flush: it goes first, alone, as these were folded meanwhile."""
@@ -251,9 +254,10 @@ class Gathered:
 
     def fold_request(self, ref: JobRef) -> FoldRequest:
         """Asks to fold the oldest events."""
+        self.asked = self._oldest()
         return FoldRequest(
             **ref.model_dump(),
-            events=values_of(self.events[: self._oldest()]),
+            events=values_of(self.events[: self.asked]),
             state=self.base,
             has_state=self.has_base,
             state_version=self.base_version,

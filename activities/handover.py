@@ -1,28 +1,26 @@
-"""Keeps tracking events of ended instances in Temporal while the collector is in trouble.
+"""Hands tracking events over to Temporal while the collector is in trouble.
 
-Instances share the workflows that do so: one for each would cost the server as much again as the
-instance did.
+Instances share the workflows that deliver them then: one for each would cost the server as much
+again as the instance did.
 """
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import uuid4
 
 from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.service import RPCError
 
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
 from durable_jobs.protocol import Detail, FlushRequest
-from durable_jobs.wire import size, to_raw
-
-logger: logging.Logger = logging.getLogger(__name__)
+from durable_jobs.values import size
+from durable_jobs.wire import to_raw
 
 # What one workflow gets: its history stays short, and what it waits for fits into one activity.
 MOST_EVENTS = 1_000
 MOST_BYTES = 1_000_000
-_PATIENCE = 1.0  # seconds; the instance then gives its events to a child of its own
+_CALL_TIME = timedelta(seconds=2)
 
 
 @dataclass
@@ -32,11 +30,10 @@ class _Group:
     events: list[Detail] = field(default_factory=list[Detail])
     bytes: int = 0
     sent: bool = False
-    kept: bool = False
 
 
-class Keeper:
-    """Hands events to a `TrackingDelivery` of this process, for one task queue."""
+class HandOver:
+    """Gives events to a `TrackingDelivery` of this process, for one task queue."""
 
     def __init__(self, task_queue: str) -> None:
         self._queue = task_queue
@@ -48,39 +45,37 @@ class Keeper:
         self._workflow = f"tracking-delivery:{uuid4()}"
         self._events = self._bytes = 0
 
-    async def keep(self, events: list[Detail]) -> bool:
-        """Whether Temporal has them now. What comes while a call is under way shares the next."""
+    async def give(self, events: list[Detail]) -> None:
+        """Return once Temporal has them. What comes while a call is under way shares the next.
+
+        Raises RPCError where Temporal does not take them: the flush is tried again then.
+        """
         group = self._join(events)
-        try:
-            async with asyncio.timeout(_PATIENCE), self._turn:
-                if not group.sent:
-                    group.sent = True
-                    group.kept = await self._send(group)
-        except (RPCError, TimeoutError) as error:
-            reason = str(error) or "Temporal did not answer in time"
-            logger.warning("%d tracking events could not be kept: %s", len(events), reason)
-        return group.kept
+        async with self._turn:
+            if not group.sent:
+                await self._send(group)
 
     def _join(self, events: list[Detail]) -> _Group:
         added = size(events)
-        if self._group.sent or self._group.bytes + added > MOST_BYTES // 2:
+        if self._group.bytes + added > MOST_BYTES // 2:
             self._group = _Group()
         self._group.events += events
         self._group.bytes += added
         return self._group
 
-    async def _send(self, group: _Group) -> bool:
+    async def _send(self, group: _Group) -> None:
         if self._events + len(group.events) > MOST_EVENTS or self._bytes + group.bytes > MOST_BYTES:
             self._begin()
+        self._group = _Group()
         try:
             await signal(self._workflow, self._queue, group.events)
         except BaseException:
             # They may be there all the same: how much this workflow has is no longer known.
             self._begin()
             raise
+        group.sent = True
         self._events += len(group.events)
         self._bytes += group.bytes
-        return True
 
 
 async def signal(workflow_id: str, task_queue: str, events: list[Detail]) -> None:
@@ -93,5 +88,6 @@ async def signal(workflow_id: str, task_queue: str, events: list[Detail]) -> Non
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         start_signal=DELIVER_SIGNAL,
         start_signal_args=[to_raw(FlushRequest(events=events))],
-        static_summary="Tracking events of ended instances",
+        static_summary="Tracking events that wait for their collector",
+        rpc_timeout=_CALL_TIME,
     )

@@ -1,0 +1,289 @@
+"""The machine of continuous jobs: tick after tick, with state, for ever."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from durable_jobs.names import NEXT_DUE
+from durable_jobs.protocol import CatchUp, Detail, JobType, Report
+from durable_jobs.questions import NextDue, NextDueRequest
+from durable_jobs.schedule import LONGEST, ScheduleRule
+from durable_jobs.tracking.ids import iso_ms
+from durable_jobs.values import JSON
+
+from .machine import Machine
+from .messages import BadInput, Message, Refused
+from .run import Run, Succeeded
+from .steps import Call, Finish, Step, Wait
+from .timetable import Timetable
+
+
+class ContinuousMachine(Machine):
+    """One continuous instance."""
+
+    job_type: ClassVar[JobType] = "continuous"
+
+    # -- what it carries
+
+    def restore(self, extra: Detail) -> None:
+        """See base class."""
+        anchor = self.life.started_at
+        self._times = Timetable.model_validate(
+            {"anchor": anchor, "seed": self.ref.instance_id, **extra.get("times", {})}
+        )
+        self._begun = bool(extra)
+        self._triggered = bool(extra.get("triggered"))
+        self._due_at: str | None = extra.get("due_at")
+        """When the run under way was due."""
+
+        self._asked: NextDueRequest | None = None
+        """What a worker is asked about the schedule at the moment."""
+
+        self._purpose = ""
+        self._found: NextDue | None = None
+        """Its answer."""
+
+    def extra(self) -> Detail:
+        """See base class."""
+        times = self._times.model_dump(mode="json")
+        return {"times": times, "triggered": self._triggered, "due_at": self._due_at}
+
+    @property
+    def at_rest(self) -> bool:
+        """See base class."""
+        return super().at_rest and self._asked is None
+
+    # -- messages
+
+    def take(self, message: Message) -> JSON:
+        """See base class."""
+        match message.verb:
+            case "trigger":
+                if not self.hurry():
+                    self._triggered = True
+            case "reschedule":
+                if message.fault is not None:
+                    raise Refused("DefinitionError", message.fault)
+                self._times.override = message.rule
+                self._forget()
+                return {"status": self.status_word(), "schedule": self._shown_schedule()}
+            case _:
+                raise BadInput(f"continuous jobs know no {message.verb!r}")
+        return {"status": self.status_word()}
+
+    def resume(self, at: datetime, note: str | None = None) -> None:
+        """See base class. Ticks missed while paused are not made up for."""
+        was_paused = self.life.paused is not None
+        super().resume(at, note)
+        times = self._times
+        if was_paused and (times.due is None or times.due <= at or not times.chosen):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Plan the next tick anew."""
+        self._times.forget()
+        self._asked = self._found = None
+
+    # -- ticks
+
+    def decide(self, now: datetime) -> Step:
+        """See base class."""
+        if not self._begun:
+            self._begin()
+        if self._asked is not None:
+            return Wait()
+        if (reason := self._planned_end(now)) is not None:
+            return self._complete(reason, now)
+        if self._triggered:
+            return self._trigger(now)
+        if self._times.due is None:
+            return self._plan(now) or self.decide(now)
+        due_now = self._times.runs_at is not None and now >= self._times.runs_at
+        if due_now and not self.life.paused and not self._past_end:
+            return self._tick(now)
+        return self._wait_for_tick(now)
+
+    def _begin(self) -> None:
+        self._begun = True
+        given = self.life.state if self.rules.include_state else None
+        self.emit("job.started", self.life.started_at, input=given)
+        if self.rules.spec["start_immediately"] and self._times.override is None:
+            self._times.start()
+
+    def _wait_for_tick(self, now: datetime) -> Step:
+        until = self._until if self.life.paused or self._past_end else self._times.runs_at
+        # A server counts the nanoseconds of a timer, which are soon too many.
+        return Wait(min(until, now + LONGEST) if until else None, f"tick {self.ref.key}")
+
+    def _plan(self, now: datetime) -> Step | None:
+        """Set the next tick; a `Call` where only a worker knows when it is due."""
+        found = self._answer("plan", self._times.next_after(self._rule, now))
+        if not isinstance(found, NextDue):
+            return found
+        self._times.plan(found)
+        return None
+
+    def _trigger(self, now: datetime) -> Step:
+        # While paused no tick comes next; the retries get at least one interval.
+        due = self._times.due
+        after = due if self.life.paused and due is not None and due > now else now
+        found = self._answer("trigger", self._times.next_after(self._rule, after))
+        if not isinstance(found, NextDue):
+            return found
+        self._triggered = False
+        following = due if due is not None and due > now and not self.life.paused else found.at
+        return self._execute(now, following, now)
+
+    def _tick(self, now: datetime) -> Step:
+        # What is skipped was missed by the schedule, whether the end came in between or not.
+        end = None if self._catch_up == "skip" else self._until
+        found = self._answer("tick", self._times.look(self._rule, now, end))
+        if not isinstance(found, NextDue):
+            return found
+        due = self._times.take(found, self._catch_up)
+        return self.decide(now) if due is None else self._execute(due, found.at, now)
+
+    def _execute(self, due: datetime, following: datetime, now: datetime) -> Step:
+        self._due_at = due.isoformat()
+        retry = self.rules.retry
+        # By default a run is tried again until the next tick is due.
+        unlimited = retry.max_attempts is None and retry.max_duration is None
+        return self.begin("execute", now, deadline=following if unlimited else None)
+
+    def _answer(self, purpose: str, found: NextDue | NextDueRequest) -> NextDue | Call:
+        """The answer itself, or the call that gets it from a worker."""
+        if isinstance(found, NextDue):
+            return found
+        answer, self._found = self._found, None
+        if answer is not None and self._purpose == purpose:
+            return answer
+        self._asked, self._purpose = found, purpose
+        return Call(NEXT_DUE, found, NextDue, "when the next tick is due")
+
+    def answered(self, name: str, answer: BaseModel, now: datetime) -> None:
+        """See base class. After a change of the schedule an answer is out of date."""
+        super().answered(name, answer, now)
+        if isinstance(answer, NextDue) and self._asked is not None:
+            self._asked, self._found = None, answer
+
+    def call_failed(self, name: str, message: str) -> None:
+        """See base class."""
+        super().call_failed(name, message)
+        if name == NEXT_DUE:
+            self._asked = None
+
+    # -- runs
+
+    def detail(self) -> Detail:
+        """See base class."""
+        return {"due_at": self._due_at}
+
+    def summary(self) -> str:
+        """See base class."""
+        return f"due {datetime.fromisoformat(str(self._due_at)):%Y-%m-%d %H:%M:%S} UTC"
+
+    def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
+        """See base class."""
+        result = done.result
+        self.keep_state(result.state, result.state_version)
+        chosen = result.detail.get("next_at")
+        if chosen is not None:
+            self._times.choose(datetime.fromisoformat(chosen))
+        if result.terminate:
+            self.end_by_run(result.executed.at if result.executed else now, result.terminate_reason)
+
+    def exhausted(self, run: Run, report: Report, now: datetime) -> None:
+        """See base class."""
+        match self.rules.on_exhausted:
+            case "terminate":
+                self.fail(report, now)
+            case "pause":
+                self.pause("exhausted", now)
+            case "continue":
+                pass
+
+    # -- the planned end
+
+    def _planned_end(self, now: datetime) -> str | None:
+        """Why the instance has come to the end that its definition plans, if it has."""
+        most, until = self.rules.spec.get("max_runs"), self._until
+        if most is not None and self.life.run_count >= most:
+            return f"max_runs reached after {self.life.run_count} runs"
+        if until is None or now < until:
+            return None
+        # What was due before it and could not run yet is caught up on as ever.
+        waits = self._times.due is not None and not self._past_end and not self.life.paused
+        return None if waits else f"until {until.isoformat()} reached"
+
+    @property
+    def _past_end(self) -> bool:
+        due, until = self._times.due, self._until
+        return due is not None and until is not None and due > until
+
+    def _complete(self, reason: str, now: datetime) -> Step:
+        self.ending.asked = self.ending.planned = True
+        self.end("completed", now, reason)
+        return Finish()
+
+    def begin_anew(self, now: datetime) -> None:
+        """See base class."""
+        super().begin_anew(now)
+        self.restore({})
+
+    # -- the definition, as recorded
+
+    def options_changed(self) -> None:
+        """Plan anew where the schedule has changed."""
+        rule = ScheduleRule.model_validate(self.rules.spec["schedule"])
+        before: ScheduleRule | None = getattr(self, "_own_rule", None)
+        self._own_rule: ScheduleRule = rule
+        if before is not None and self._times.override is None and not before.same_times(rule):
+            self._forget()
+
+    @property
+    def _rule(self) -> ScheduleRule:
+        return self._times.override or self._own_rule
+
+    @property
+    def _catch_up(self) -> CatchUp:
+        return self.rules.spec.get("catch_up", "skip")
+
+    @property
+    def _until(self) -> datetime | None:
+        until = self.rules.spec.get("until")
+        return datetime.fromisoformat(until) if until else None
+
+    # -- answers
+
+    def waiting_word(self) -> str:
+        """See base class."""
+        return "scheduled"
+
+    def status(self) -> Detail:
+        """See base class."""
+        found = super().status()
+        planned = None if self.life.paused or self._past_end_known else self._times.runs_at
+        return {
+            **found,
+            "nextRunAt": None
+            if self.over
+            else found["nextRunAt"] or (iso_ms(planned) if planned else None),
+            "schedule": self._shown_schedule(),
+            "rescheduled": self._times.override is not None,
+        }
+
+    @property
+    def _past_end_known(self) -> bool:
+        return self.options is None or self._past_end
+
+    def _shown_schedule(self) -> Detail | None:
+        known = self.options is not None or self._times.override is not None
+        return self._rule.model_dump(exclude_defaults=True) if known else None
+
+    def story(self) -> str:
+        """See base class."""
+        at = self._times.runs_at
+        if self.run is not None or at is None or self.life.paused or self.closing:
+            return super().story()
+        return f"next run at {at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,564 @@
+"""What the machines of all job types share: a life, its runs, and how it ends."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from pydantic import BaseModel, Field
+
+from durable_jobs.names import DESCRIBE, FIND_JOB
+from durable_jobs.protocol import Detail, Executed, JobRef, JobType, Options, Report, RunRequest
+from durable_jobs.questions import Described, DescribeRequest
+from durable_jobs.tracking.ids import iso_ms
+from durable_jobs.tracking.outbox import Outbox
+from durable_jobs.values import JSON
+
+from .life import Ended, Ending, Life
+from .messages import Message
+from .run import CutOff, Failed, Lost, NoHandler, Outcome, Run, Succeeded
+from .steps import Attempt, Call, Cancel, Finish, Step, Wait
+
+LONGEST_SEARCH_PAUSE = 5.0
+"""Seconds between two tries to find a worker that has the handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a machine must not make for itself: the driver gives what a replay repeats."""
+
+    mint: Callable[[], str]
+    """A new idempotency key."""
+
+    chance: Callable[[], float]
+    """A number from 0 to 1."""
+
+    warn: Callable[[str], None]
+    """Log something."""
+
+
+class Snapshot(BaseModel):
+    """A machine as it travels with continue-as-new. It never has an attempt under way."""
+
+    life: Life
+    run: Run | None = None
+    options: Options | None = None
+    confirmed: bool = False
+    waiting: int = 0
+    """Events that were accepted and have not run yet; for `reconcile`, which reads nothing else."""
+
+    extra: Detail = Field(default_factory=dict)
+    """What only one job type has."""
+
+
+@dataclass
+class Search:
+    """The search for a worker that knows the job, or has the handler."""
+
+    needed: bool = False
+    asking: str | None = None
+    """The name of the call under way."""
+
+    tries: int = field(default=0)
+
+
+class Machine(ABC):
+    """Decides what one instance does next. Knows no Temporal, no clock and no chance."""
+
+    job_type: ClassVar[JobType]
+
+    def __init__(
+        self, ref: JobRef, now: datetime, outbox: Outbox, tools: Tools, kept: Snapshot | None = None
+    ) -> None:
+        self.ref = ref
+        self.outbox = outbox
+        self.tools = tools
+        self.life: Life = kept.life if kept else Life(started_at=now)
+        self.ending: Ending = Ending()
+        self.run: Run | None = kept.run if kept else None
+        self.running: bool = False
+        """Whether an attempt is under way."""
+
+        self.options: Options | None = None
+        self.confirmed: bool = kept.confirmed if kept else False
+        """Whether the options are a worker's, not only a client's."""
+
+        self.carry_due: bool = False
+        """Set by the driver: continue-as-new waits until what it carries is small."""
+
+        self._search = Search()
+        self.restore(kept.extra if kept else {})
+        if kept is not None and kept.options is not None:
+            self._use(kept.options)
+
+    # -- options
+
+    def adopt(self, options: Options | None, now: datetime) -> None:
+        """Take over the options that a worker gave."""
+        if options is None:
+            return
+        self.outbox.track(options.tracking)
+        self.confirmed = True
+        self._use(options)
+
+    def suggest(self, options: Options) -> None:
+        """Take the options of the client that started the instance, until a worker's come."""
+        if self.options is None:
+            self._use(options)
+
+    def _use(self, options: Options) -> None:
+        self.options = options
+        self.options_changed()
+
+    def options_changed(self) -> None:
+        """Derive what follows from the options."""
+
+    @property
+    def rules(self) -> Options:
+        """The options, once known."""
+        if self.options is None:
+            raise RuntimeError("options are not known yet")
+        return self.options
+
+    # -- messages
+
+    def receive(self, message: Message) -> JSON:
+        """Take one message; returns the answer of an update.
+
+        Raises:
+            BadInput: the message cannot be taken, and nothing has changed.
+        """
+        match message.verb:
+            case "pause":
+                self.pause("user", message.at, message.text)
+            case "resume":
+                self.resume(message.at, message.text)
+            case "terminate":
+                self.terminate(message.text)
+            case _:
+                return self.take(message)
+        return {"status": self.status_word()}
+
+    @abstractmethod
+    def take(self, message: Message) -> JSON:
+        """Take a message of the job type's own."""
+
+    def pause(self, by: str, at: datetime, note: str | None = None) -> None:
+        """Start no new run until resumed."""
+        if self.life.pause("exhausted" if by == "exhausted" else "user", at, note):
+            self.emit("job.paused", at, by=by, note=note)
+
+    def resume(self, at: datetime, note: str | None = None) -> None:
+        """Go on, and at once with a run that waits for its next attempt."""
+        by = self.life.paused
+        if self.life.resume(at, note):
+            self.emit("job.resumed", at, by=by, note=note)
+        self.hurry()
+
+    def hurry(self) -> bool:
+        """Begin the next attempt now. Returns whether a run waited for it."""
+        waits = self.run is not None and not self.running
+        if self.run is not None and waits:
+            self.run.retry_at = None
+        return waits
+
+    def terminate(self, reason: str | None) -> None:
+        """Begin to end the life. What waits is dropped and counted."""
+        self.ending.discarded += self.discard_waiting()
+        if not self.ending.asked:
+            self.ending.asked, self.ending.reason = True, reason
+
+    def discard_waiting(self) -> int:
+        """Drop the events that wait; returns how many."""
+        return 0
+
+    def reject(self, reason: str, at: datetime, event_id: str | None = None) -> None:
+        """Count an event that was not taken, and keep why."""
+        self.life.reject(reason, at, event_id)
+
+    # -- the next step
+
+    def next(self, now: datetime) -> Step:
+        """What to do now. Each `Attempt` and `Call` is given once and must be made."""
+        if self.over:
+            return Finish()
+        if self.running:
+            return Cancel() if self.ending.asked else self.beside(now) or Wait()
+        if self.ending.asked:
+            self._end_as_asked(now)
+            return Finish()
+        if self.options is None or self._search.needed:
+            return self._find_worker()
+        if self.run is not None:
+            return self._next_attempt(self.run, now)
+        return self.decide(now)
+
+    @abstractmethod
+    def decide(self, now: datetime) -> Step:
+        """What to do while no run is under way. May end the life, and then gives `Finish`."""
+
+    def beside(self, now: datetime) -> Call | None:
+        """What can be done while a run is under way, or while more messages wait."""
+        return None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way that continue-as-new would cut off."""
+        return not (self.running or self._search.asking or self.over or self.ending.asked)
+
+    def _next_attempt(self, run: Run, now: datetime) -> Step:
+        if run.retry_at is not None and run.retry_at > now:
+            return self.beside(now) or Wait(run.retry_at, f"next attempt {self.ref.key}")
+        run.retry_at = None
+        run.began_at = run.began_at or now
+        self.running = True
+        return Attempt()
+
+    def _find_worker(self) -> Step:
+        """Ask for the options; an unknown job is asked for until a worker knows it."""
+        if self._search.asking:
+            return Wait()
+        first = self.options is None and not self._search.needed
+        self._search.asking = DESCRIBE if first else FIND_JOB
+        summary = "read the job's definition" if first else "find a worker with the job"
+        request = DescribeRequest(**self.ref.model_dump())
+        return Call(self._search.asking, request, Described, summary)
+
+    def answered(self, name: str, answer: BaseModel, now: datetime) -> None:
+        """Take the answer to a `Call`."""
+        if not isinstance(answer, Described):
+            return
+        self._search.asking = None
+        self._search.needed = not answer.known
+        if not answer.known:
+            self.life.last_error = answer.message
+            return
+        self.adopt(answer.options, now)
+        self._search.tries += 1
+        run = self.run
+        if run is None:
+            self.life.last_error = None
+        elif run.handler not in self.rules.handlers:
+            self.life.last_error = f"the job has no {run.handler} any more; the call is left out"
+            self.run = None
+            self.life.run_count -= run.attempt == 1
+            self.given_up(now)
+        else:
+            # Another worker that lacks the handler may take the next one too.
+            pause = min(0.1 * 2.0 ** min(self._search.tries, 8), LONGEST_SEARCH_PAUSE)
+            run.retry_at = now + timedelta(seconds=pause)
+
+    def call_failed(self, name: str, message: str) -> None:
+        """A `Call` has failed for good."""
+        self.life.last_error = message
+
+    # -- runs
+
+    def begin(self, handler: str, now: datetime, deadline: datetime | None = None) -> Step:
+        """Count a run and begin its first attempt."""
+        return self.begin_run(self.new_run(handler, self.tools.mint(), deadline), now)
+
+    def new_run(self, handler: str, key: str, deadline: datetime | None = None) -> Run:
+        """Count a run."""
+        self.life.run_count += 1
+        return Run(handler=handler, count=self.life.run_count, key=key, deadline=deadline)
+
+    def begin_run(self, run: Run, now: datetime) -> Step:
+        """Begin the first attempt of a run, or the next one of one that had begun before."""
+        self.run = run
+        return self._next_attempt(run, now)
+
+    def request(self) -> RunRequest:
+        """The input of the next attempt."""
+        run = self.run
+        if run is None:
+            raise RuntimeError("no run is under way")
+        return RunRequest(
+            **self.ref.model_dump(),
+            handler=run.handler,
+            run_count=run.count,
+            idempotency_key=run.key,
+            attempt=run.attempt,
+            first_started_at=run.first_started_at,
+            deadline=run.deadline,
+            timeout=self.rules.timeout,
+            digest=self.rules.digest if self.confirmed else "",
+            state=self.life.state,
+            has_state=self.life.has_state,
+            state_version=self.life.state_version,
+            checkpoint=run.checkpoint,
+            progress=run.progress,
+            detail=self.detail(),
+        )
+
+    @abstractmethod
+    def detail(self) -> Detail:
+        """What only this job type's handlers need for the run at hand."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """What the run at hand is about, for the Temporal UI."""
+
+    def outcome(self, outcome: Outcome, now: datetime) -> None:
+        """Take what came of the attempt under way."""
+        run = self.run
+        if run is None or not self.running:
+            return
+        self.running = False
+        match outcome:
+            case Succeeded(result):
+                self.run, self._search.tries = None, 0
+                self.adopt(result.options, now)
+                self.executed(run, result.executed, ran=result.ran)
+                self.succeeded(run, outcome, now)
+            case Failed(report):
+                self.adopt(report.options, now)
+                self.missed(run, report, now)
+            case Lost():
+                self._lost(run, outcome, now)
+            case NoHandler(message):
+                self.life.last_error, self._search.needed = message, True
+            case CutOff():
+                pass
+        if self.ending.asked and self.run is not None:
+            self.run = None
+            self.given_up(now)
+
+    def _lost(self, run: Run, lost: Lost, now: datetime) -> None:
+        told = lost.heartbeat or {}
+        if "first_started_at" in told:
+            run.first_started_at = datetime.fromisoformat(told["first_started_at"])
+        chance = self.tools.chance()
+        report = run.lost(lost.message, lost.error, self.rules, now, chance)
+        known = {"checkpoint": told.get("checkpoint"), "progress": told.get("progress")}
+        report = Report.model_validate({**report.model_dump(), **known})
+        self.burst_lost(run)
+        self.missed(run, report, now)
+
+    def burst_lost(self, run: Run) -> None:
+        """The attempt's activity may have begun more than its first event."""
+
+    def missed(self, run: Run, report: Report, now: datetime) -> None:
+        """An attempt did not succeed: wait for the next one, or the run has failed for good."""
+        if not report.snoozed:
+            self.emit_failed(run, report)
+        if report.will_retry:
+            run.put_off(report)
+            return
+        self.run = None
+        if report.exhausted is not None and self.rules.retry.max_attempts != 1:
+            fields = {"attempts": report.attempt, "reason": report.exhausted}
+            self.outbox.emit("job.retryExhausted", report.at, fields)
+        self.exhausted(run, report, now)
+
+    @abstractmethod
+    def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
+        """A run succeeded."""
+
+    @abstractmethod
+    def exhausted(self, run: Run, report: Report, now: datetime) -> None:
+        """A run failed for good: do as `on_exhausted` says."""
+
+    def given_up(self, now: datetime) -> None:
+        """A run was given up: the life ends, or its handler has gone."""
+
+    def executed(self, run: Run, done: Executed | None, *, ran: bool) -> None:
+        """Count a successful run and tell of it; one with nothing to call is none."""
+        self.life.last_error = None
+        if not ran:
+            self.life.run_count -= 1
+            return
+        if done is None:
+            return
+        fields: Detail = {
+            "runCount": run.count,
+            "durationMs": done.duration_ms,
+            "attempt": done.attempt,
+            "handler": run.handler,
+        }
+        if done.has_pre_state:
+            fields["preExecutionState"] = done.pre_state
+        self.outbox.emit("job.executed", done.at, fields, done.event_id)
+
+    def emit_failed(self, run: Run, report: Report) -> None:
+        """Tell of a failed attempt."""
+        self.life.last_error = titled(report)
+        error = {"message": report.message}
+        if report.stack is not None:
+            error["stack"] = report.stack
+        fields: Detail = {
+            "error": error,
+            "runCount": run.count,
+            "attempt": report.attempt,
+            "willRetry": report.will_retry,
+        }
+        if report.has_pre_state:
+            fields["preExecutionState"] = report.pre_state
+        self.outbox.emit("job.failed", report.at, fields, report.event_id)
+
+    def emit(self, kind: str, at: datetime, **fields: JSON) -> None:
+        """Add a tracking event to the outbox."""
+        self.outbox.emit(kind, at, fields)
+
+    def keep_state(self, state: JSON, version: int) -> None:
+        """Take over the state that a run left."""
+        self.life.state, self.life.has_state, self.life.state_version = state, True, version
+
+    # -- the end
+
+    @property
+    def over(self) -> bool:
+        """Whether the life has ended."""
+        return self.ending.status is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether the life is to end: what comes now belongs to the next one."""
+        return self.ending.asked or self.over
+
+    def _end_as_asked(self, now: datetime) -> None:
+        if self.options is None:
+            # Nothing ran and nothing is told: no worker said whether events are tracked.
+            self.ending.status = "terminated"
+        else:
+            self.end("terminated", now)
+
+    def end(self, status: Ended, now: datetime, reason: str | None = None) -> None:
+        """End the life and say so."""
+        self.ending.status = status
+        self.ending.reason = reason or self.ending.reason
+        self.before_end()
+        self.emit(
+            "job.terminated",
+            self.ending.at or now,
+            reason=self.ending.reason,
+            runCount=self.life.run_count,
+            discardedEvents=self.ending.discarded,
+            ended="exhausted" if self.ending.exhausted else status,
+        )
+
+    def before_end(self) -> None:
+        """Count what the end leaves undone."""
+
+    def end_by_run(self, at: datetime | None, reason: str | None) -> None:
+        """End the life where its run asked for it; what waits opens a fresh one."""
+        self.ending.asked, self.ending.reason, self.ending.at = True, reason, at
+
+    def fail(self, report: Report, now: datetime) -> None:
+        """End the life as failed: `on_exhausted = "terminate"`."""
+        self.ending.exhausted, self.ending.at = True, report.at
+        self.end("failed", now, f"Retry exhausted after {report.attempt} attempts")
+
+    @property
+    def more_waits(self) -> bool:
+        """Whether events wait that open a fresh life."""
+        return False
+
+    def reopen(self, now: datetime) -> None:
+        """Go on with what came while the life ended: with the same life where it was only idle."""
+        if self.ending.status == "completed" and not self.ending.planned:
+            self.ending = Ending()
+        else:
+            self.begin_anew(now)
+
+    def begin_anew(self, now: datetime) -> None:
+        """Begin a fresh life."""
+        self.life, self.ending, self.run = Life(started_at=now), Ending(), None
+
+    def result(self) -> Detail:
+        """The workflow's result."""
+        return {
+            "status": self.ending.status or "completed",
+            "reason": self.ending.reason,
+            "runCount": self.life.run_count,
+            "discardedEvents": self.ending.discarded,
+        }
+
+    # -- what travels
+
+    def snapshot(self) -> Snapshot:
+        """What travels with continue-as-new."""
+        return Snapshot(
+            life=self.life,
+            run=self.run,
+            options=self.options,
+            confirmed=self.confirmed,
+            waiting=self.waiting_events(),
+            extra=self.extra(),
+        )
+
+    @abstractmethod
+    def extra(self) -> Detail:
+        """What only this job type carries."""
+
+    @abstractmethod
+    def restore(self, extra: Detail) -> None:
+        """Go on from `extra`; from nothing in a new instance."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether what waits is small enough to travel, as far as can be told at no cost."""
+        return True
+
+    # -- answers
+
+    def status_word(self) -> str:
+        """The one word that says what the instance does."""
+        if self.ending.status is not None:
+            return self.ending.status
+        if self.ending.asked:
+            return "terminating"
+        if self.run is not None:
+            return "running" if self.running else "retrying"
+        return "paused" if self.life.paused else self.waiting_word()
+
+    @abstractmethod
+    def waiting_word(self) -> str:
+        """The status of an instance that runs nothing."""
+
+    def status(self) -> Detail:
+        """The answer to the query `status`."""
+        run = self.run
+        again = run.retry_at if run is not None else None
+        return {
+            "jobType": self.ref.job_type,
+            "jobName": self.ref.job,
+            "key": self.ref.key,
+            "instanceId": self.ref.instance_id,
+            "status": self.status_word(),
+            "attempt": run.attempt if run else 0,
+            "eventCount": 0,
+            "nextRunAt": iso_ms(again) if again else None,
+            "willFlushAt": None,
+            "reason": self.ending.reason if self.over else None,
+            "progress": run.progress if run else None,
+            **self.life.status(),
+            "tracking": self.outbox.status(),
+        }
+
+    def waiting_events(self) -> int:
+        """Events that were accepted, have not run, and are not counted as discarded."""
+        return 0
+
+    def state_answer(self) -> Detail:
+        """What the query `state` folds its answer from."""
+        return {
+            "state": self.life.state,
+            "has_state": self.life.has_state,
+            "state_version": self.life.state_version,
+            "events": [],
+        }
+
+    def story(self) -> str:
+        """What the instance does, in a few words."""
+        run = self.run
+        if run is None or self.over:
+            return self.status_word()
+        again = f", again at {iso_ms(run.retry_at)}" if run.retry_at else ""
+        return f"{run.handler}, run {run.count}, attempt {run.attempt}{again}"
+
+
+def titled(report: Report) -> str:
+    """How a failure is shown in one line."""
+    return report.message

@@ -1,0 +1,343 @@
+"""The machine of worker pools: each instance works off a queue, one event at a time, in order."""
+
+from collections import deque
+from datetime import datetime, timedelta
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from durable_jobs.burst import key_in_burst
+from durable_jobs.protocol import Begun, Detail, JobType, Report
+from durable_jobs.tracking.ids import iso_ms
+from durable_jobs.values import JSON
+
+from .bursts import begin_again, newest_of, put_back_lost, rest_of, runs_of, take_rest
+from .machine import Machine
+from .messages import BadInput, Message
+from .queue import Item, Items, Queue, SetAside
+from .run import Run, Succeeded
+from .steps import Finish, Step, Wait
+
+Handler = Literal["execute", "on_dead_letter", "on_empty"]
+
+
+class Doing(BaseModel):
+    """One call of a handler, or a burst of them, as it travels with continue-as-new."""
+
+    handler: Handler
+    items: Items = Field(default_factory=deque[Item])
+    """The run's own event first, then those that its activity may handle too."""
+
+    report: Report | None = None
+    """Of `on_dead_letter`: how its event failed."""
+
+    failed_handler: str = "execute"
+
+
+class WorkerPoolMachine(Machine):
+    """One instance of a pool: its key is its index."""
+
+    job_type: ClassVar[JobType] = "workerPool"
+
+    # -- what it carries
+
+    def restore(self, extra: Detail) -> None:
+        """See base class."""
+        self._begun = bool(extra)
+        self._queue = Queue.model_validate(extra.get("queue", {}))
+        self._dead = SetAside.model_validate(extra.get("dead", {}))
+        doing = extra.get("doing")
+        self._doing: Doing | None = Doing.model_validate(doing) if doing else None
+        self._draining = bool(extra.get("draining"))
+        self._empty_due = bool(extra.get("empty_due"))
+        """Whether `on_empty` has not been called since the last event."""
+
+        self._triggered = bool(extra.get("triggered"))
+        self._handled = int(extra.get("handled", 0))
+        idle = extra.get("idle_since")
+        self._idle_since: datetime | None = datetime.fromisoformat(idle) if idle else None
+
+    def extra(self) -> Detail:
+        """See base class."""
+        return {
+            "queue": self._queue.model_dump(mode="json"),
+            "dead": self._dead.model_dump(mode="json"),
+            "doing": self._doing.model_dump(mode="json") if self._doing else None,
+            "draining": self._draining,
+            "empty_due": self._empty_due,
+            "triggered": self._triggered,
+            "handled": self._handled,
+            "idle_since": self._idle_since.isoformat() if self._idle_since else None,
+        }
+
+    # -- messages
+
+    def take(self, message: Message) -> JSON:
+        """See base class."""
+        match message.verb:
+            case "enqueue" | "enqueue_batch":
+                return self._enqueue(message)
+            case "trigger":
+                self._triggered = not self.hurry()
+            case "drain":
+                self._draining = True
+            case "clear":
+                count = self.discard_waiting()
+                self.ending.discarded += count
+                return {"discardedEvents": count}
+            case "redrive":
+                found = self._dead.release(message.text)
+                for text in found:
+                    self._queue.again(text, message.at)
+                return {"redrivenEvents": len(found)}
+            case _:
+                raise BadInput(f"worker pools know no {message.verb!r}")
+        return {"status": self.status_word()}
+
+    def _enqueue(self, message: Message) -> JSON:
+        taken = False
+        for event in message.events:
+            if isinstance(event, BadInput):
+                self.reject(f"{message.verb}: {event}", message.at)
+            else:
+                taken = self._queue.put(event, message.at) or taken
+        return {"eventCount": len(self._queue), "duplicate": not taken}
+
+    def discard_waiting(self) -> int:
+        """See base class."""
+        return self._queue.clear()
+
+    # -- what to do next
+
+    def decide(self, now: datetime) -> Step:
+        """See base class."""
+        if not self._begun:
+            self._begun = True
+            self.emit("job.started", self.life.started_at)
+        if self._doing is not None:
+            # `on_dead_letter`, after a run that failed for good.
+            return self.begin(self._doing.handler, now)
+        if self._queue and (self._triggered or not self.life.paused):
+            return self._work(now)
+        self._triggered = False
+        if self.life.paused:
+            return Wait()
+        if self._empty_due and "on_empty" in self.rules.handlers:
+            self._empty_due = False
+            self._doing = Doing(handler="on_empty")
+            return self.begin("on_empty", now)
+        return self._rest(now)
+
+    def _work(self, now: datetime) -> Step:
+        items = self._queue.take(alone=self._triggered)
+        self._triggered, self._empty_due, self._idle_since = False, True, None
+        self._handled += 1
+        begun, items[0].begun = items[0].begun, None
+        self._doing = Doing(handler="execute", items=items)
+        if begun is None:
+            return self.begin("execute", now)
+        return self.begin_run(begin_again(self, "execute", begun, now), now)
+
+    def _rest(self, now: datetime) -> Step:
+        """Wait with an empty queue, or end where nothing is to come."""
+        if self._draining or self._is_beyond:
+            return self._complete("drained", now)
+        timeout = self.rules.spec.get("idle_timeout")
+        if timeout is None or self._dead.entries:
+            self._idle_since = None
+            return Wait()
+        self._idle_since = self._idle_since or now
+        ends_at = self._idle_since + timedelta(seconds=timeout)
+        if ends_at <= now:
+            return self._complete(f"idle for {timedelta(seconds=timeout)}", now)
+        return Wait(ends_at, f"idle {self.ref.key}")
+
+    @property
+    def _is_beyond(self) -> bool:
+        """Whether the pool has become smaller, and this instance is none of its any more."""
+        index = int(self.ref.key) if self.ref.key.isdecimal() else 0
+        return index >= self.rules.spec["concurrency"]
+
+    def _complete(self, reason: str, now: datetime) -> Step:
+        self.ending.asked = self.ending.planned = True
+        self.end("completed", now, reason)
+        return Finish()
+
+    def before_end(self) -> None:
+        """See base class."""
+        self.ending.discarded += self._dead.count
+        self._dead = SetAside()
+
+    # -- calls
+
+    def detail(self) -> Detail:
+        """See base class."""
+        doing = self._doing
+        if doing is None or not doing.items:
+            return {"index": self.ref.key}
+        first, *more = [_shown(item) for item in doing.items]
+        found = {"index": self.ref.key, **first, "more": more}
+        if doing.report is None:
+            return found
+        failure = {
+            "handler": "execute",
+            "message": doing.report.message,
+            "type": doing.report.type,
+            "attempts": doing.report.attempt,
+            "event": first["event"],
+        }
+        return {**found, "failure": failure}
+
+    def summary(self) -> str:
+        """See base class."""
+        item = self._doing.items[0] if self._doing and self._doing.items else None
+        return item.id if item is not None and item.id is not None else self.ref.key
+
+    def burst_lost(self, run: Run) -> None:
+        """See base class."""
+        if self._doing is not None:
+            put_back_lost(self._queue, self._doing.items, run)
+
+    def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
+        """See base class."""
+        doing, self._doing = self._doing, None
+        if doing is None:
+            return
+        if doing.handler == "on_dead_letter" and doing.report is not None:
+            self.life.last_error = doing.report.message
+            self._on_exhausted(doing.items[0], doing.report, now)
+            return
+        dropped = self.ending.asked
+        results = runs_of(self, run, done.result)
+        for item, result in zip(doing.items, results, strict=False):
+            if not result.ran:
+                self.reject(result.detail["rejected"], now, item.id)
+        if doing.items:
+            self._handled += len(results) - 1
+        newest = newest_of(results)
+        if newest is not None and newest.terminate:
+            at = newest.executed.at if newest.executed else now
+            self.end_by_run(at, newest.terminate_reason)
+        if doing.items:
+            self._go_on_behind(doing, run, done, now, dropped=dropped)
+
+    def _go_on_behind(
+        self, doing: Doing, run: Run, done: Succeeded, now: datetime, *, dropped: bool
+    ) -> None:
+        """Go on with what an activity did not get to, unless a caller has dropped it."""
+        result = done.result
+        rest = rest_of(self._queue, doing.items, run, result)
+        failed = rest.pop(0) if rest and result.failed is not None else None
+        if dropped:
+            self.ending.discarded += len(rest)
+        else:
+            self._queue.put_back(rest)
+        if failed is None or result.failed is None:
+            return
+        self._handled += 1
+        self.run = self.new_run("execute", key_in_burst(run.key, 1 + len(result.after)))
+        self._doing = Doing(handler="execute", items=deque([failed]))
+        self.missed(self.run, result.failed, now)
+
+    # -- failures
+
+    def exhausted(self, run: Run, report: Report, now: datetime) -> None:
+        """See base class."""
+        doing, self._doing = self._doing, None
+        if doing is None:
+            return
+        rest = take_rest(doing.items)
+        if self.ending.asked:
+            self.ending.discarded += len(rest)
+        else:
+            self._queue.put_back(rest)
+        if not doing.items:
+            # `on_empty` failed: there is no event to keep.
+            if self.rules.on_exhausted == "pause":
+                self.pause("exhausted", now)
+        elif doing.report is not None:
+            self._on_exhausted(doing.items[0], doing.report, now)
+        elif "on_dead_letter" in self.rules.handlers and not self.ending.asked:
+            self._doing = Doing(handler="on_dead_letter", items=doing.items, report=report)
+        else:
+            self._on_exhausted(doing.items[0], report, now)
+
+    def _on_exhausted(self, item: Item, report: Report, now: datetime) -> None:
+        rule = self.rules.on_exhausted
+        if self.ending.asked and rule != "terminate":
+            self.ending.discarded += 1
+        elif rule == "terminate":
+            self.ending.discarded += 1 + self.discard_waiting()
+            self.fail(report, now)
+        elif rule == "pause":
+            self._handled -= 1
+            self._queue.put_back([item])
+            self.pause("exhausted", now)
+        else:
+            self._dead.add(item, report.event_id, report, now)
+
+    def given_up(self, now: datetime) -> None:
+        """See base class."""
+        doing, self._doing = self._doing, None
+        if doing is None:
+            return
+        if doing.report is not None:
+            self._on_exhausted(doing.items[0], doing.report, now)
+        elif self.ending.asked:
+            self.ending.discarded += len(doing.items)
+
+    # -- the end
+
+    @property
+    def more_waits(self) -> bool:
+        """See base class."""
+        return bool(self._queue)
+
+    def begin_anew(self, now: datetime) -> None:
+        """See base class. It begins with the events that came while the last life ended."""
+        super().begin_anew(now)
+        queue = self._queue.behind()
+        self.restore({})
+        self._queue = queue
+
+    # -- answers
+
+    def waiting_word(self) -> str:
+        """See base class."""
+        return "idle"
+
+    def waiting_events(self) -> int:
+        """See base class."""
+        return self._events_left + (0 if self.over else self._dead.count)
+
+    @property
+    def _events_left(self) -> int:
+        return len(self._queue) + (len(self._doing.items) if self._doing else 0)
+
+    def status(self) -> Detail:
+        """See base class."""
+        oldest = self._queue.oldest()
+        return {
+            **super().status(),
+            "eventCount": self._events_left,
+            "handledEvents": self._handled,
+            "failedEvents": self._dead.entries,
+            "draining": self._draining,
+            "oldestEventAt": iso_ms(oldest) if oldest else None,
+            "discardedEvents": self.ending.discarded or self._dead.crowded_out,
+        }
+
+    def story(self) -> str:
+        """See base class."""
+        waits = len(self._queue)
+        return f"{super().story()}, {waits} events wait" if waits else super().story()
+
+
+def _shown(item: Item) -> Detail:
+    """An event as the handler's activity gets it."""
+    return {
+        "event": item.text.event().data,
+        "sequence": item.number,
+        "enqueued_at": item.at.isoformat() if item.at else None,
+        "priority": item.priority,
+    }
