@@ -2,16 +2,13 @@
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, cast
 
 from temporalio import activity
 from temporalio.common import MetricMeter, VersioningBehavior
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import Runtime
-from temporalio.service import RPCError
 from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
 
 from durable_jobs.activities.flush import FlushActivities
@@ -34,12 +31,10 @@ from durable_jobs.workflows.routing import RoutingInterceptor
 from durable_jobs.workflows.task import TaskWorkflow
 
 from .client import JobClient
-from .definitions import ContinuousJob, Job
-from .errors import JobsError
+from .definitions import Job
+from .keys import keep_keys
 from .protocol import RunRequest, TrackingIdentity
 from .registry import Registry
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 # Progress shows, and a cancelled attempt hears of it, with a heartbeat that the SDK lets through.
 _HEARTBEATS_EVERY = timedelta(seconds=1)
@@ -135,7 +130,7 @@ class JobsPlugin(SimplePlugin):
         self._flushing.open()
         self._metrics.use(_meter(worker))
         tasks = [
-            asyncio.create_task(self._start_keys(worker)),
+            asyncio.create_task(keep_keys(worker, self._registry)),
             asyncio.create_task(self._measure()),
         ]
         try:
@@ -168,29 +163,6 @@ class JobsPlugin(SimplePlugin):
     def _publish(self) -> None:
         if self._courier is not None and self._tracking is not None:
             self._metrics.publish(self._courier.sample(), self._tracking.withheld)
-
-    async def _start_keys(self, worker: Worker) -> None:
-        client = JobClient(worker.client, task_queue=worker.task_queue)
-        for job in self._registry:
-            if isinstance(job, ContinuousJob):
-                kind = type(cast("ContinuousJob[Any]", job))
-                for key in kind.keys:
-                    await _start_key(client, kind, key)
-
-
-async def _start_key(client: JobClient, job: type[ContinuousJob[Any]], key: str) -> None:
-    wait = 0.5
-    while True:
-        try:
-            handle = client.continuous(job, key)
-            if not await handle.came_to_its_end():
-                await handle.start()
-        except (RPCError, JobsError) as error:
-            logger.warning("Could not start %s for %r, trying again: %s", job.name, key, error)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, 30)
-        else:
-            return
 
 
 def _meter(worker: Worker) -> MetricMeter:
