@@ -7,7 +7,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.cron import fault_of, last_cron_time, next_cron_time
+from durable_jobs.cron import CronTimes, fault_of
 from durable_jobs.definitions import Job
 from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.debounce import as_debounce
@@ -25,7 +25,7 @@ from durable_jobs.questions import (
     Rejected,
 )
 from durable_jobs.registry import Registry
-from durable_jobs.schedule import ScheduleRule
+from durable_jobs.ticks import find_next
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.wire import model_from_raw, to_raw
 
@@ -110,17 +110,10 @@ class LibraryActivities:
     async def next_due(self, raw: RawValue) -> RawValue:
         """The next due time of a cron rule, and those that were missed; judges one rule too."""
         request = model_from_raw(NextDueRequest, raw)
-        rule = ScheduleRule.model_validate(request.rule)
-        problem = fault_of(rule) if request.judge else None
+        problem = fault_of(request.rule) if request.judge else None
         if problem is not None:
             return to_raw(NextDue(at=request.after, problem=problem))
-        due = NextDue(at=next_cron_time(rule, request.after))
-        since, until = request.missed_since, request.missed_until
-        if since is None or until is None or until <= since:
-            return to_raw(due)
-        last = last_cron_time(rule, since, until)
-        first = next_cron_time(rule, since) if last is not None else None
-        return to_raw(due.model_copy(update={"first_missed": first, "last_missed": last}))
+        return to_raw(find_next(CronTimes(request.rule), request))
 
     def _find(self, ref: JobRef) -> Job:
         job = self._registry.find(ref.job_type, ref.job)

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from .spans import cut
+
 
 class JobsError(Exception):
     """Base of every error this library raises."""
@@ -50,16 +52,24 @@ class NonRetryable(JobsError):
 class RetryAfter(JobsError):
     """Raised by user code: try again after a delay, or at a time. Counts as an attempt.
 
-    `when` is a `timedelta` from now or an aware `datetime`.
+    `when` is a `timedelta` from now or an aware `datetime`. The wait is cut to ten years.
+
+    Raises:
+        TypeError: `when` is neither. ValueError: it is a datetime without a time zone.
     """
 
     def __init__(self, when: timedelta | datetime, message: str = "") -> None:
-        if isinstance(when, datetime) and when.tzinfo is None:
+        if not isinstance(when, timedelta | datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                "RetryAfter takes a timedelta, such as timedelta(seconds=30), or an aware "
+                f"datetime; it got {when!r}"
+            )
+        if isinstance(when, datetime) and when.utcoffset() is None:
             raise ValueError("RetryAfter needs an aware datetime, such as datetime.now(UTC)")
         super().__init__(message or f"retry after {when}")
         self.when = when
 
     def delay(self, now: datetime) -> timedelta:
-        """The wait from `now`, never negative."""
+        """The wait from `now`: from none to ten years."""
         wait = self.when - now if isinstance(self.when, datetime) else self.when
-        return max(wait, timedelta())
+        return cut(wait)

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from .protocol import Detail, JobRef, Options, Record, Verdicts
+from .protocol import JobRef, Options, Record, Verdicts
+from .schedule import ScheduleRule
 from .wire import JSON
 
 
@@ -72,25 +73,38 @@ class Folded(Record):
 
 
 class NextDueRequest(Record):
-    """Asks for the first due time of a cron rule."""
+    """Asks for a schedule's first due time after a moment."""
 
-    rule: Detail
+    rule: ScheduleRule
     after: datetime
-    missed_since: datetime | None = None
-    """Asks as well for the first and last due time after it,"""
+    """The moment, or the due time of the tick at hand."""
 
-    missed_until: datetime | None = None
-    """and not after this."""
+    now: datetime | None = None
+    """Asks for the first tick still ahead at this time, and for those missed before it."""
+
+    until: datetime | None = None
+    """None due after this time counts as missed."""
+
+    seed: str = ""
+    """Tells the jitter of one instance from that of another."""
 
     judge: bool = False
     """Whether the rule may be wrong: it came from a caller."""
 
 
 class NextDue(Record):
-    """The first due time of a cron rule."""
+    """The first due time asked for, and those that were missed."""
 
     at: datetime
+    delay: float = 0.0
+    """Seconds from `at` to its tick's own time."""
+
     first_missed: datetime | None = None
+    """The first and the last due time after the tick at hand whose own time has come.
+
+    Where there is one, the tick at hand is missed.
+    """
+
     last_missed: datetime | None = None
     problem: str | None = None
     """Why a rule that was to be judged cannot be used; the rest says nothing then."""

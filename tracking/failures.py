@@ -22,6 +22,7 @@ from durable_jobs.errors import (
 from durable_jobs.faults import faults_of
 from durable_jobs.names import NOT_REGISTERED
 from durable_jobs.protocol import RunRequest
+from durable_jobs.spans import LONGEST
 from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
@@ -66,7 +67,8 @@ def decide(
     if retry.max_attempts is not None and attempt >= retry.max_attempts:
         return Decision(exhausted="max_attempts")
     asked = _asked_wait(error, now)
-    wait = max(retry.delay(attempt) if asked is None else asked, _LEAST_WAIT)
+    wait = retry.delay(attempt) if asked is None else asked
+    wait = min(max(wait, _LEAST_WAIT), LONGEST)
     if any(now + wait >= limit for limit in limits(request, first_started_at)):
         return Decision(exhausted="max_duration")
     return Decision(retry_in=wait)
@@ -76,7 +78,8 @@ def limits(request: RunRequest, first_started_at: datetime) -> list[datetime]:
     """The times at or after which no attempt of a run begins."""
     found = [] if request.deadline is None else [request.deadline]
     if request.retry.max_duration is not None:
-        found.append(first_started_at + timedelta(seconds=request.retry.max_duration))
+        longest = min(request.retry.max_duration, LONGEST.total_seconds())
+        found.append(first_started_at + timedelta(seconds=longest))
     return found
 
 

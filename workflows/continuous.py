@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 from temporalio import workflow
@@ -10,14 +10,16 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs.protocol import Detail, JobType, RunResult
-from durable_jobs.schedule import LONGEST, ScheduleRule
+from durable_jobs.schedule import CatchUp, ScheduleRule
+from durable_jobs.spans import LONGEST
 from durable_jobs.tracking.endings import after_runs, at_last
 from durable_jobs.wire import JSON
 
 from . import runs
 from .base import JobWorkflow
+from .due_times import answered, fault_in, shown
 from .inputs import BadInput, raw_start, read_schedule
-from .timetable import Ahead, Timetable, fault_in, shown
+from .timetable import Timetable
 
 
 @workflow.defn(name="ContinuousJob", sandboxed=False)
@@ -32,10 +34,12 @@ class ContinuousWorkflow(JobWorkflow):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         extra = self.carried.extra if self.carried else {}
-        self._times: Timetable = Timetable.model_validate({"anchor": self.now, **extra})
+        self._times: Timetable = Timetable.model_validate(
+            {"anchor": self.now, "seed": self.ref.instance_id, **extra}
+        )
         self._triggered = bool(extra.get("triggered", False))
         self._running: Detail = extra.get("running", {})
-        """The run under way: the time it is `due_at`, and whether it is a `tick`."""
+        """The run under way: the time it is `due_at`."""
 
         self._begun = bool(extra)
         self._judged: set[asyncio.Task[None]] = set()
@@ -142,7 +146,7 @@ class ContinuousWorkflow(JobWorkflow):
         given = self.life.state if self.rules.include_state else None
         self.emit("job.started", self.life.started_at, settled=True, input=given)
         if self.rules.spec["start_immediately"] and self._times.override is None:
-            self._times.due = self._times.anchor
+            self._times.start()
 
     async def _next(self) -> Literal["tick", "trigger"] | None:
         """Wait for a tick or a trigger; None where the instance ends or continues as new."""
@@ -154,24 +158,24 @@ class ContinuousWorkflow(JobWorkflow):
             elif self._triggered:
                 self._triggered = False
                 return "trigger"
-            elif times.fire_at is None:
+            elif times.runs_at is None:
                 await self._plan()
-            elif not self.life.paused and self.now >= times.fire_at and not self._past_end():
+            elif not self.life.paused and self.now >= times.runs_at and not self._past_end():
                 return "tick"
             else:
-                await self._wait_for_tick(times.fire_at)
+                await self._wait_for_tick(times.runs_at)
         return None
 
     async def _plan(self) -> None:
         rule = self._rule
-        due = await self._times.next_after(rule, self.now)
+        found = await answered(self._times.next_after(rule, self.now))
         if rule == self._rule:
-            self._times.set(due, rule, must_run=self._times.must_run)
+            self._times.plan(found)
 
-    async def _wait_for_tick(self, fire_at: datetime) -> None:
+    async def _wait_for_tick(self, runs_at: datetime) -> None:
         paused, due = self.life.paused, self._times.due
         end = self._until
-        until = end if paused or self._past_end() else fire_at
+        until = end if paused or self._past_end() else runs_at
         if until is not None:
             # A server counts the nanoseconds of a timer, which are soon too many.
             until = min(until, self.now + LONGEST)
@@ -201,47 +205,28 @@ class ContinuousWorkflow(JobWorkflow):
         times = self._times
         if times.due is None:
             await self._plan()
-        following = times.due
-        if following is None or following <= self.now:
-            following = await times.next_after(self._rule, self.now)
+        following = times.runs_at
+        if self.life.paused or following is None or following <= self.now:
+            following = (await answered(times.next_after(self._rule, self.now))).at
         if self.life.paused:
             # No tick comes next; the retries get at least one interval.
-            following = await times.next_after(self._rule, following)
-        await self._run(self.now, following, tick=False)
+            following = (await answered(times.next_after(self._rule, following))).at
+        await self._run(self.now, following)
 
     async def _tick(self) -> None:
-        times, rule = self._times, self._rule
-        due, paused = times.due, self.life.paused
-        if due is None:
-            return
+        times, due, paused = self._times, self._times.due, self.life.paused
         # What is skipped was missed by the schedule, whether the end came in between or not.
-        end = None if self._catch_up == "skip" else self._until
-        ahead = await times.ahead(rule, self.now, end)
+        until = None if self._catch_up == "skip" else self._until
+        found = await answered(times.look(self._rule, self.now, until))
         if times.due is not due or self.life.paused != paused or self._over():
             return
-        missed = ahead.last_missed is not None
-        if missed and self._catch_up == "skip" and not times.must_run:
-            times.set(ahead.following, rule, must_run=True)
-            return
-        following = self._following(ahead, chosen=times.chosen)
-        if missed and self._catch_up == "one" and not times.chosen:
-            due = ahead.last_missed or due
-        times.set(following, rule, must_run=False)
-        await self._run(due, ahead.following, tick=True)
+        taken = times.take(found, self._catch_up)
+        if taken is not None:
+            await self._run(taken, found.at + timedelta(seconds=found.delay))
 
-    def _following(self, ahead: Ahead, *, chosen: bool) -> datetime:
-        """Which tick comes after the one at hand."""
-        match self._catch_up:
-            case "all":
-                return ahead.first_missed or ahead.following
-            case "one" if chosen:
-                return ahead.last_missed or ahead.following
-            case _:
-                return ahead.following
-
-    async def _run(self, due: datetime, following: datetime, *, tick: bool) -> None:
-        self._running = {"due_at": due.isoformat(), "tick": tick}
+    async def _run(self, due: datetime, following: datetime) -> None:
         detail: Detail = {"due_at": due.isoformat()}
+        self._running = dict(detail)
         await self._execute(self.new_run("execute", detail, deadline=self._deadline(following)))
 
     async def _execute(self, run: runs.Run) -> None:
@@ -259,16 +244,10 @@ class ContinuousWorkflow(JobWorkflow):
                 pass
 
     def _succeeded(self, result: RunResult) -> None:
-        times = self._times
         self.keep_state(result)
-        overdue = times.fire_at is not None and times.fire_at <= self.now
-        if overdue and self._running["tick"] and self._catch_up == "skip":
-            # The run took longer than the interval: what it missed is skipped. After a failed one
-            # the next tick follows, however late its last attempt ended.
-            times.forget()
         chosen = result.detail.get("next_at")
         if chosen is not None:
-            times.choose(datetime.fromisoformat(chosen))
+            self._times.choose(datetime.fromisoformat(chosen))
         self.end_by_run(result)
 
     def _deadline(self, following: datetime | None) -> datetime | None:
@@ -317,7 +296,7 @@ class ContinuousWorkflow(JobWorkflow):
         return self._times.override or ScheduleRule.model_validate(own)
 
     @property
-    def _catch_up(self) -> str:
+    def _catch_up(self) -> CatchUp:
         return self.rules.spec.get("catch_up", "skip")
 
     @property
@@ -346,7 +325,7 @@ class ContinuousWorkflow(JobWorkflow):
 
     def status(self) -> Detail:
         """The answer to the query `status`."""
-        due = None if self.life.paused or self.options is None else self._times.fire_at
+        due = None if self.life.paused or self.options is None else self._times.runs_at
         if due is not None and self._past_end():
             due = None
         if self.run_shown is not None and self.run_shown.retry_at is not None:

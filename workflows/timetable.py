@@ -1,39 +1,29 @@
-"""Where a continuous instance stands in its schedule."""
+"""Where a continuous instance stands in its schedule. Decides; asks nobody and waits for nothing.
 
-from dataclasses import dataclass
+The rule itself is in `durable_jobs.ticks`.
+"""
+
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel
-from temporalio import workflow
 
-from durable_jobs.names import NEXT_DUE
-from durable_jobs.protocol import Detail
 from durable_jobs.questions import NextDue, NextDueRequest
-from durable_jobs.schedule import ScheduleRule, next_multiple
-
-from .library import call
-
-_SUMMARY = "when the next tick is due"
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """What a schedule holds from a moment on."""
-
-    following: datetime
-    """The first due time after it."""
-
-    first_missed: datetime | None = None
-    """The first and last of those that had fallen due behind the tick at hand."""
-
-    last_missed: datetime | None = None
+from durable_jobs.schedule import CatchUp, ScheduleRule
+from durable_jobs.ticks import Grid, find_next
 
 
 class Timetable(BaseModel):
-    """The next tick, and what became of the schedule. Travels with continue-as-new."""
+    """The next tick, and what became of the schedule. Travels with continue-as-new.
+
+    Only workers know time zones. So a question about a cron rule is answered with the request to
+    send to one, and a question about an interval with the answer itself.
+    """
 
     anchor: datetime
     """The start: intervals are counted from it."""
+
+    seed: str = ""
+    """The instance's ID: its jitter follows from it."""
 
     due: datetime | None = None
     """The next tick; None until it is planned."""
@@ -45,7 +35,7 @@ class Timetable(BaseModel):
     """Whether a run chose it, by `next_in` or `next_at`."""
 
     must_run: bool = True
-    """Whether it runs however late it is: the first of all, and the first after skipped ones.
+    """Whether it runs though it is missed: the first of all, and the first after skipped ones.
 
     Else an instance whose worker is always later than the interval would never run.
     """
@@ -54,56 +44,66 @@ class Timetable(BaseModel):
     """Set by `reschedule`."""
 
     @property
-    def fire_at(self) -> datetime | None:
-        """When the next tick runs."""
+    def runs_at(self) -> datetime | None:
+        """Its own time: when it runs, if nothing stands in the way."""
         return None if self.due is None else self.due + timedelta(seconds=self.delay)
 
-    def set(self, due: datetime, rule: ScheduleRule, *, must_run: bool) -> None:
-        """Set the next tick to one of the schedule's due times."""
-        self.due, self.chosen, self.must_run = due, False, must_run
-        self.delay = workflow.random().uniform(0, rule.jitter)
+    def start(self) -> None:
+        """Set the first tick to the start."""
+        self._set(self.anchor, must_run=True)
 
     def choose(self, due: datetime) -> None:
         """Set the next tick to a time that a run asked for."""
-        self.due, self.chosen, self.must_run, self.delay = due, True, True, 0.0
+        self._set(due, must_run=True)
+        self.chosen = True
 
     def forget(self) -> None:
         """Have the next tick planned anew; what was missed is not made up for."""
-        self.due, self.chosen, self.must_run = None, False, True
+        self.due, self.delay, self.chosen, self.must_run = None, 0.0, False, True
 
-    async def ahead(self, rule: ScheduleRule, now: datetime, end: datetime | None = None) -> Ahead:
-        """What follows the next tick, which is due now or was before; missed ones up to `end`."""
-        due = self.due or now
-        # A tick delayed by jitter is as late as the delay is over.
-        seen = now - timedelta(seconds=self.delay)
-        seen = seen if end is None else min(seen, end)
-        if rule.every is not None:
-            first = next_multiple(self.anchor, rule.every, due)
-            last = next_multiple(self.anchor, rule.every, seen) - timedelta(seconds=rule.every)
-            missed = (first, last) if first <= seen else (None, None)
-            return Ahead(next_multiple(self.anchor, rule.every, max(due, now)), *missed)
-        request = NextDueRequest(
-            rule=rule.model_dump(), after=max(due, now), missed_since=due, missed_until=seen
-        )
-        found = await call(NEXT_DUE, request, NextDue, _SUMMARY)
-        return Ahead(found.at, found.first_missed, found.last_missed)
-
-    async def next_after(self, rule: ScheduleRule, moment: datetime) -> datetime:
+    def next_after(self, rule: ScheduleRule, moment: datetime) -> NextDue | NextDueRequest:
         """The schedule's first due time after a moment."""
-        if rule.every is not None:
-            return next_multiple(self.anchor, rule.every, moment)
-        request = NextDueRequest(rule=rule.model_dump(), after=moment)
-        return (await call(NEXT_DUE, request, NextDue, _SUMMARY)).at
+        return self._answer(NextDueRequest(rule=rule, after=moment, seed=self.seed))
 
+    def plan(self, found: NextDue) -> None:
+        """Set the next tick to the answer of `next_after`."""
+        self._set(found.at, found.delay, must_run=self.must_run)
 
-async def fault_in(rule: ScheduleRule, now: datetime) -> str | None:
-    """Why a caller's schedule cannot be used: only a worker can read time zones."""
-    if rule.cron is None:
-        return None
-    request = NextDueRequest(rule=rule.model_dump(), after=now, judge=True)
-    return (await call(NEXT_DUE, request, NextDue, "whether the schedule is one")).problem
+    def look(
+        self, rule: ScheduleRule, now: datetime, until: datetime | None = None
+    ) -> NextDue | NextDueRequest:
+        """What follows the next tick, whose own time has come; missed ones up to `until`."""
+        due = self.due or now
+        return self._answer(
+            NextDueRequest(rule=rule, after=due, now=now, until=until, seed=self.seed)
+        )
 
+    def take(self, found: NextDue, catch_up: CatchUp) -> datetime | None:
+        """Go on to the tick that follows, by the answer of `look`.
 
-def shown(rule: ScheduleRule) -> Detail:
-    """A rule as callers send it."""
-    return rule.model_dump(exclude_defaults=True)
+        Returns:
+            The due time of the run to make now; None where the tick was missed and is skipped.
+        """
+        due, missed = self.due, found.last_missed is not None
+        runs = not missed or catch_up != "skip" or self.must_run
+        if missed and catch_up == "one" and not self.chosen:
+            due = found.last_missed
+        following = self._following(found, catch_up)
+        self._set(following, found.delay if following == found.at else 0.0, must_run=not runs)
+        return due if runs else None
+
+    def _following(self, found: NextDue, catch_up: CatchUp) -> datetime:
+        if catch_up == "all":
+            return found.first_missed or found.at
+        if catch_up == "one" and self.chosen:
+            return found.last_missed or found.at
+        return found.at
+
+    def _set(self, due: datetime, delay: float = 0.0, *, must_run: bool) -> None:
+        self.due, self.delay, self.chosen, self.must_run = due, delay, False, must_run
+
+    def _answer(self, request: NextDueRequest) -> NextDue | NextDueRequest:
+        every = request.rule.every
+        if every is None:
+            return request
+        return find_next(Grid(self.anchor, timedelta(seconds=every)), request)

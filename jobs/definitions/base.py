@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar, cast
 
+from ..checks import check_span, is_whole
 from ..errors import DefinitionError
 from ..protocol import Detail, JobType, OnExhausted, Options, RunResult, TrackingIdentity
-from ..retry import Retry, is_whole
+from ..retry import Retry
 from ..wire import JSON, dumps
 from .codec import codec_of
 from .generics import open_parameters, type_arguments
@@ -90,9 +91,7 @@ class Job:
             raise DefinitionError(f"{label}: retry is a Retry")
         cls.retry.check(label)
         for option in ("timeout", "heartbeat_timeout"):
-            value = getattr(cls, option)
-            if not isinstance(value, timedelta) or value <= timedelta():
-                raise DefinitionError(f"{label}: {option} is a positive timedelta")
+            check_span(label, option, getattr(cls, option))
         if cls.on_exhausted not in ("continue", "pause", "terminate"):
             raise DefinitionError(f"{label}: on_exhausted is continue, pause or terminate")
         if not is_whole(cls.state_version) or cls.state_version < 0:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
+from ..checks import check_span
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, JobType, RunResult
 from ..retry import Retry
@@ -112,14 +113,7 @@ class TaskJob(Job, Generic[Event, State, Reply]):
         cls = type(self)
         if not cls.has("on_event"):
             raise DefinitionError(f"{cls.__qualname__}: write on_event(self, run, event)")
-        timeout = cls.idle_timeout
-        if timeout is not None and (
-            not isinstance(timeout, timedelta)  # pyright: ignore[reportUnnecessaryIsInstance]
-            or timeout <= timedelta()
-        ):
-            raise DefinitionError(
-                f"{cls.__qualname__}: idle_timeout is a positive timedelta, or None"
-            )
+        check_span(cls.__qualname__, "idle_timeout", cls.idle_timeout, or_none=True)
         check_initial_state(self)
 
     @classmethod
