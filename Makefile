@@ -21,10 +21,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.demo ## run the example on an embedded Temporal server (ARGS=--serve leaves it running)
+demo: $(VENV)/.demo links ## run the example on an embedded Temporal server (ARGS=--serve leaves it running)
 	@$(BIN)/python -m examples.github.demo $(ARGS)
 
-test: $(VENV)/.test ## run the tests, which mostly wait, two files at a time (ARGS go to pytest)
+test: $(VENV)/.test links ## run the tests, which mostly wait, two files at a time (ARGS go to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 lint: style types imports compose ## run every check that needs no server
@@ -73,8 +73,9 @@ clean: ## remove what these commands made, the data in .data excepted
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# Checkers do not follow the editable install, which maps four folders into one package. They read
-# this tree instead: one link per file, because pyright does not walk into linked folders.
+# Checkers and editors do not follow the editable install, which maps four folders into one package.
+# They read this tree instead: one link per file, because pyright does not walk into linked folders.
+# So each command that sets a checkout up makes it.
 links:
 	@mkdir -p $(TYPES)
 	@find $(TYPES) -type l ! -exec test -e {} \; -exec rm -f {} +

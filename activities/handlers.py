@@ -1,6 +1,8 @@
 """The activities that run the user's handlers, one per job and handler."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -21,11 +23,19 @@ ClientFactory = Callable[[RunRequest], Any]
 
 HandlerActivity = Callable[[RawValue], Awaitable[RunResult]]
 
+Running = set["asyncio.Task[Any]"]
+"""The tasks in which handlers run now."""
 
-def handler_activities(registry: Registry, jobs_for: ClientFactory) -> list[HandlerActivity]:
-    """An activity named `{job}.{handler}` for each handler that a job has."""
+
+def handler_activities(
+    registry: Registry, jobs_for: ClientFactory, running: Running
+) -> list[HandlerActivity]:
+    """An activity named `{job}.{handler}` for each handler that a job has.
+
+    `running` is kept up to date by them.
+    """
     return [
-        _activity(registry, job, handler, jobs_for)
+        _activity(registry, job, handler, jobs_for, running)
         for job in registry
         for handler in job.handlers
         if type(job).has(handler)
@@ -33,7 +43,7 @@ def handler_activities(registry: Registry, jobs_for: ClientFactory) -> list[Hand
 
 
 def _activity(
-    registry: Registry, job: Job, handler: str, jobs_for: ClientFactory
+    registry: Registry, job: Job, handler: str, jobs_for: ClientFactory, running: Running
 ) -> HandlerActivity:
     codec = codec_of(type(job))
 
@@ -58,10 +68,22 @@ def _activity(
             ),
             from_thread=attempt.from_thread,
         )
-        return await job.perform(context)
+        with _noted(running):
+            return await job.perform(context)
 
     setattr(run_handler, HANDLER_MARK, Handler(registry.options(job.name), job.following))
     return run_handler
+
+
+@contextmanager
+def _noted(running: Running) -> Generator[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    running.add(task)
+    try:
+        yield
+    finally:
+        running.discard(task)
 
 
 def _progress(shown: Detail | None) -> Progress | None:

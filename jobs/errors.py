@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from .spans import cut
+
 
 class JobsError(Exception):
     """Base of every error this library raises."""
@@ -47,38 +49,42 @@ class NonRetryable(JobsError):
     """Raised by user code: the run has failed for good, do not try again."""
 
 
-class RetryAfter(JobsError):
+class Later(JobsError):
+    """Base of what user code raises to go on with a run later."""
+
+    def __init__(self, when: timedelta | datetime, message: str = "") -> None:
+        name = type(self).__name__
+        if not isinstance(when, timedelta | datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"{name} takes a timedelta, such as timedelta(seconds=30), or an aware "
+                f"datetime; it got {when!r}"
+            )
+        if isinstance(when, datetime) and when.utcoffset() is None:
+            raise ValueError(f"{name} needs an aware datetime, such as datetime.now(UTC)")
+        super().__init__(message or f"go on after {when}")
+        self.when = when
+
+    def delay(self, now: datetime) -> timedelta:
+        """The wait from `now`: from none to ten years."""
+        return cut(self.when - now if isinstance(self.when, datetime) else self.when)
+
+
+class RetryAfter(Later):
     """Raised by user code: try again after a delay, or at a time. Counts as an attempt.
 
-    `when` is a `timedelta` from now or an aware `datetime`.
+    `when` is a `timedelta` from now or an aware `datetime`. The wait is cut to ten years.
+
+    Raises:
+        TypeError: `when` is neither. ValueError: it is a datetime without a time zone.
     """
 
     def __init__(self, when: timedelta | datetime, message: str = "") -> None:
-        if isinstance(when, datetime) and when.tzinfo is None:
-            raise ValueError("RetryAfter needs an aware datetime, such as datetime.now(UTC)")
-        super().__init__(message or f"retry after {when}")
-        self.when = when
-
-    def delay(self, now: datetime) -> timedelta:
-        """The wait from `now`, never negative."""
-        wait = self.when - now if isinstance(self.when, datetime) else self.when
-        return max(wait, timedelta())
+        super().__init__(when, message or f"retry after {when}")
 
 
-class Snooze(JobsError):
-    """Raised by user code: go on with this run later, as if the attempt had not been.
+class Snooze(Later):
+    """Raised by user code: go on with this run later, as if this attempt had not been.
 
-    It counts for nothing: no attempt, no time of the run. The checkpoint is kept.
-    `when` is a `timedelta` from now or an aware `datetime`.
+    It counts for nothing: it is no attempt, and its wait is no part of `max_duration`. The
+    checkpoint is kept. `when` is as for `RetryAfter`.
     """
-
-    def __init__(self, when: timedelta | datetime) -> None:
-        if isinstance(when, datetime) and when.tzinfo is None:
-            raise ValueError("Snooze needs an aware datetime, such as datetime.now(UTC)")
-        super().__init__(f"snoozed until {when}" if isinstance(when, datetime) else f"snoozed for {when}")
-        self.when = when
-
-    def delay(self, now: datetime) -> timedelta:
-        """The wait from `now`, never negative."""
-        wait = self.when - now if isinstance(self.when, datetime) else self.when
-        return max(wait, timedelta())

@@ -2,17 +2,14 @@
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, cast
 
 from temporalio import activity
 from temporalio.common import MetricMeter, VersioningBehavior
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import Runtime
-from temporalio.service import RPCError
-from temporalio.worker import ReplayerConfig, Worker, WorkerConfig
+from temporalio.worker import Worker, WorkerConfig
 
 from durable_jobs.activities.flush import FlushActivities
 from durable_jobs.activities.handlers import Running, handler_activities
@@ -23,23 +20,16 @@ from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.interceptor import TrackingInterceptor
 from durable_jobs.tracking.metrics import Metrics
 from durable_jobs.workflows.answers import AnswersInterceptor
-from durable_jobs.workflows.away import JobAttempt
-from durable_jobs.workflows.continuous import ContinuousWorkflow
-from durable_jobs.workflows.debounce import DebounceWorkflow
 from durable_jobs.workflows.delivery import TrackingDelivery
-from durable_jobs.workflows.guard import OrderingRunner, guard_for
-from durable_jobs.workflows.leaving import LeavingInterceptor, always_marking
 from durable_jobs.workflows.reconcile import TrackingReconcile
 from durable_jobs.workflows.routing import RoutingInterceptor
-from durable_jobs.workflows.task import TaskWorkflow
 
 from .client import JobClient
-from .definitions import ContinuousJob, Job
-from .errors import JobsError
+from .definitions import Job
+from .keys import keep_keys
+from .kinds import KINDS
 from .protocol import RunRequest, TrackingIdentity
 from .registry import Registry
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 # Progress shows, and a cancelled attempt hears of it, with a heartbeat that the SDK lets through.
 _HEARTBEATS_EVERY = timedelta(seconds=1)
@@ -47,10 +37,7 @@ _MEASURE_EVERY = 1.0  # seconds
 _HEARS_WITHIN = 0.1  # seconds
 
 WORKFLOWS = (
-    ContinuousWorkflow,
-    DebounceWorkflow,
-    TaskWorkflow,
-    JobAttempt,
+    *(kind.load(kind.workflow_class) for kind in KINDS.values()),
     TrackingDelivery,
     TrackingReconcile,
 )
@@ -72,21 +59,19 @@ class JobsPlugin(SimplePlugin):
         self._tracking = enabled
         self._metrics = Metrics()
         self._running: Running = set()
-        self._flushing = flushing = FlushActivities(enabled, self._courier)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             "durable-jobs",
             workflows=WORKFLOWS,
             activities=[
                 *handler_activities(self._registry, _jobs_of_run, self._running),
-                *LibraryActivities(self._registry, flushing.flush_within).all(),
-                *flushing.all(),
+                *LibraryActivities(self._registry).all(),
+                *FlushActivities(self._registry, enabled, self._courier).all(),
                 *ReconcileActivities(_identity(enabled)).all(),
             ],
             interceptors=[
-                TrackingInterceptor(enabled, self._courier, self._metrics),
+                TrackingInterceptor(enabled, self._metrics),
                 AnswersInterceptor(self._registry, self._trouble),
                 RoutingInterceptor(self._registry),
-                LeavingInterceptor(flushing.flush_from_task),
             ],
         )
 
@@ -111,19 +96,7 @@ class JobsPlugin(SimplePlugin):
             "max_heartbeat_throttle_interval", _HEARTBEATS_EVERY
         )
         config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
-        config["unsandboxed_workflow_runner"] = OrderingRunner(
-            config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
-        )
-        chosen = config.get("patch_activation_callback")  # pyright: ignore[reportUnknownMemberType]
-        config["patch_activation_callback"] = always_marking(chosen)
         return super().configure_worker(config)
-
-    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        """Add jobs to a replayer."""
-        config["unsandboxed_workflow_runner"] = OrderingRunner(
-            config.get("unsandboxed_workflow_runner")  # pyright: ignore[reportUnknownMemberType]
-        )
-        return super().configure_replayer(config)
 
     async def run_worker(
         self,
@@ -131,11 +104,9 @@ class JobsPlugin(SimplePlugin):
         next: Callable[[Worker], Awaitable[None]],  # noqa: A002
     ) -> None:
         """Start the instances that jobs name, run the worker, then send the last events."""
-        guard_for(worker)
-        self._flushing.open()
         self._metrics.use(_meter(worker))
         tasks = [
-            asyncio.create_task(self._start_keys(worker)),
+            asyncio.create_task(keep_keys(worker, self._registry)),
             asyncio.create_task(self._measure()),
         ]
         try:
@@ -168,29 +139,6 @@ class JobsPlugin(SimplePlugin):
     def _publish(self) -> None:
         if self._courier is not None and self._tracking is not None:
             self._metrics.publish(self._courier.sample(), self._tracking.withheld)
-
-    async def _start_keys(self, worker: Worker) -> None:
-        client = JobClient(worker.client, task_queue=worker.task_queue)
-        for job in self._registry:
-            if isinstance(job, ContinuousJob):
-                kind = type(cast("ContinuousJob[Any]", job))
-                for key in kind.keys:
-                    await _start_key(client, kind, key)
-
-
-async def _start_key(client: JobClient, job: type[ContinuousJob[Any]], key: str) -> None:
-    wait = 0.5
-    while True:
-        try:
-            handle = client.continuous(job, key)
-            if not await handle.came_to_its_end():
-                await handle.start()
-        except (RPCError, JobsError) as error:
-            logger.warning("Could not start %s for %r, trying again: %s", job.name, key, error)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, 30)
-        else:
-            return
 
 
 def _meter(worker: Worker) -> MetricMeter:

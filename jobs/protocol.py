@@ -14,7 +14,6 @@ from .values import JSON
 JobType = Literal["continuous", "debounce", "task", "workerPool"]
 OnExhausted = Literal["continue", "pause", "terminate"]
 FlushReason = Literal["timeout", "quiet", "max_events", "max_bytes", "manual", "leading"]
-CatchUp = Literal["skip", "one", "all"]
 Limit = Literal["max_attempts", "max_duration"]
 
 Detail = dict[str, JSON]

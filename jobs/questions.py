@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from .protocol import JobRef, Options, Record, Verdicts
+from .protocol import JobRef, Options, Record
 from .schedule import ScheduleRule
 from .values import JSON
 
@@ -19,33 +19,12 @@ class Rejected(Record):
     reason: str
 
 
-class Opening(Record):
-    """The window that a debounce instance begins with, from which its first event follows."""
-
-    execution_id: str
-    opened_at: datetime
-    leads: bool
-    """Whether its first event runs at once, where the job wants that."""
-
-    flush_from: float
-    """The event is delivered now where the window lasts so many seconds, or has no end in time."""
-
-
-class DescribeRequest(JobRef):
-    """Asks for a job's options."""
-
-    opening: Opening | None = None
-    """What the instance will tell as soon as it knows that it is tracked."""
-
-
 class Described(Record):
     """The answer of `describe`: whether this worker knows the job, and its options."""
 
     known: bool
     options: Options | None = None
     message: str | None = None
-    verdicts: Verdicts | None = None
-    """What became of the event of the opening, where it was sent."""
 
 
 class JudgeRequest(JobRef):

@@ -7,7 +7,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .checks import check_span, is_whole
 from .errors import DefinitionError
+from .spans import LONGEST
+
+_MOST_FACTOR = 1_000_000
+_MOST_ATTEMPTS = 1_000_000_000
+"""Temporal counts attempts in 32 bits."""
 
 Backoff = Literal["exponential", "linear", "fixed"]
 
@@ -33,26 +39,33 @@ class Retry:
 
     def check(self, job: str) -> None:
         """Raise `DefinitionError` where a value makes no sense."""
-        self._check_kinds(job)
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise DefinitionError(f"{job}: retry.max_attempts must be at least 1, or None")
-        if self.initial <= timedelta() or self.maximum < self.initial:
-            raise DefinitionError(f"{job}: retry needs 0 < initial <= maximum")
-        if self.factor < 1:
-            raise DefinitionError(f"{job}: retry.factor must be at least 1")
-        if self.backoff not in ("exponential", "linear", "fixed"):
-            raise DefinitionError(f"{job}: retry.backoff is exponential, linear or fixed")
-        if self.max_duration is not None and self.max_duration <= timedelta():
-            raise DefinitionError(f"{job}: retry.max_duration must be positive, or None")
-        self._check_classes(job)
-
-    def _check_kinds(self, job: str) -> None:
-        if self.max_attempts is not None and not is_whole(self.max_attempts):
-            raise DefinitionError(f"{job}: retry.max_attempts is a whole number, or None")
+        self._check_numbers(job)
         for name in ("initial", "maximum", "max_duration"):
             value = getattr(self, name)
-            if not isinstance(value, timedelta) and (name, value) != ("max_duration", None):
-                raise DefinitionError(f"{job}: retry.{name} is a timedelta, it is {value!r}")
+            check_span(job, f"retry.{name}", value, or_none=name == "max_duration")
+        if self.maximum < self.initial:
+            raise DefinitionError(
+                f"{job}: retry.maximum is at least retry.initial; they are {self.maximum} and "
+                f"{self.initial}"
+            )
+        if self.backoff not in ("exponential", "linear", "fixed"):
+            raise DefinitionError(f"{job}: retry.backoff is exponential, linear or fixed")
+        if not isinstance(self.jitter, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{job}: retry.jitter is True or False, it is {self.jitter!r}")
+        self._check_classes(job)
+
+    def _check_numbers(self, job: str) -> None:
+        most = self.max_attempts
+        if most is not None and not (is_whole(most) and 1 <= most <= _MOST_ATTEMPTS):
+            raise DefinitionError(
+                f"{job}: retry.max_attempts is a whole number from 1 to {_MOST_ATTEMPTS:,}, or "
+                f"None for no limit; it is {most!r}"
+            )
+        factor: Any = self.factor
+        if not isinstance(factor, int | float) or not 1 <= factor <= _MOST_FACTOR:
+            raise DefinitionError(
+                f"{job}: retry.factor is a number from 1 to {_MOST_FACTOR:,}, it is {factor!r}"
+            )
 
     def _check_classes(self, job: str) -> None:
         if not isinstance(self.non_retryable, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -73,11 +86,6 @@ class Retry:
             max_duration=self.max_duration.total_seconds() if self.max_duration else None,
             non_retryable=[qualified_name(cls) for cls in self.non_retryable],
         )
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number, which True is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def qualified_name(cls: type[Any]) -> str:
@@ -108,7 +116,7 @@ class RetryRule(BaseModel):
 
         `chance`, from 0 to 1, draws the jitter; without one, Python does.
         """
-        wait = min(self._wait(attempt), self.maximum)
+        wait = min(self._wait(attempt), self.maximum, LONGEST.total_seconds())
         if not self.jitter:
             return timedelta(seconds=wait)
         drawn = random.random() if chance is None else chance
@@ -120,5 +128,7 @@ class RetryRule(BaseModel):
             return self.initial
         if self.backoff == "linear":
             return self.initial * attempt
-        # 2**64 s is beyond any maximum, and a float power overflows from about 1,000.
-        return self.initial * self.factor ** min(attempt - 1, 64)
+        try:
+            return self.initial * self.factor ** (attempt - 1)
+        except OverflowError:
+            return self.maximum

@@ -2,17 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import ClassVar, cast
+from datetime import timedelta
+from typing import ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from .errors import DefinitionError
+from .spans import LONGEST
 from .values import JSON
 
+CatchUp = Literal["skip", "one", "all"]
+
 SHORTEST = timedelta(milliseconds=1)
-LONGEST = timedelta(days=36_500)
-"""Of an interval and of a jitter."""
 
 _RULE = (
     'takes one argument {"every": seconds} or {"cron": line, "timezone": "optional"}, either with '
@@ -39,7 +40,7 @@ class ScheduleRule(BaseModel):
 class Every:
     """Due at the start, and after each whole interval from it, however long a run takes.
 
-    `jitter` delays each tick by a random time up to it.
+    `jitter` delays each tick by a time of its own up to it, and is at most the interval.
     """
 
     interval: timedelta
@@ -52,8 +53,7 @@ class Every:
         _check_spans(job, interval=self.interval, jitter=self.jitter)
         if not SHORTEST <= self.interval <= LONGEST:
             raise DefinitionError(
-                f"{job}: Every needs an interval between 1 ms and {LONGEST.days:,} days, "
-                f"it is {self.interval}"
+                f"{job}: Every needs an interval between 1 ms and 10 years, it is {self.interval}"
             )
         if not timedelta() <= self.jitter <= self.interval:
             raise DefinitionError(
@@ -74,7 +74,8 @@ class Cron:
     gap; one that comes twice runs once, at the first. A line with a `*` in the hour or the minute
     follows the real clock instead: `0 * * * *` runs each hour that passes.
 
-    `jitter` delays each tick by a random time up to it.
+    `jitter` delays each tick by a time of its own up to it. It is at most the shortest time between
+    two ticks.
     """
 
     line: str
@@ -90,10 +91,7 @@ class Cron:
 
         _check_spans(job, jitter=self.jitter)
         if not timedelta() <= self.jitter <= LONGEST:
-            raise DefinitionError(
-                f"{job}: jitter must not be negative, nor over {LONGEST.days:,} days; "
-                f"it is {self.jitter}"
-            )
+            raise DefinitionError(f"{job}: jitter lies between 0 and 10 years, it is {self.jitter}")
         if not isinstance(self.line, str) or not isinstance(self.timezone, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(f"{job}: a Cron has its line and its timezone as strings")
         fault = fault_of(self.rule())
@@ -128,8 +126,10 @@ def read_rule(value: JSON) -> ScheduleRule:
     every, line, zone = given.get("every"), given.get("cron"), given.get("timezone", "UTC")
     jitter = given.get("jitter", 0)
     strange = given.keys() - {"every", "cron", "timezone", "jitter"}
-    if strange or (every is None) == (line is None) or not _is_span(jitter):
+    if strange or (every is None) == (line is None) or not _is_number(jitter):
         raise ValueError(_RULE)
+    if jitter > LONGEST.total_seconds():
+        raise ValueError("jitter lies between 0 and 10 years")
     if every is not None:
         return _every(every, jitter, has_zone="timezone" in given)
     if not isinstance(line, str) or not isinstance(zone, str) or len(line) + len(zone) > 1_000:
@@ -138,23 +138,17 @@ def read_rule(value: JSON) -> ScheduleRule:
 
 
 def _every(every: JSON, jitter: float, *, has_zone: bool) -> ScheduleRule:
-    if has_zone or not _is_span(every):
+    if has_zone or not _is_number(every):
         raise ValueError(_RULE)
-    if not SHORTEST.total_seconds() <= every:
-        raise ValueError("an interval has at least 0.001 seconds")
+    if not SHORTEST.total_seconds() <= every <= LONGEST.total_seconds():
+        raise ValueError("an interval lies between 0.001 seconds and 10 years")
     if jitter > every:
         raise ValueError("jitter lies between 0 and the interval")
     return ScheduleRule(every=float(every), jitter=float(jitter))
 
 
-def _is_span(value: JSON) -> bool:
+def _is_number(value: JSON) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and 0 <= value <= LONGEST.total_seconds()
-
-
-def next_multiple(anchor: datetime, every: float, after: datetime) -> datetime:
-    """The first `anchor + n * every` after a moment: free of drift."""
-    step = timedelta(seconds=every)
-    # In whole microseconds: with floats, one in a hundred steps would come twice or be missed.
-    return anchor + step * ((after - anchor) // step + 1)
+    # A whole number may be too large to be asked whether it is finite.
+    return value >= 0 and (isinstance(value, int) or math.isfinite(value))

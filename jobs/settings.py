@@ -12,6 +12,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from durable_jobs.tracking import HttpSink, Tracking
+from durable_jobs.tracking.sinks.headers import checked_headers
+from durable_jobs.tracking.sinks.signing import signing_key
 
 from .connection import InvalidSettings, connect
 
@@ -42,7 +44,8 @@ class Settings(BaseSettings):
     task_queue: str = "durable-jobs"
     """The Temporal task queue of the worker."""
 
-    tracking_url: str | None = None
+    # The address can hold credentials.
+    tracking_url: str | None = Field(default=None, repr=False)
     """Where tracking events are POSTed; tracking is off without it."""
 
     tracking_headers: Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_headers)] = Field(
@@ -83,15 +86,23 @@ def tracking_from(settings: Settings) -> Tracking | None:
 
 
 def _sink(settings: Settings) -> HttpSink:
-    url, headers = settings.tracking_url or "", settings.tracking_headers
+    # It imports the HTTP library, which a worker without tracking does not need.
+    from durable_jobs.tracking.sinks.address import read_url
+
+    url, headers, secret = settings.tracking_url or "", settings.tracking_headers, None
     with _naming("TRACKING_URL"):
-        HttpSink(url)
+        read_url(url, "the tracking URL")
     with _naming("TRACKING_HEADERS"):
-        sink = HttpSink(url, headers)
-    if settings.tracking_secret is None:
-        return sink
-    with _naming("TRACKING_SECRET"):
-        return HttpSink(url, headers, secret=settings.tracking_secret.get_secret_value())
+        checked_headers(headers)
+    if settings.tracking_secret is not None:
+        secret = settings.tracking_secret.get_secret_value()
+        with _naming("TRACKING_SECRET"):
+            signing_key(secret)
+    try:
+        return HttpSink(url, headers, secret=secret)
+    except ValueError as error:
+        # About a variable of the HTTP library's, which it names.
+        raise InvalidSettings(str(error)) from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Servers for all tests: one dev server for the session, a time-skipping one on request."""
 
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from tests.shop import Add, adding, write_shop
 from tests.skipping import skipping_server
 from tests.tracked_jobs import all_jobs
 from tests.tracking.collector import Collector
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in a line a reason what was skipped."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2] for report in skipped).items():
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session")

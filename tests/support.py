@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self, TypeVar
 
+import psutil
+
 T = TypeVar("T")
 
 PATIENCE = 30.0
@@ -66,10 +68,10 @@ def installed_binary(package: str) -> str:
 
 def alive(pid: int) -> bool:
     """Whether a process runs. One that ended and was not yet waited for does not."""
-    state = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return bool(state) and not state.startswith("Z")
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Python:
@@ -113,8 +115,7 @@ class Python:
     @property
     def megabytes(self) -> float:
         """The memory it holds now."""
-        command = ["ps", "-o", "rss=", "-p", str(self.pid)]
-        return int(subprocess.check_output(command, text=True)) / 1000
+        return psutil.Process(self.pid).memory_info().rss / 1_000_000
 
     @property
     def text(self) -> str:

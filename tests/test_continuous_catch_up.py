@@ -176,6 +176,31 @@ async def test_ticks_missed_by_a_run_longer_than_the_interval(
         assert dues == [first + n * step for n in range(len(dues))]
 
 
+@pytest.mark.parametrize("catch_up", CATCH_UPS)
+async def test_a_tick_that_a_run_made_late_runs_as_soon_as_the_run_is_over(
+    client: Client, queue: str, catch_up: Any
+) -> None:
+    step = 2 * SECOND
+
+    class Slow(Noting):
+        schedule = Every(step)
+
+        async def execute(self, run: ContinuousRun[int]) -> None:
+            await super().execute(run)
+            if run.run_count == 1:
+                await eventually(lambda: datetime.now(UTC) > run.due_at + 1.1 * step)
+
+    Slow.catch_up = catch_up
+    job = Slow()
+    async with running_worker(client, queue, job) as jobs:
+        slow = jobs.continuous(Slow, new_key())
+        await slow.start()
+        await eventually(lambda: len(job.runs) >= 3)
+        await slow.terminate()
+    first = job.runs[0].due_at
+    assert [run.due_at for run in job.runs[:3]] == [first + n * step for n in range(3)]
+
+
 @pytest.mark.parametrize("catch_up", ["one", "all"])
 async def test_ticks_missed_while_paused_are_never_made_up_for(
     time_skipping: WorkflowEnvironment, queue: str, catch_up: Any

@@ -139,7 +139,7 @@ async def test_an_instance_started_after_until_makes_no_run(client: Client, queu
 
 async def test_an_instance_may_live_until_the_end_of_time(client: Client, queue: str) -> None:
     class Ageless(Noting):
-        schedule = Every(timedelta(days=36_500))
+        schedule = Every(timedelta(days=3653))
         until = datetime.max.replace(tzinfo=UTC)
 
     job = Ageless()

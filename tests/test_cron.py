@@ -5,6 +5,8 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from durable_jobs import Cron
 from durable_jobs.cron import last_cron_time, next_cron_time
@@ -51,7 +53,7 @@ def _changes(zone: str, year: int) -> list[datetime]:
 
 def _walk(rule: object, begin: datetime, end: datetime) -> list[datetime]:
     found: list[datetime] = []
-    due = begin - timedelta(seconds=1)
+    due = begin - timedelta.resolution
     while (due := next_cron_time(rule, due)) < end:  # type: ignore[arg-type]
         found.append(due)
     return found
@@ -110,3 +112,20 @@ def test_the_last_due_time_before_a_moment_is_found_however_many_passed(line: st
     assert last is not None
     assert last <= end < next_cron_time(rule, last)
     assert last_cron_time(rule, last, last) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["* * * * * *", "*/2 * * * * *", "0,59 * * * * *", "7 */2 * * * *"]),
+    st.integers(0, 10**7),
+    st.integers(0, 10**9),
+    st.sampled_from(["UTC", "Europe/Berlin"]),
+)
+def test_the_last_due_time_of_a_line_with_seconds_is_the_one_before_the_next(
+    line: str, second: int, microseconds: int, zone: str
+) -> None:
+    rule = Cron(line, timezone=zone).rule()
+    after = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=second)
+    until = after + timedelta(microseconds=microseconds)
+    walked = _walk(rule, after + timedelta.resolution, until + timedelta.resolution)
+    assert last_cron_time(rule, after, until) == (walked[-1] if walked else None)

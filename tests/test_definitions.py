@@ -1,5 +1,6 @@
 """A wrong definition is refused when it is registered, with words that say what to change."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,9 @@ from durable_jobs import (
     TaskRun,
     collect,
 )
+from durable_jobs.definitions import Job
+from durable_jobs.protocol import Options
+from durable_jobs.wire import dumps
 from tests.definition_jobs import SECOND, Latest, Poll, Sums, Triage, but, refusal
 from tests.scripted import Push, Total
 
@@ -246,6 +250,14 @@ def test_a_list_of_collect_flushes_before_it_grows_too_large() -> None:
         Cron("* * * * *", timezone=""),
         Cron("* * * * *", timezone="../../etc/passwd"),
         Cron("* * * * *", jitter=-SECOND),
+        Cron("* * * * *", jitter=61 * SECOND),
+        Cron("*/5 * * * * *", jitter=6 * SECOND),
+        Cron("@hourly", jitter=timedelta(hours=1, seconds=1)),
+        Cron("0 9,10 * * mon-fri", jitter=timedelta(hours=2)),
+        Cron("59 23,0 * * *", jitter=timedelta(hours=1, seconds=1)),
+        Cron("0 0 1,31 * *", jitter=timedelta(days=2)),
+        Cron("0 0 13 * fri", jitter=timedelta(days=2)),
+        Cron("0 0 L * *", jitter=timedelta(days=29)),
     ],
     ids=repr,
 )
@@ -259,6 +271,13 @@ def test_a_bad_cron_line_is_named() -> None:
     assert "'Mars/Olympus'" in refusal(but(Poll, schedule=zone)())
 
 
+def test_a_jitter_longer_than_the_time_between_two_ticks_names_both() -> None:
+    often = Cron("*/5 * * * *", jitter=timedelta(minutes=6))
+    message = refusal(but(Poll, schedule=often)())
+    assert message.startswith("Poll: jitter is at most 0:05:00, ")
+    assert message.endswith("'*/5 * * * *'; it is 0:06:00")
+
+
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -266,6 +285,12 @@ def test_a_bad_cron_line_is_named() -> None:
         Every(timedelta(days=400), jitter=timedelta(days=400)),
         Cron("0 9 * * mon-fri", timezone="Europe/Berlin"),
         Cron("@daily", jitter=SECOND),
+        Cron("* * * * *", jitter=60 * SECOND),
+        Cron("* * * * * *", jitter=SECOND),
+        Cron("0 9,10 * * mon-fri", jitter=timedelta(hours=1)),
+        Cron("0 9 * * mon", jitter=timedelta(days=7)),
+        Cron("0 0 1 1 *", jitter=timedelta(days=365)),
+        Cron("0 0 29 2 *", jitter=timedelta(days=1461)),
         Cron("*/5 * * * * *"),
     ],
     ids=repr,
@@ -314,6 +339,16 @@ def test_keys_to_start_at_boot_must_be_keys(keys: object) -> None:
         {"retry": Retry(backoff="random")},  # type: ignore[arg-type]
         {"retry": Retry(max_duration=timedelta())},
         {"retry": Retry(max_duration=60)},  # type: ignore[arg-type]
+        {"retry": Retry(max_attempts=True)},
+        {"retry": Retry(max_attempts=2**31)},
+        {"retry": Retry(max_attempts=10**400)},
+        {"state_version": 10**400},
+        {"retry": Retry(max_attempts="3")},  # type: ignore[arg-type]
+        {"retry": Retry(factor="2")},  # type: ignore[arg-type]
+        {"retry": Retry(factor=float("nan"))},
+        {"retry": Retry(factor=float("inf"))},
+        {"retry": Retry(factor=10**400)},
+        {"retry": Retry(jitter="yes")},  # type: ignore[arg-type]
         {"retry": Retry(non_retryable=ValueError)},  # type: ignore[arg-type]
         {"retry": Retry(non_retryable=("ValueError",))},  # type: ignore[arg-type]
     ],
@@ -325,3 +360,39 @@ def test_an_option_that_makes_no_sense_is_refused(options: dict[str, object]) ->
         message = refusal(but(job, **options)())
         assert message.startswith(f"{job.__name__}: ")
         assert name in message
+
+
+TEN_YEARS = timedelta(days=3653)
+TOO_LONG = [timedelta.max, TEN_YEARS + timedelta.resolution]
+SPANS: dict[str, tuple[type[Job], Callable[[timedelta], dict[str, object]]]] = {
+    "timeout": (Latest, lambda span: {"timeout": span}),
+    "heartbeat_timeout": (Poll, lambda span: {"heartbeat_timeout": span}),
+    "idle_timeout": (Triage, lambda span: {"idle_timeout": span}),
+    "retry.initial": (Poll, lambda span: {"retry": Retry(initial=span, maximum=span)}),
+    "retry.maximum": (Latest, lambda span: {"retry": Retry(maximum=span)}),
+    "retry.max_duration": (Triage, lambda span: {"retry": Retry(max_duration=span)}),
+    "flush_after": (Latest, lambda span: {"flush_after": span}),
+    "quiet_for": (Latest, lambda span: {"flush_after": None, "quiet_for": span}),
+    "dedupe_for": (Latest, lambda span: {"dedupe_for": span}),
+    "interval": (Poll, lambda span: {"schedule": Every(span)}),
+    "jitter": (Poll, lambda span: {"schedule": Cron("@yearly", jitter=span)}),
+}
+
+
+@pytest.mark.parametrize("span", TOO_LONG, ids=repr)
+@pytest.mark.parametrize("name", SPANS)
+def test_a_span_of_more_than_ten_years_is_refused(name: str, span: timedelta) -> None:
+    job, options = SPANS[name]
+    message = refusal(but(job, **options(span))())
+    assert message.startswith(f"{job.__name__}: ")
+    assert name in message
+    assert "10 years" in message
+
+
+@pytest.mark.parametrize("name", [name for name in SPANS if name != "jitter"])
+def test_a_span_of_ten_years_is_taken_and_goes_into_history(name: str) -> None:
+    job, options = SPANS[name]
+    made = but(job, **options(TEN_YEARS))()
+    JobsPlugin([made])
+    recorded = made.options(None)
+    assert Options.model_validate_json(dumps(recorded)) == recorded

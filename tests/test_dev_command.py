@@ -4,15 +4,19 @@ import io
 import os
 import re
 import signal
-import subprocess
+import socket
 import sys
 import textwrap
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from temporalio.client import Client
+from typer.testing import CliRunner
 
+from durable_jobs.cli.app import app
+from durable_jobs.cli.dev import Plan
 from durable_jobs.cli.lines import colours_wanted, event_line
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.embedded.ports import free_port, listens
@@ -49,8 +53,10 @@ def port() -> int:
     return next(port for port in candidates if not listens(port + 1000))
 
 
-def start(folder: Path, port: int, *more: str) -> Python:
-    return Python(*DEV, "--port", str(port), *more, cwd=folder)
+def start(folder: Path, port: int, *more: str, **environment: str) -> Python:
+    """`dev` on ports that other tests do not use."""
+    ports = ("--port", str(port), "--collector-port", "0")
+    return Python(*DEV, *ports, *more, cwd=folder, **environment)
 
 
 async def add(port: int, key: str) -> None:
@@ -68,9 +74,7 @@ async def add(port: int, key: str) -> None:
 
 def children(pid: int) -> list[int]:
     """The processes that a process started."""
-    table = subprocess.check_output(["ps", "-e", "-o", "pid=,ppid="], text=True)
-    pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 async def started(dev: Python) -> list[int]:
@@ -159,14 +163,99 @@ async def test_a_taken_port_is_named(folder: Path, server: EmbeddedServer) -> No
     with start(folder, port) as dev:
         assert await dev.exit_code() == 1
         assert f"127.0.0.1:{port}" in dev.text
+        assert "--port" in dev.text
     assert server.running
+
+
+async def test_a_taken_port_of_the_collector_is_named_with_its_option(
+    folder: Path, port: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with Python(*DEV, "--port", str(port), "--collector-port", str(taken), cwd=folder) as dev:
+            assert await dev.exit_code() == 1
+            [said] = [line for line in dev.output if "in use" in line]
+    assert said.startswith(f"durable-jobs: 127.0.0.1:{taken} is in use")
+    assert "--collector-port" in said
+    assert not listens(port)
+
+
+def test_the_collector_has_one_port_that_does_not_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr("durable_jobs.cli.dev.develop", plans.append)
+    for arguments in ([], ["--collector-port", "0"], ["--collector-port", "4711"]):
+        assert CliRunner().invoke(app, ["dev", "--jobs", "shop:jobs", *arguments]).exit_code == 0
+    assert [plan.collector_port for plan in plans] == [4000, 0, 4711]
+
+
+@pytest.mark.parametrize("option", ["--port", "--ui-port", "--collector-port"])
+def test_what_is_no_port_is_refused_and_its_option_named(option: str) -> None:
+    result = CliRunner().invoke(app, ["dev", "--jobs", "shop:jobs", option, "65536"])
+    assert result.exit_code == 2
+    assert option in result.output
+
+
+async def test_what_a_handler_prints_comes_out_of_a_pipe_at_once(folder: Path, port: int) -> None:
+    (folder / "shop.py").write_text(textwrap.dedent(JOBS).replace(", flush=True", ""))
+    with start(folder, port, PYTHONUNBUFFERED="") as dev:
+        await started(dev)
+        await add(port, "one")
+        await dev.line("executed one")
+
+
+async def test_lines_of_events_and_logs_begin_with_a_time_of_one_form(
+    folder: Path, port: int
+) -> None:
+    with start(folder, port) as dev:
+        logged = await dev.line("Working on task queue")
+        await add(port, "one")
+        shown = await dev.line("debounce.flushed")
+    time = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
+    assert re.match(time, logged)
+    assert re.match(time, shown)
+
+
+async def test_a_changed_file_starts_the_worker_anew(folder: Path, port: int) -> None:
+    text = (folder / "shop.py").read_text()
+    with start(folder, port, "--reload") as dev:
+        await started(dev)
+        await add(port, "one")
+        await dev.line("executed one")
+        (folder / "shop.py").write_text(text.replace("executed", "done with"))
+        await dev.line("shop.py changed: starting the worker again")
+        await dev.line("Working on task queue")
+        await add(port, "two")
+        await dev.line("done with two")
+        assert len(children(dev.pid)) == 2
+        dev.signal(signal.SIGINT)
+        assert await dev.exit_code() == 0
+
+
+async def test_a_file_that_cannot_be_read_waits_for_the_change_that_mends_it(
+    folder: Path, port: int
+) -> None:
+    text = (folder / "shop.py").read_text()
+    (folder / "shop.py").write_text("jobs = [\n")
+    with start(folder, port, "--reload") as dev:
+        await dev.line("SyntaxError")
+        await dev.line("The worker ended with code 2; a change starts it again")
+        (folder / "shop.py").write_text(text)
+        await dev.line("Working on task queue")
+        await add(port, "one")
+        await dev.line("executed one")
+        dev.signal(signal.SIGTERM)
+        assert await dev.exit_code() == 0
+        assert not listens(port)
 
 
 async def test_it_uses_the_server_that_the_environment_names_and_leaves_it_running(
     folder: Path,
 ) -> None:
     async with EmbeddedServer(ui=False) as server:
-        with Python(*DEV, cwd=folder, TEMPORAL_ADDRESS=server.target) as dev:
+        address = {"TEMPORAL_ADDRESS": server.target}
+        with Python(*DEV, "--collector-port", "0", cwd=folder, **address) as dev:
             await dev.line("TEMPORAL_ADDRESS")
             await dev.line(f"Working on task queue durable-jobs at {server.target}")
             await add(int(server.target.rpartition(":")[2]), "one")
@@ -252,4 +341,4 @@ def test_colours_are_for_terminals_and_no_color_is_honoured(
 
 def command_of(pid: int) -> str:
     """The command line of a process."""
-    return subprocess.check_output(["ps", "-o", "args=", "-p", str(pid)], text=True)
+    return " ".join(psutil.Process(pid).cmdline())

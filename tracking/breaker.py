@@ -18,24 +18,11 @@ Kind: TypeAlias = Literal["unavailable", "misconfigured"]
 class Pace:
     """The courier's waits, in seconds, and its limits. The defaults are for production."""
 
-    linger: float = 0.005
-    """How long events wait for company while a flush waits for them."""
+    linger: float = 0.2
+    """The least time between two requests that are not full: events that come meanwhile share."""
 
-    patience: float = 0.5
-    """The same where no flush waits: a handler's activity took them along."""
-
-    end: float = 0.15
-    """The same at an instance's end, but no longer than `end_share` of its life. Only under load,
-    which is `some_ends` within `busy`: each request costs both sides."""
-
-    end_share: float = 0.04
-    busy: float = 0.5
-    some_ends: int = 4
-    enough: int = 30
-    """With so many events an end waits for no more."""
-
-    slow: float = 0.05
-    """How long an answer may take, if instances are to wait for it."""
+    slow: float = 1.0
+    """How long an answer may take, if flushes are to wait for it."""
 
     first_wait: float = 0.25
     longest_wait: float = 60.0
@@ -68,25 +55,6 @@ class Trouble:
     message: str
     next_try_in: timedelta
     kind: Kind
-
-
-class AnswerTime:
-    """How long the collector takes to answer, in seconds, smoothed as RFC 6298 does for TCP.
-
-    It counts from when a request was to leave, so that what a busy event loop is late is in it.
-    What takes longer than `limit` counts as that: one long answer is no rule.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._known = False
-        self.mean: float = 0.0
-
-    def note(self, took: float) -> None:
-        """A request was answered."""
-        took = min(took, self._limit)
-        self.mean += (took - self.mean) / 8 if self._known else took
-        self._known = True
 
 
 class Health:

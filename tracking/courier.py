@@ -9,13 +9,12 @@ import dataclasses
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
 from .batches import Batch
-from .breaker import AnswerTime, Health, Pace, Trouble
+from .breaker import Health, Pace, Trouble
 from .config import Tracking
 from .ledger import Counters, Verdict
 from .metrics import Sample, Timings
@@ -47,9 +46,7 @@ class Courier:
         self._started: dict[Batch, float] = {}
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._gather_until: float | None = None
-        self._ends: deque[float] = deque(maxlen=self._pace.some_ends)
-        self._answers = AnswerTime(2 * self._pace.slow)
+        self._last_request = -math.inf
         self._fresh_turn = False
         self._closing = False
         self._timings = Timings()
@@ -84,15 +81,10 @@ class Courier:
         return Trouble(batch.message, timedelta(seconds=wait), batch.kind)
 
     @property
-    def hopeless(self) -> bool:
-        """Whether the collector is known to be slow or down."""
+    def circuit_open(self) -> bool:
+        """Whether the collector is known to be slow or down, so that waiting for it is in vain."""
         oldest = min(self._started.values(), default=math.inf)
         return self._health.is_open or time.monotonic() - oldest > 2 * self._pace.slow
-
-    @property
-    def prompt(self) -> bool:
-        """Whether an instance's end can be expected to get its events through in time."""
-        return not self.hopeless and self._answers.mean + self._pace.linger < self._pace.slow
 
     def submit(self, events: Sequence[WireEvent]) -> None:
         """Take whole events in hand, to be sent soon. Never blocks.
@@ -105,31 +97,23 @@ class Courier:
                 # None of the later ones either: they would overtake it.
                 self.counters.overflowed += len(events) - place
                 break
-        self._gather(self._pace.patience)
         self._start()
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, Verdict]:
         """The verdicts that are known now."""
         return self._stock.ledger.known(ids)
 
-    async def settle(
-        self, ids: Sequence[str], within: timedelta | None, *, lived: timedelta | None = None
-    ) -> dict[str, Verdict]:
+    async def settle(self, ids: Sequence[str], within: timedelta) -> dict[str, Verdict]:
         """Wait for the verdicts on events that were submitted and give those that are known.
 
-        Events that are not in hand are not waited for. With a limit it gives up at once when the
-        collector is known to be slow or down; the events stay in hand all the same. At the end
-        of an instance that lived so long it waits for company first, where many end.
+        Events that are not in hand are not waited for. It gives up at once when the collector is
+        known to be slow or down; the events stay in hand all the same.
         """
         missing = {event_id for event_id in ids if event_id in self._stock}
-        company = self._wait_of_end(lived) if lived is not None else 0.0
-        if missing:
-            self._gather(max(company, self._pace.linger))
         self._start()
         began = time.monotonic()
-        if missing and not (within is not None and self.hopeless):
-            limit = None if within is None else within + timedelta(seconds=company)
-            await self._stock.ledger.wait(missing, limit)
+        if missing and not self.circuit_open:
+            await self._stock.ledger.wait(missing, within)
         self._timings.flushes.append(time.monotonic() - began)
         return self.verdicts(ids)
 
@@ -149,20 +133,6 @@ class Courier:
             await self._sink.close()
         except Exception:
             logger.exception("the tracking sink failed to close")
-
-    def _gather(self, seconds: float) -> None:
-        """Let events wait for company, no longer than this from now."""
-        until = time.monotonic() + seconds
-        self._gather_until = min(until, self._gather_until or until)
-
-    def _wait_of_end(self, lived: timedelta) -> float:
-        """How long the end at hand is to wait for company."""
-        now = time.monotonic()
-        self._ends.append(now)
-        busy = len(self._ends) == self._ends.maxlen and now - self._ends[0] < self._pace.busy
-        if not busy or self._stock.backlog.waiting >= self._pace.enough:
-            return 0.0
-        return min(self._pace.end, self._pace.end_share * lived.total_seconds())
 
     # The pump: starts each request when it is its time.
 
@@ -226,27 +196,30 @@ class Courier:
 
     def _fresh(self, now: float) -> Batch | None:
         full = self._stock.backlog.waiting >= self._batch_size
-        if not full and not self._closing and now < self._gathered():
+        if not full and not self._closing and now < self._next_request:
             return None
-        due, self._gather_until = min(now, self._gather_until or now), None
-        return self._stock.backlog.form(self._batch_size, self._pace.batch_bytes - 1, due)
+        batch = self._stock.backlog.form(self._batch_size, self._pace.batch_bytes - 1, now)
+        if batch is not None:
+            self._last_request = now
+        return batch
 
-    def _gathered(self) -> float:
-        """When the events that came in last have waited long enough for company."""
-        return -math.inf if self._gather_until is None else self._gather_until
+    @property
+    def _next_request(self) -> float:
+        """When events may leave that do not fill a request: those that come soon share it."""
+        return self._last_request + self._pace.linger
 
     def _pause(self, now: float) -> float | None:
-        gathered = self._gathered()
-        until = min(gathered if gathered > now else math.inf, self._stock.backlog.next_due())
+        waits = self._stock.backlog.waiting and self._next_request > now
+        until = min(
+            self._next_request if waits else math.inf, self._stock.backlog.next_due()
+        )
         return None if until == math.inf else max(until - now, 0.0)
 
     def _dispatch(self, batch: Batch, now: float) -> None:
-        # A later try, or a part of a refused batch, has waited for other things than this process.
-        due = batch.due if batch.first_try == math.inf else now
         batch.under_way = True
         batch.first_try = min(batch.first_try, now)
         batch.last_try = now
-        task = asyncio.get_running_loop().create_task(self._send(batch, now, due))
+        task = asyncio.get_running_loop().create_task(self._send(batch, now))
         self._sending.add(task)
         self._started[batch] = now
         task.add_done_callback(self._sent)
@@ -258,7 +231,7 @@ class Courier:
             logger.error("handling the answer to a tracking batch failed", exc_info=error)
             self._health.hold(self._pace.longest_wait)
 
-    async def _send(self, batch: Batch, started: float, due: float) -> None:
+    async def _send(self, batch: Batch, started: float) -> None:
         self.counters.requests += 1
         if batch.failures:
             self.counters.retried += len(batch.entries)
@@ -266,7 +239,6 @@ class Courier:
             result = await self._ask([entry.event for entry in batch.entries])
             now = time.monotonic()
             self._timings.requests.append(now - started)
-            self._answers.note(now - due)
         finally:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.

@@ -22,6 +22,7 @@ from durable_jobs.errors import (
 from durable_jobs.faults import faults_of
 from durable_jobs.names import NOT_REGISTERED
 from durable_jobs.protocol import Limit, Options, RunRequest
+from durable_jobs.spans import LONGEST
 from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
@@ -63,10 +64,12 @@ def decide(
     if retry.max_attempts is not None and request.attempt >= retry.max_attempts:
         return Decision(exhausted="max_attempts")
     asked = _asked_wait(error, now)
-    wait = max(retry.delay(request.attempt) if asked is None else asked, timedelta())
+    wait = retry.delay(request.attempt) if asked is None else asked
+    wait = min(max(wait, timedelta()), LONGEST)
     ends = [] if request.deadline is None else [request.deadline]
     if retry.max_duration is not None:
-        ends.append(first_started_at + timedelta(seconds=retry.max_duration))
+        longest = min(retry.max_duration, LONGEST.total_seconds())
+        ends.append(first_started_at + timedelta(seconds=longest))
     if any(now + wait >= end for end in ends):
         return Decision(exhausted="max_duration")
     return Decision(retry_in=wait)

@@ -88,7 +88,7 @@ class Driver:
         """Take what the caller that started the instance gave with it."""
         if start.get("state") is not None:
             self.machine.keep_state(start["state"], int(start.get("stateVersion", 1)))
-        if "options" in start:
+        if start.get("options") is not None:
             try:
                 self.machine.suggest(Options.model_validate(start["options"]))
             except (ValueError, KeyError) as error:

@@ -11,6 +11,9 @@ import typer
 from . import operate
 from .logs import LogLevel, start_logging
 
+_COLLECTOR_PORT = 4000
+_LAST_PORT = 65535
+
 app: typer.Typer = typer.Typer(
     name="durable-jobs",
     help="Debounced, recurring and per-entity jobs on Temporal.",
@@ -86,17 +89,27 @@ def dev(
     jobs: Jobs,
     port: Annotated[
         int | None,
-        typer.Option(help="Start Temporal on this port, even if another one runs already."),
+        typer.Option(
+            min=1,
+            max=_LAST_PORT,
+            help="Start Temporal on this port, even if another one runs already.",
+        ),
     ] = None,
     ui_port: Annotated[
-        int | None, typer.Option(help="The port of Temporal's UI, else that of Temporal + 1000.")
+        int | None,
+        typer.Option(
+            min=1, max=_LAST_PORT, help="The port of Temporal's UI, else that of Temporal + 1000."
+        ),
     ] = None,
     data: Annotated[Path, typer.Option(help="The file that Temporal keeps its data in.")] = Path(
         ".durable-jobs/dev.db"
     ),
     collector_port: Annotated[
-        int | None, typer.Option(help="The port of the collector, else a free one.")
-    ] = None,
+        int, typer.Option(min=0, max=_LAST_PORT, help="The port of the collector; 0: any.")
+    ] = _COLLECTOR_PORT,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start the worker anew when a .py file changes here.")
+    ] = False,
     task_queue: Queue = None,
     metrics: Metrics = None,
     grace: Grace = 5.0,
@@ -113,7 +126,18 @@ def dev(
     worker_options = ["--grace", str(grace), "--log-level", log_level]
     worker_options += ["--task-queue", task_queue] if task_queue else []
     worker_options += ["--metrics", metrics] if metrics else []
-    develop(Plan(tuple(jobs), port, ui_port, data, collector_port, tuple(worker_options), grace))
+    develop(
+        Plan(
+            tuple(jobs),
+            port,
+            ui_port,
+            data,
+            collector_port,
+            tuple(worker_options),
+            grace,
+            reload=reload,
+        )
+    )
 
 
 @app.command()
@@ -163,7 +187,7 @@ def collector(
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_PORT", help="Where to listen; 0: any.")
-    ] = 4000,
+    ] = _COLLECTOR_PORT,
     token: Annotated[
         str | None,
         typer.Option(

@@ -13,9 +13,11 @@ from typing import Any, NoReturn
 import typer
 
 from ..embedded import EmbeddedServer, EmbeddedServerError
-from ..embedded.process import ChildProcess
+from ..embedded.errors import PortTaken
 from ..errors import TemporalUnreachable
 from ..signals import stop_on_signals
+from .addresses import CannotListen
+from .children import WorkerProcess, changes_of_code
 from .leave import complain, leave
 from .lines import colours_wanted, event_line
 
@@ -32,9 +34,10 @@ class Plan:
     port: int | None
     ui_port: int | None
     data: Path
-    collector_port: int | None
+    collector_port: int
     worker_options: tuple[str, ...]
     grace: float
+    reload: bool
 
 
 class _Ended(Exception):
@@ -82,17 +85,33 @@ async def _develop(plan: Plan) -> int:
 async def _run(plan: Plan) -> None:
     """Start the parts in the order in which they need each other, and wait for an end."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(_server(plan))
+        server = await stack.enter_async_context(_serving(plan))
         page = await stack.enter_async_context(_collector(plan, server))
         _announce(plan, server, page)
         worker = await stack.enter_async_context(_worker(plan, server, f"{page}/events"))
-        ends = {asyncio.create_task(worker.ended()), asyncio.create_task(server.ended())}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        working = asyncio.create_task(_work(worker, plan))
+        serving = asyncio.create_task(server.ended())
+        stack.callback(working.cancel)
+        stack.callback(serving.cancel)
+        await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not server.running:
             worker.kill()  # it could only wait for the server
             raise _Ended(f"Temporal ended by itself; see {_log(plan)}")
-        code = worker.exit_code or 1
+        code = working.result() or 1
         raise _Ended(f"the worker ended by itself with code {code}; see above", code)
+
+
+@asynccontextmanager
+async def _serving(plan: Plan) -> AsyncGenerator[EmbeddedServer]:
+    server = _server(plan)
+    try:
+        await server.start()
+    except PortTaken as error:
+        raise _Ended(f"{error} The options are --port and --ui-port.") from error
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 def _server(plan: Plan) -> EmbeddedServer:
@@ -112,8 +131,7 @@ async def _collector(plan: Plan, server: EmbeddedServer) -> AsyncGenerator[str]:
     try:
         from durable_jobs.tracking.collector import CollectorSettings, collecting
     except ModuleNotFoundError as error:
-        message = f"{error.name} is missing; install it with: pip install 'durable-jobs[dev]'"
-        raise _Ended(message, 2) from error
+        raise _missing(error) from error
     colours = colours_wanted(sys.stdout)
 
     def show(event: dict[str, Any]) -> None:
@@ -121,21 +139,40 @@ async def _collector(plan: Plan, server: EmbeddedServer) -> AsyncGenerator[str]:
 
     database = plan.data.with_name(f"{plan.data.stem}-events.db")
     settings = CollectorSettings(database, temporal_ui=server.ui_url)
-    async with collecting(settings, port=plan.collector_port or 0, show=show) as page:
+    serving = collecting(settings, port=plan.collector_port, show=show)
+    async with AsyncExitStack() as stack:
+        try:
+            page = await stack.enter_async_context(serving)
+        except OSError as error:
+            port = plan.collector_port
+            raise CannotListen("127.0.0.1", port, "--collector-port", error) from error
         yield page
 
 
 @asynccontextmanager
-async def _worker(plan: Plan, server: EmbeddedServer, url: str) -> AsyncGenerator[ChildProcess]:
+async def _worker(plan: Plan, server: EmbeddedServer, url: str) -> AsyncGenerator[WorkerProcess]:
     command = [sys.executable, "-m", "durable_jobs.cli", "worker", *plan.worker_options]
     for reference in plan.jobs:
         command += ["--jobs", reference]
     environment = {**server.environment, "DURABLE_JOBS_TRACKING_URL": url}
-    worker = ChildProcess(command, environment=environment)
+    worker = WorkerProcess(command, environment, plan.grace + _AFTER_GRACE)
     try:
         yield worker
     finally:
-        await worker.stop(plan.grace + _AFTER_GRACE)
+        await worker.stop()
+
+
+async def _work(worker: WorkerProcess, plan: Plan) -> int:
+    if not plan.reload:
+        return await worker.run()
+    try:
+        await worker.run_anew(changes_of_code(Path.cwd()))
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+
+
+def _missing(error: ModuleNotFoundError) -> _Ended:
+    return _Ended(f"{error.name} is missing; install it with: pip install 'durable-jobs[dev]'", 2)
 
 
 def _announce(plan: Plan, server: EmbeddedServer, page: str) -> None:
@@ -147,7 +184,10 @@ def _announce(plan: Plan, server: EmbeddedServer, page: str) -> None:
     ]
     if server.pid:
         lines.append(f"  data       {plan.data}")
-    lines += [f"  jobs       {', '.join(plan.jobs)}", "Ctrl-C stops all of this."]
+    lines.append(f"  jobs       {', '.join(plan.jobs)}")
+    if plan.reload:
+        lines.append(f"  reload     at changes of .py files below {Path.cwd()}")
+    lines.append("Ctrl-C stops all of this.")
     typer.echo("\n".join(lines))
 
 

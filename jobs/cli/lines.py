@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TextIO, cast
 
+from .logs import moment
+
 Event = Mapping[str, Any]
 
 _RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
@@ -27,9 +29,9 @@ def colours_wanted(stream: TextIO) -> bool:
 
 
 def event_line(event: Event, *, colours: bool = False) -> str:
-    """The local time, the instance, what happened and the telling fields."""
+    """The local time as in logs, the instance, what happened and the telling fields."""
     kind = plain(event.get("type", "?"))
-    time = _clock(event.get("timestamp"), "milliseconds")
+    time = _moment(event.get("timestamp"))
     shown = kind.ljust(18)
     if colours:
         time, shown = _paint(time, _DIM), _paint(shown, _COLOURS.get(kind, _DIM))
@@ -50,13 +52,12 @@ def _details(kind: str, event: Event) -> str:
         case "job.terminated":
             return _terminated(event)
         case "debounce.started":
-            return f"flush at {_clock(event.get('flushAt'), 'seconds')}"
+            return f"flush at {_moment(event.get('flushAt'))}"
         case "debounce.flushed":
             reason = plain(event.get("flushReason") or event.get("reason"))
             return f"{events_text(event.get('eventCount'))}, {reason}, {event.get('durationMs')} ms"
         case "task.scheduled":
-            at = _clock(event.get("scheduledAt"), "seconds")
-            return f"for {at}, by {plain(event.get('trigger'))}"
+            return f"for {_moment(event.get('scheduledAt'))}, by {plain(event.get('trigger'))}"
         case _:
             return ""
 
@@ -80,14 +81,11 @@ def _terminated(event: Event) -> str:
     return ", ".join(parts)
 
 
-def _clock(value: object, precision: str) -> str:
+def _moment(value: object) -> str:
     try:
-        moment = datetime.fromisoformat(str(value)).astimezone()
-    except ValueError:
-        return "??:??:??"
-    away = moment.date() != datetime.now(moment.tzinfo).date()
-    day = f"{moment:%Y-%m-%d} " if away else ""
-    return day + moment.time().isoformat(precision)
+        return moment(datetime.fromisoformat(str(value)))
+    except (ValueError, OverflowError):
+        return "?"
 
 
 def events_text(count: object) -> str:

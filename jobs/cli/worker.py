@@ -9,7 +9,7 @@ from ..connection import InvalidSettings
 from ..errors import DefinitionError, JobsError
 from ..loading import LoadError, load_jobs, opened
 from .leave import complain, leave
-from .logs import forward_core_logs
+from .logs import forward_core_logs, print_at_once
 
 WRONG_INPUT = 2
 
@@ -21,6 +21,7 @@ def work(
 
     Its code is 0 after an orderly end, 2 where jobs or settings are wrong, else 1.
     """
+    print_at_once()
     if metrics is None:
         # Else the runtime that serves them does this.
         forward_core_logs()

@@ -7,9 +7,18 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar, cast
 
+from ..checks import check_span, is_whole
 from ..errors import DefinitionError
-from ..protocol import Detail, JobType, OnExhausted, Options, RunResult, TrackingIdentity
-from ..retry import Retry, is_whole
+from ..protocol import (
+    Detail,
+    JobType,
+    OnExhausted,
+    Options,
+    RunRequest,
+    RunResult,
+    TrackingIdentity,
+)
+from ..retry import Retry
 from ..wire import JSON, dumps
 from .codec import codec_of
 from .generics import open_parameters, type_arguments
@@ -44,6 +53,9 @@ class Job:
 
     on_exhausted: ClassVar[OnExhausted] = "continue"
     include_state_in_events: ClassVar[bool] = False
+    keep_checkpoint_on_exhausted: ClassVar[bool] = False
+    """Whether a checkpoint outlives a run that failed for good: the next run begins with it."""
+
     state_version: ClassVar[int] = 1
 
     def upgrade_state(self, version: int, data: JSON) -> JSON:
@@ -53,6 +65,15 @@ class Job:
     async def perform(self, context: RunContext) -> RunResult:
         """Run one handler for one attempt. The library's own."""
         raise DefinitionError(f"{type(self).__name__} derives from no job type")
+
+    def following(
+        self, first: RunRequest, last: RunRequest, result: RunResult, index: int
+    ) -> RunRequest | None:
+        """What the event at `index` of a burst is called with; None where no other follows.
+
+        The library's own.
+        """
+        return None
 
     @classmethod
     def has(cls, handler: str) -> bool:
@@ -90,25 +111,25 @@ class Job:
             raise DefinitionError(f"{label}: retry is a Retry")
         cls.retry.check(label)
         for option in ("timeout", "heartbeat_timeout"):
-            value = getattr(cls, option)
-            if not isinstance(value, timedelta) or value <= timedelta():
-                raise DefinitionError(f"{label}: {option} is a positive timedelta")
+            check_span(label, option, getattr(cls, option))
         if cls.on_exhausted not in ("continue", "pause", "terminate"):
             raise DefinitionError(f"{label}: on_exhausted is continue, pause or terminate")
         if not is_whole(cls.state_version) or cls.state_version < 0:
             raise DefinitionError(f"{label}: state_version is a whole number from 0")
-        if not isinstance(cls.include_state_in_events, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DefinitionError(f"{label}: include_state_in_events is True or False")
+        for option in ("include_state_in_events", "keep_checkpoint_on_exhausted"):
+            if not isinstance(getattr(cls, option), bool):
+                raise DefinitionError(f"{label}: {option} is True or False")
 
-    def options(self, tracking: TrackingIdentity | None) -> Options:
+    @classmethod
+    def options(cls, tracking: TrackingIdentity | None = None) -> Options:
         """The definition as data, as it is recorded in history."""
-        cls = type(self)
         plain = Options(
             retry=cls.retry.rule(),
             timeout=cls.timeout.total_seconds(),
             heartbeat_timeout=cls.heartbeat_timeout.total_seconds(),
             on_exhausted=cls.on_exhausted,
             include_state=cls.include_state_in_events,
+            keep_checkpoint=cls.keep_checkpoint_on_exhausted,
             handlers=[name for name in cls.handlers if cls.has(name)],
             tracking=tracking,
             spec=cls.spec(),

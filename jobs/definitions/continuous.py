@@ -3,18 +3,16 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Generic, Literal
+from typing import Any, ClassVar, Generic
 
+from ..checks import is_whole
 from ..errors import DefinitionError, InvalidKey
 from ..protocol import Detail, JobType, RunResult
-from ..retry import is_whole
-from ..schedule import Cron, Every, Schedule
+from ..schedule import CatchUp, Cron, Every, Schedule
 from .base import Job, bind_types, call, not_written
 from .identity import instance_id_of
 from .run import Run, RunContext, State, aware
 from .state import check_initial_state, initial_state, load_or_create, result_of
-
-CatchUp = Literal["skip", "one", "all"]
 
 
 @dataclass(slots=True)

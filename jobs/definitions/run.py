@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from ..protocol import Checkpoint, Detail, RunRequest
+from ..protocol import Checkpoint, Detail, Options, RunRequest
 from ..status import Progress
 from ..wire import JSON, MAX_TEXT, as_unicode
 
@@ -23,6 +23,9 @@ class RunContext:
     """What the activity knows of the attempt it makes."""
 
     request: RunRequest
+    options: Options
+    """The job's, as this worker has them."""
+
     instance_id: str
     attempt: int
     jobs: "Callable[[], JobClient]"

@@ -60,7 +60,7 @@ def state_reached(job: Job, context: RunContext, state: Any) -> Any:
 
 def note_state(job: Job, context: RunContext, state: Any) -> None:
     """Keep the state that the handler begins with, where the job's tracking events include it."""
-    if not context.request.include_state:
+    if not context.options.include_state:
         return
     # One that cannot be written is the handler's to mend, or fails with the run's result.
     with suppress(InvalidState, PayloadTooLarge):

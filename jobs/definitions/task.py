@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
+from ..checks import check_span
+from ..burst import following
 from ..errors import DefinitionError, InvalidEvent
-from ..protocol import Detail, JobType, RunResult
+from ..protocol import Detail, JobType, RunRequest, RunResult
 from ..retry import Retry
 from .base import Job, bind_types, call, not_written
 from .codec import codec_of
@@ -112,14 +114,7 @@ class TaskJob(Job, Generic[Event, State, Reply]):
         cls = type(self)
         if not cls.has("on_event"):
             raise DefinitionError(f"{cls.__qualname__}: write on_event(self, run, event)")
-        timeout = cls.idle_timeout
-        if timeout is not None and (
-            not isinstance(timeout, timedelta)  # pyright: ignore[reportUnnecessaryIsInstance]
-            or timeout <= timedelta()
-        ):
-            raise DefinitionError(
-                f"{cls.__qualname__}: idle_timeout is a positive timedelta, or None"
-            )
+        check_span(cls.__qualname__, "idle_timeout", cls.idle_timeout, or_none=True)
         check_initial_state(self)
 
     @classmethod
@@ -127,6 +122,15 @@ class TaskJob(Job, Generic[Event, State, Reply]):
         """The options of this job type alone, as data."""
         timeout = cls.idle_timeout
         return {} if timeout is None else {"idle_timeout": timeout.total_seconds()}
+
+    def following(
+        self, first: RunRequest, last: RunRequest, result: RunResult, index: int
+    ) -> RunRequest | None:
+        """See base class."""
+        more: list[Any] = first.detail.get("more", [])
+        if index > len(more):
+            return None
+        return following(first, last, result, index, _detail_of(last, result, more[index - 1]))
 
     async def perform(self, context: RunContext) -> RunResult:
         """Run one handler. The library's own."""
@@ -149,6 +153,17 @@ class TaskJob(Job, Generic[Event, State, Reply]):
             at = run.scheduled_at
             detail["scheduled_at"] = at.isoformat() if at else None
         return result_of(self, run, detail)
+
+
+def _detail_of(last: RunRequest, result: RunResult, event: Any) -> Detail:
+    count = last.detail["event_count"] + result.ran
+    return {
+        **last.detail,
+        "event_count": count,
+        "first": count == 1,
+        "event": event,
+        "scheduled_at": result.detail.get("scheduled_at", last.detail["scheduled_at"]),
+    }
 
 
 def _task_run(context: RunContext, state: Any) -> TaskRun[Any]:

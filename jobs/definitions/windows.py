@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..checks import check_span, is_whole
 from ..errors import DefinitionError
 from ..protocol import Detail
-from ..retry import is_whole
 from .reducers import collect
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ COLLECTED_BYTES = 256 * 1024
 
 _TIMES = ("flush_after", "quiet_for")
 _COUNTS = ("max_events", "max_bytes")
-_LONGEST = timedelta(days=3660)
 
 
 def rules_of(job: "type[DebounceJob[Any, Any]]") -> Detail:
@@ -53,13 +52,7 @@ def _check_each(job: "type[DebounceJob[Any, Any]]", label: str) -> None:
     if all(getattr(job, name) is None for name in (*_TIMES, *_COUNTS)):
         raise DefinitionError(f"{label}: no flush rule; set {', '.join((*_TIMES, *_COUNTS))}")
     for name in (*_TIMES, "dedupe_for"):
-        span = getattr(job, name)
-        if span is None:
-            continue
-        if not isinstance(span, timedelta) or not timedelta() < span <= _LONGEST:
-            raise DefinitionError(
-                f"{label}: {name} is a positive timedelta of at most 10 years, it is {span!r}"
-            )
+        check_span(label, name, getattr(job, name), or_none=True)
     for name in _COUNTS:
         count = getattr(job, name)
         if count is not None and not (is_whole(count) and count > 0):

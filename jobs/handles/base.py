@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -93,6 +94,7 @@ class Handle(Generic[State]):
         self.instance_id: str = instance_id_of(job, key)
         self._connection = connection
         self._codec: Codec = codec_of(job)
+        self._job = job
 
     # -- control ------------------------------------------------------------------------------
 
@@ -215,7 +217,7 @@ class Handle(Generic[State]):
         return self._connection.client.get_workflow_handle(self.instance_id)
 
     def _start_argument(self) -> dict[str, JSON]:
-        return {"job": self.job_name, "key": self.key}
+        return {"job": self.job_name, "key": self.key, "options": options_of(self._job)}
 
     async def _signal_or_start(self, signal: str, argument: JSON) -> None:
         lately = self._connection.lately
@@ -337,6 +339,16 @@ class Handle(Generic[State]):
             f"{self.instance_id} takes no more at the moment ({error.message}); "
             "nothing accepted is lost, try again later"
         )
+
+
+@lru_cache(maxsize=1024)
+def options_of(job: type[Job]) -> JSON:
+    """The definition's options: with them an instance begins before any worker has spoken."""
+    try:
+        return job.options().model_dump(mode="json")
+    except (AttributeError, TypeError):
+        # A definition that only a worker knows in full, or that is wrong: the worker says so.
+        return None
 
 
 def _given(text: str | None) -> list[JSON]:

@@ -153,9 +153,12 @@ def update_slot(instance_id: str) -> asyncio.Semaphore:
 
 
 def batch_json(items: Sequence[Item], *, each: bool = False) -> bytes:
-    """The argument of `add_batch` and `send_batch`."""
+    """The argument of `add_batch` and the like; `each` asks for an answer to each event.
+
+    The events were judged here, so that the instance need not ask a worker to.
+    """
     events = b",".join(item.json for item in items)
-    return b'{"events":[' + events + (b'],"each":true}' if each else b"]}")
+    return b'{"events":[' + events + (b'],"each":true,"judged":true}' if each else b"]}")
 
 
 def run_is_full(error: RPCError) -> bool:

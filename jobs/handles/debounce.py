@@ -8,7 +8,6 @@ from typing_extensions import TypeVar
 
 from ..definitions import DebounceJob
 from ..errors import InvalidEvent, JobsError
-from ..names import ENDING
 from ..status import AddReceipt
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
@@ -75,7 +74,7 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
             try:
                 return await self._update_with_start("add_batch", raw, update_id=None)
             except WorkflowUpdateFailedError as error:
-                if (not_yet := self._not_yet(error, ENDING)) is not None:
+                if (not_yet := self._not_yet(error)) is not None:
                     raise not_yet from error
                 raise
 

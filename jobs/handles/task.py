@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 
 from ..definitions import TaskJob
 from ..errors import JobFailed
-from ..names import ASK_AGAIN, ASK_AGAIN_MARK, ENDING
+from ..names import ASK_AGAIN, ASK_AGAIN_MARK
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
 from .batch import Item, patiently, update_slot
@@ -139,4 +139,4 @@ def _handed_back(error: WorkflowUpdateFailedError) -> bool:
     if not isinstance(cause, ApplicationError):
         return False
     # The server's own word for an update that a closing run did not get to.
-    return cause.type in (ASK_AGAIN, ENDING, "AcceptedUpdateCompletedWorkflow")
+    return cause.type in (ASK_AGAIN, "AcceptedUpdateCompletedWorkflow")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import cache
 from typing import Any, Self
 
 _FLAGS = (
@@ -26,20 +27,34 @@ _FLAGS = (
 )
 _SECONDS = 20.0  # for one answer
 
+NO_BROWSER = "the collector's page is not tested: no Chromium (apt-get install -y chromium)"
 
-def chromium() -> str:
-    """The browser's path."""
+
+@cache
+def chromium() -> str | None:
+    """The path of a browser that runs; None where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        raise FileNotFoundError("the page's tests need Chromium: apt-get install -y chromium")
-    return found
+    return next((path for path in map(shutil.which, names) if path and _runs(path)), None)
+
+
+def _runs(path: str) -> bool:
+    """Whether it does: on some systems the name stands for an advice to install it."""
+    try:
+        version = subprocess.run([path, "--version"], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return version.returncode == 0
 
 
 class Browser:
-    """One page in a browser with a profile of its own."""
+    """One page in a browser with a profile of its own.
+
+    Raises FileNotFoundError where there is no browser.
+    """
 
     def __init__(self) -> None:
+        if (path := chromium()) is None:
+            raise FileNotFoundError(NO_BROWSER)
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         commands, self._out = os.pipe()
         self._in, answers = os.pipe()
@@ -47,7 +62,7 @@ class Browser:
         shell = f'exec "$@" 3<&{commands} 4>&{answers}'
         profile = f"--user-data-dir={self._profile.name}"
         self._process = subprocess.Popen(
-            ["bash", "-c", shell, "bash", chromium(), *_FLAGS, profile, "about:blank"],
+            ["bash", "-c", shell, "bash", path, *_FLAGS, profile, "about:blank"],
             pass_fds=(commands, answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -127,6 +127,7 @@ class Collector:
 
 
 def _render(answer: Answer) -> bytes:
-    headers = {"content-length": str(len(answer.body)), **answer.headers}
+    framing = {} if "transfer-encoding" in answer.headers else {"content-length": len(answer.body)}
+    headers = {**framing, **answer.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {answer.status} X\r\n{lines}\r\n".encode() + answer.body

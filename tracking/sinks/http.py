@@ -1,16 +1,12 @@
 """The sink that POSTs batches to a collector."""
 
-import asyncio
 import json
-import re
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from durable_jobs.tracking.wire import WireEvent, encode
 
@@ -23,27 +19,26 @@ from .base import (
     SendResult,
     TooLarge,
 )
+from .headers import checked_headers
 from .signing import message_id, signed_headers, signing_key
 
 if TYPE_CHECKING:
-    import httpx
+    from .posting import Answer
 
 MAX_RETRY_AFTER = timedelta(hours=1)
 
-# A collector that answers more than this is not naming rejected events.
-_MAX_ANSWER_BYTES = 256_000
 # Closed lists: what else a collector answers in the 400s is about an event.
 _RETRIED = frozenset({408, 429})
 _MISCONFIGURED = frozenset({401, 403, 404})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class HttpSink:
     """POSTs `{"events": [ … ]}` to `url`, with `headers`, at most `batch_size` events a request.
 
     `timeout` bounds one whole request. With `secret` (`whsec_…`) requests are signed as Standard
-    Webhooks says. Redirects are not followed. Raises `ValueError` for a wrong argument.
+    Webhooks says. Redirects are not followed. The environment's proxies and certificates hold
+    (`HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`, …), for a collector on this machine no proxy.
+    Raises `ValueError` for a wrong argument, or a variable that the HTTP library cannot use.
     """
 
     def __init__(
@@ -54,18 +49,17 @@ class HttpSink:
         timeout: timedelta = timedelta(seconds=10),
         secret: str | None = None,
     ) -> None:
-        self._where = _origin(url)
-        self._url = url
-        self._headers = _checked(headers or {})
-        if batch_size < 1:
-            raise ValueError("batch_size must be at least 1")
-        if timeout <= timedelta():
-            raise ValueError("timeout must be more than 0")
+        _check(batch_size, timeout)
         self.batch_size = batch_size
-        self._timeout = timeout.total_seconds()
+        self._headers = checked_headers(headers or {})
         self._key = signing_key(secret) if secret else None
-        self._lock = threading.Lock()
-        self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        # The HTTP library takes 0.2 s to import, which only who sends is to pay.
+        from .address import origin_of, read_url
+        from .posting import Poster
+
+        read = read_url(url, "the tracking URL")
+        self._where = origin_of(read)
+        self._poster = Poster(read, timeout)
 
     def __repr__(self) -> str:
         # Headers, secret, path and query can hold credentials.
@@ -73,77 +67,41 @@ class HttpSink:
 
     async def send(self, events: Sequence[WireEvent]) -> SendResult:
         """POST one batch once. Raises `ValueError` if an event is not JSON."""
-        body = b'{"events":[' + b",".join(map(encode, events)) + b"]}"
-        client = await self._connected()
-        import httpx
+        from .posting import NoAnswer
 
-        until = asyncio.get_running_loop().time() + self._timeout
+        body = b'{"events":[' + b",".join(map(encode, events)) + b"]}"
         try:
-            async with asyncio.timeout_at(until):
-                response = await self._post(client, body, events)
-        except (TimeoutError, httpx.TimeoutException):
-            return RetryLater(f"{self._where} did not answer within {self._timeout:g} s")
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            return Misconfigured(f"{self._where}: {error}")
-        except httpx.HTTPError as error:
-            text = str(error).rstrip(".") or type(error).__name__
-            return RetryLater(f"{self._where}: {text}")
-        answer = await _body_of(response, until)
-        return self._judge(response.status_code, response.headers, answer)
+            answer = await self._poster.post(body, self._headers_of(body, events))
+        except NoAnswer as error:
+            return RetryLater(f"{self._where}: {error}")
+        return self._judge(answer)
 
     async def close(self) -> None:
         """Close the connections; a later `send` opens new ones."""
-        owned, self._client = self._client, None
-        if owned and owned[0] is asyncio.get_running_loop():
-            await owned[1].aclose()
+        await self._poster.close()
 
-    async def _connected(self) -> "httpx.AsyncClient":
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._client[0] is not loop:
-            # Importing httpx and reading CA certificates takes 0.2 s: not on the loop.
-            return await asyncio.to_thread(self._connect, loop)
-        return self._client[1]
-
-    def _connect(self, loop: asyncio.AbstractEventLoop) -> "httpx.AsyncClient":
-        import httpx
-
-        with self._lock:
-            if self._client is None or self._client[0] is not loop:
-                limits = httpx.Limits(max_connections=16, keepalive_expiry=30)
-                timeout = httpx.Timeout(self._timeout)
-                # Without TLS there is nothing to verify, and no certificates to read. To a proxy
-                # there may be: that is httpx's own context.
-                client = httpx.AsyncClient(
-                    limits=limits,
-                    timeout=timeout,
-                    follow_redirects=False,
-                    verify=not self._where.startswith("http:"),
-                )
-                self._client = (loop, client)
-            return self._client[1]
-
-    async def _post(
-        self, client: "httpx.AsyncClient", body: bytes, events: Sequence[WireEvent]
-    ) -> "httpx.Response":
-        headers = {"user-agent": "durable-jobs", "accept-encoding": "identity", **self._headers}
-        headers["content-type"] = "application/json"
+    def _headers_of(self, body: bytes, events: Sequence[WireEvent]) -> dict[str, str]:
+        # No encoding is asked for, so that no answer can be larger than it looks.
+        fixed = {"accept-encoding": "identity", "content-type": "application/json"}
+        headers = {"user-agent": "durable-jobs", **self._headers, **fixed}
         if self._key:
             message = message_id(str(event.get("eventId")) for event in events)
             headers |= signed_headers(self._key, message, int(time.time()), body)
-        request = client.build_request("POST", self._url, content=body, headers=headers)
-        return await client.send(request, stream=True)
+        return headers
 
-    def _judge(self, status: int, headers: Mapping[str, str], answer: bytes) -> SendResult:
+    def _judge(self, answer: "Answer") -> SendResult:
+        status = answer.status
         # The answer's text is left out: it may quote event data.
         message = f"{self._where} answered {_named(status)}"
         if 200 <= status < 300:
-            return Accepted(dict.fromkeys(_rejected(answer), f"{message} and named it rejected"))
+            reason = f"{message} and named it rejected"
+            return Accepted(dict.fromkeys(_rejected(answer.body), reason))
         if status in _MISCONFIGURED or 300 <= status < 400:
             return Misconfigured(message)
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return TooLarge(message)
         if status in _RETRIED or status >= 500:
-            return RetryLater(message, parse_retry_after(headers.get("retry-after")))
+            return RetryLater(message, parse_retry_after(answer.retry_after))
         return Refused(message)
 
 
@@ -173,24 +131,6 @@ def _until(value: str) -> timedelta | None:
     return min(max(wait, timedelta()), MAX_RETRY_AFTER)
 
 
-async def _body_of(response: "httpx.Response", until: float) -> bytes:
-    """The answer's body; nothing where it is too long or cannot be read: the status decides."""
-    import httpx
-
-    answer = b""
-    try:
-        async with asyncio.timeout_at(until):
-            async for chunk in response.aiter_bytes():
-                answer += chunk
-                if len(answer) > _MAX_ANSWER_BYTES:
-                    return b""
-    except (TimeoutError, httpx.HTTPError):
-        return b""
-    finally:
-        await response.aclose()
-    return answer
-
-
 def _rejected(answer: bytes) -> list[str]:
     try:
         data = json.loads(answer)
@@ -210,21 +150,8 @@ def _named(status: int) -> str:
         return str(status)
 
 
-def _origin(url: str) -> str:
-    """Scheme, host and port, for messages: the rest of a URL can hold credentials."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("the tracking URL cannot be read") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("the tracking URL must be like https://host/path")
-    name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
-
-
-def _checked(headers: Mapping[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"the tracking header {name!r} is not a valid HTTP header")
-    return {name.lower(): value for name, value in headers.items()}
+def _check(batch_size: object, timeout: object) -> None:
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError("batch_size must be a whole number of at least 1")
+    if not isinstance(timeout, timedelta) or timeout <= timedelta():
+        raise ValueError("timeout must be a timedelta of more than 0")

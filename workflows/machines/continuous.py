@@ -6,9 +6,9 @@ from typing import ClassVar
 from pydantic import BaseModel
 
 from durable_jobs.names import NEXT_DUE
-from durable_jobs.protocol import CatchUp, Detail, JobType, Report
+from durable_jobs.protocol import Detail, JobType, Report
 from durable_jobs.questions import NextDue, NextDueRequest
-from durable_jobs.schedule import LONGEST, ScheduleRule
+from durable_jobs.schedule import LONGEST, CatchUp, ScheduleRule
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from durable_jobs.names import DESCRIBE, FIND_JOB
 from durable_jobs.protocol import Detail, Executed, JobRef, JobType, Options, Report, RunRequest
-from durable_jobs.questions import Described, DescribeRequest
+from durable_jobs.questions import Described
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.tracking.outbox import Outbox
 from durable_jobs.values import JSON
@@ -222,8 +222,7 @@ class Machine(ABC):
         first = self.options is None and not self._search.needed
         self._search.asking = DESCRIBE if first else FIND_JOB
         summary = "read the job's definition" if first else "find a worker with the job"
-        request = DescribeRequest(**self.ref.model_dump())
-        return Call(self._search.asking, request, Described, summary)
+        return Call(self._search.asking, self.ref, Described, summary)
 
     def answered(self, name: str, answer: BaseModel, now: datetime) -> None:
         """Take the answer to a `Call`."""

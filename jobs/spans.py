@@ -1,0 +1,11 @@
+"""How long a span of time may be that users give."""
+
+from datetime import timedelta
+
+LONGEST = timedelta(days=3653)
+"""Ten years. Much longer ones run out of what a date, a timer or the server can hold."""
+
+
+def cut(span: timedelta) -> timedelta:
+    """The nearest span from none to the longest."""
+    return min(max(span, timedelta()), LONGEST)
