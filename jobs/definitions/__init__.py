@@ -8,6 +8,7 @@ from .continuous import ContinuousJob, ContinuousRun
 from .debounce import DebounceJob, DebounceRun
 from .reducers import collect
 from .task import RunFailure, TaskJob, TaskRun
+from .worker_pool import WorkerPoolJob, WorkerPoolRun
 
 __all__ = [
     "ContinuousJob",
@@ -18,5 +19,7 @@ __all__ = [
     "RunFailure",
     "TaskJob",
     "TaskRun",
+    "WorkerPoolJob",
+    "WorkerPoolRun",
     "collect",
 ]
