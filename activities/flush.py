@@ -1,6 +1,7 @@
 """The activity that delivers tracking events, through the worker's one courier."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -102,9 +103,7 @@ class FlushActivities:
             logger.error("Tracking events wait for another worker: %s", _OFF)
         oldest = datetime.now(UTC) - Tracking.give_up_after
         late = [
-            event
-            for event in request.events
-            if datetime.fromisoformat(event["timestamp"]) < oldest
+            event for event in request.events if datetime.fromisoformat(event["timestamp"]) < oldest
         ]
         if len(late) == len(request.events):
             logger.error("%d tracking events dropped: %s", len(late), _OFF)
@@ -133,10 +132,12 @@ def _stamped(event: Detail, tracking: Tracking) -> Detail:
 
 
 def _result(known: dict[str, Verdict], trouble: str | None) -> FlushResult:
-    counts = {"delivered": 0, "rejected": 0, "dropped": 0}
-    refusal = None
-    for verdict in known.values():
-        counts[verdict.outcome] += 1
-        if verdict.outcome != "delivered":
-            refusal = verdict.reason or verdict.outcome
-    return FlushResult(**counts, last_error=trouble or refusal)
+    counts = Counter(verdict.outcome for verdict in known.values())
+    refused = [verdict for verdict in known.values() if verdict.outcome != "delivered"]
+    refusal = refused[-1].reason or refused[-1].outcome if refused else None
+    return FlushResult(
+        delivered=counts["delivered"],
+        rejected=counts["rejected"],
+        dropped=counts["dropped"],
+        last_error=trouble or refusal,
+    )

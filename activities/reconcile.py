@@ -219,9 +219,7 @@ class Reconciler:
         kind = JOB_WORKFLOWS[described.workflow_type or ""]
         if kind.first_event == "job.started" or events:
             outbox.events.append(Emitted(type=kind.first_event, at=described.start_time))
-        return Leftover(
-            outbox=outbox.model_dump(mode="json"), tracked=None, discarded=events
-        )
+        return Leftover(outbox=outbox.model_dump(mode="json"), tracked=None, discarded=events)
 
     async def _signalled(self, handle: WorkflowHandle[Any, Any]) -> int:
         """Events that reached a run in which nothing ever ran."""

@@ -31,7 +31,7 @@ from durable_jobs import (
 )
 from durable_jobs.names import REPORT_SIGNAL
 from durable_jobs.tracking import HttpSink, Tracking
-from durable_jobs.workflows import guard, instance
+from durable_jobs.workflows import guard
 from tests.kill_worker import BEAT, Notebook
 
 SECOND = timedelta(seconds=1)
@@ -172,7 +172,7 @@ def _die() -> None:
 
 async def main(target: str, queue: str, folder: str, url: str, point: str = "") -> None:
     """Work until killed."""
-    setattr(instance, "MAX_HISTORY_EVENTS", LONG)  # noqa: B010
+    setattr(carry, "MAX_HISTORY_EVENTS", LONG)  # noqa: B010
     die_at(point)
     jobs = mortal_jobs(Path(folder))
     async with Worker(

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from durable_jobs import Busy
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles import batch
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Counted, debounce_bench
 from tests.scripted import Push
 from tests.support import eventually
@@ -46,7 +46,7 @@ async def fill(bench: Bench, held_up: asyncio.Event) -> Any:
 async def test_an_add_beyond_the_limit_of_a_run_waits_for_the_next_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", SIGNALS // 2)
+    monkeypatch.setattr(carry, "MAX_LETTERS", SIGNALS // 2)
     held_up = asyncio.Event()
     counted = await fill(bench, held_up)
     adding = [asyncio.create_task(counted.add(Push(n=SIGNALS + n))) for n in range(2)]
@@ -61,7 +61,7 @@ async def test_an_add_beyond_the_limit_of_a_run_waits_for_the_next_one(
 async def test_an_add_that_waited_too_long_for_the_next_run_raises_busy(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", SIGNALS // 2)
+    monkeypatch.setattr(carry, "MAX_LETTERS", SIGNALS // 2)
     monkeypatch.setattr(batch, "_PATIENCE", 0.2)
     held_up = asyncio.Event()
     counted = await fill(bench, held_up)

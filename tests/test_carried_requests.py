@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.client import Client
 
 from durable_jobs import Cron, Every
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from durable_jobs.workflows.flush import Flusher
 from tests.debounce_jobs import Bench, Held
 from tests.jobs import new_key, running_worker, status_of, went_on
@@ -46,7 +46,7 @@ async def test_an_update_that_comes_as_an_instance_stops_its_flushes_is_answered
 ) -> None:
     held = bench.new(Held)
     await held.add_confirmed(Push(n=0))
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 2)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 2)
     stopping = stop_late(monkeypatch, lambda _: not workflow.all_handlers_finished())
     for n in range(1, 4):
         await held.add(Push(n=n))
@@ -66,7 +66,7 @@ async def test_a_schedule_that_is_judged_as_an_instance_stops_its_flushes_goes_a
         yearly = jobs.continuous(Yearly, new_key())
         await yearly.start()
         await eventually(lambda: _is_planned(yearly))
-        monkeypatch.setattr(carrying, "MAX_SIGNALS", 2)
+        monkeypatch.setattr(carry, "MAX_LETTERS", 2)
         stopping = stop_late(monkeypatch, lambda instance: bool(instance._judged))
         for _ in range(3):
             await yearly.resume()

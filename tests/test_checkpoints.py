@@ -23,7 +23,7 @@ from durable_jobs import (
 )
 from durable_jobs.handles.base import Handle
 from durable_jobs.tracking import attempt
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.jobs import QUICK, at_most, new_key, running_worker, status_of, until_status
 from tests.lives import histories_of
 from tests.support import eventually
@@ -152,7 +152,7 @@ async def test_the_next_attempt_goes_on_from_the_checkpoint(
 async def test_a_checkpoint_and_the_progress_are_carried_by_continue_as_new(
     client: Client, queue: str, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 10)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 10)
 
     def fail(run: Any) -> None:
         if run.attempt == 1:

@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from durable_jobs import ContinuousRun, Every
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.jobs import (
     QUICK,
     let_pass,
@@ -36,7 +36,7 @@ class Counter(Noting):
 @pytest.fixture
 def short_histories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Continue as new every two or three ticks."""
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 25)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 25)
 
 
 async def test_a_tracked_tick_adds_at_most_13_events_to_the_history(

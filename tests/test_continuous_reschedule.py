@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs import Cron, DefinitionError, Every, JobClient
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.jobs import JobStatus, new_key, run_id_of, running_worker, status_of, until_status
 from tests.skipping import HOUR, Noting
 from tests.support import eventually
@@ -82,7 +82,7 @@ async def _has_schedule(handle: Any, kind: str) -> bool:
 async def test_a_schedule_outlives_continue_as_new(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 25)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 25)
     job = Hourly()
     async with running_worker(client, queue, job) as jobs:
         hourly = jobs.continuous(Hourly, new_key())
@@ -98,7 +98,7 @@ async def test_a_schedule_outlives_continue_as_new(
 async def test_a_schedule_asked_for_while_an_instance_continues_as_new_is_not_lost(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 8)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 8)
     async with running_worker(client, queue, Hourly()) as jobs:
         hourly = jobs.continuous(Hourly, new_key())
         await hourly.start()

@@ -44,7 +44,7 @@ class Gate:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Histories are long and crowded after a few signals."""
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 20)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 20)
     monkeypatch.setattr(carrying, "CROWDED_SIGNALS", 40)
 
 

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from durable_jobs import Busy, DebounceJob, DebounceRun
 from durable_jobs.handles import batch, scale
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Gather, ms
 from tests.jobs import QUICK, new_key, running_worker
 from tests.scripted import Book, Push
@@ -76,7 +76,7 @@ async def test_a_window_of_100_000_events_runs_once_and_its_history_stays_short(
 async def test_adds_that_never_stop_keep_no_window_and_no_continue_as_new_from_coming(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 100)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 100)
     busy, over = bench.new(Busyness), asyncio.Event()
     added = 0
 
@@ -143,7 +143,7 @@ async def test_an_instance_is_sent_no_more_than_its_history_bears(
     monkeypatch.setattr(scale, "LOOK_BYTES", 200_000)
     monkeypatch.setattr(scale, "MAX_HISTORY_BYTES", 1_000_000)
     monkeypatch.setattr(batch, "_PATIENCE", 0.3)
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 2)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 2)
     gather, release = bench.new(Gather), asyncio.Event()
     bench.book.script(gather.key, lambda _: release.wait())
     await gather.add(Push(n=0))

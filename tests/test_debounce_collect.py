@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from durable_jobs import DebounceJob, DebounceRun, collect
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench
 from tests.jobs import QUICK, new_key, running_worker, until_status
 from tests.scripted import Book, Push
@@ -93,7 +93,7 @@ async def _all_flushed(bench: Bench, listing: Any) -> list[int] | None:
 async def test_many_small_events_in_a_list_are_all_run(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 3)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 3)
     listing = bench.new(Listing)
     await listing.add_many(Push(n=n) for n in range(20_000))
     await listing.flush()

@@ -9,7 +9,7 @@ from temporalio import workflow
 from durable_jobs import NonRetryable
 from durable_jobs.handles import DebounceHandle
 from durable_jobs.names import OUTBOX_QUERY
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from durable_jobs.workflows.base import JobWorkflow
 from tests.debounce_jobs import Bench, Ending, Gather, GoingOn, Pausing, SlowToRetry
 from tests.jobs import until_status, went_on
@@ -123,7 +123,7 @@ async def test_what_was_cleared_during_a_flush_counts_for_who_speaks_for_the_ins
 async def test_what_was_cleared_during_a_flush_is_counted_over_continue_as_new(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 10)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 10)
     slow = bench.new(SlowToRetry)
     bench.book.script(slow.key, fail)
     await slow.add(Push(n=0))
@@ -143,7 +143,7 @@ async def test_what_was_cleared_during_a_flush_is_counted_over_continue_as_new(
 async def test_clear_lets_a_flush_finish_that_continue_as_new_is_about_to_carry(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 5)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 5)
     settle: Any = JobWorkflow._settle_handlers
     about_to = asyncio.Event()
 

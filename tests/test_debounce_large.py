@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs import DebounceJob, DebounceRun, JobClient
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Counted, Held
 from tests.jobs import QUICK, last_error_of, new_key, running_worker, until_status, went_on
 from tests.scripted import Book, Push, Total
@@ -80,7 +80,7 @@ async def test_a_window_whose_state_grows_too_large_pauses_with_its_events_kept(
 async def test_ids_of_any_number_and_length_do_not_wedge_an_instance(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 40)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 40)
     held = bench.new(Held)
     await held.add(Push(n=0), id="first")
     handle = bench.client.get_workflow_handle(held.instance_id)

@@ -12,7 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from durable_jobs.handles import DebounceHandle
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Gather, ms
 from tests.jobs import at_most, new_key, running_worker, until_run, until_status
 from tests.scripted import Book, Push
@@ -306,7 +306,7 @@ async def test_a_malformed_signal_opens_a_window_that_ends_by_itself(bench: Benc
 async def test_an_instance_stays_unquiet_over_continue_as_new(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 5)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 5)
     throttled = bench.new(Throttled)
     raw = bench.client.get_workflow_handle(throttled.instance_id)
     await throttled.add(Push(n=0))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_jobs.workflows import carrying, instance
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Gather, Held, Pausing
 from tests.jobs import went_on
 from tests.scripted import Push, Total
@@ -15,7 +15,7 @@ from tests.support import eventually
 @pytest.fixture
 def few_signals(monkeypatch: pytest.MonkeyPatch) -> int:
     """Continue as new after so many signals."""
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 10)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 10)
     return 10
 
 
@@ -48,7 +48,7 @@ async def test_a_waiting_window_survives_continue_as_new(bench: Bench, few_signa
 async def test_a_long_history_continues_as_new_too(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 30)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 30)
     held = bench.new(Held)
     for n in range(40):
         await held.add(Push(n=n))

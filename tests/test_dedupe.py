@@ -13,7 +13,7 @@ from temporalio.worker import Replayer
 
 from durable_jobs import DefinitionError, JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import carrying
+from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Gather, ms
 from tests.jobs import at_most, new_key, run_id_of, running_worker, until_run, until_status
 from tests.scripted import Book, Push
@@ -101,7 +101,7 @@ async def test_clear_and_terminate_end_an_instance_that_remembers(bench: Bench) 
 async def test_ids_are_remembered_over_continue_as_new(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 5)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 5)
     async with bench_of(client) as bench:
         once = bench.new(Once)
         await once.add(Push(n=1), id="a")

@@ -15,7 +15,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs.embedded import EmbeddedServer
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.lives import Event, histories_of, in_order, specific
 from tests.mortal import CONTINUING, LONG, POINTS, mortal_jobs
 from tests.scene import Scene, at_rest, stage
@@ -199,7 +199,7 @@ def theatre(
 @pytest.fixture(autouse=True, scope="module")
 def _short_histories() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instance, "MAX_HISTORY_EVENTS", LONG)
+        patch.setattr(carry, "MAX_HISTORY_EVENTS", LONG)
         yield
 
 

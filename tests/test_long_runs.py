@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from durable_jobs import Retry, RetryAfter
 from durable_jobs.tracking import MemorySink, Tracking, attempt
-from durable_jobs.workflows import carrying, instance
+from durable_jobs.workflows import carry
 from tests.jobs import running_worker, status_of, until_status
 from tests.lives import histories_of, in_order
 from tests.long_runs import (
@@ -32,7 +32,7 @@ async def test_many_attempts_keep_their_history_short_and_are_one_run(
     client: Client, queue: str, job: Any, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "MAX_ATTEMPTS", 30)
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 300)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 300)
     notes, sink = Notes(failing_until(300)), MemorySink()
     async with running_worker(client, queue, job(notes), tracking=Tracking(sink)) as jobs:
         handle = await begin(jobs)
@@ -59,7 +59,7 @@ def _executed(sink: MemorySink, instance_id: str) -> list[Any]:
 async def test_signals_during_a_long_backoff_make_it_continue_as_new_with_the_run(
     client: Client, queue: str, job: Any, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 20)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 20)
 
     async def later(run: Any) -> None:
         if run.attempt == 1:
@@ -92,7 +92,7 @@ async def _many_runs(client: Client, queue: str, least: int) -> bool:
 async def test_a_carried_run_is_dropped_by_terminate(
     client: Client, queue: str, job: Any, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 5)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 5)
 
     async def never(run: Any) -> None:
         raise RetryAfter(HOUR, "not yet")
@@ -124,7 +124,7 @@ async def test_the_time_limit_of_a_run_is_kept_over_activities_and_continue_as_n
         )
 
     monkeypatch.setattr(attempt, "MAX_ATTEMPTS", 3)
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 50)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 50)
     notes, sink = Notes(failing_until(1_000_000)), MemorySink()
     async with running_worker(client, queue, Limited(notes), tracking=Tracking(sink)) as jobs:
         task = await a_task(jobs)
@@ -146,7 +146,7 @@ async def test_an_attempt_that_begins_while_the_run_is_carried_counts_once(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The race: continue-as-new is due again and again, just as attempts begin and fail."""
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 3)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 3)
     monkeypatch.setattr("durable_jobs.workflows.runner.LONG_BACKOFF", timedelta(milliseconds=1))
 
     class Hasty(Stubborn):

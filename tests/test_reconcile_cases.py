@@ -14,7 +14,7 @@ from durable_jobs.activities.reconcile import Reconciler
 from durable_jobs.handles.base import Handle as JobHandle
 from durable_jobs.names import RECONCILE_WORKFLOW
 from durable_jobs.protocol import Reconciled
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.jobs import result_of, running_worker, until_status
 from tests.lives import Event, kinds_of, specific, terminated, tracked_worker
 from tests.reconciling import DAY, IDENTITY, Later, command, reconcile, recorded
@@ -51,7 +51,7 @@ async def ended_unseen(
 async def test_a_run_that_ended_before_its_first_task_speaks_for_the_life_it_carried(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 30)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 30)
     async with tracked_worker(client, queue, all_jobs()) as worker:
         beat = worker.jobs.continuous(Beat, queue)
         await beat.start(Basket(total=9))
@@ -72,7 +72,7 @@ async def test_a_run_that_ended_before_its_first_task_speaks_for_the_life_it_car
 async def test_what_a_run_that_ended_before_its_first_task_carried_and_was_sent_is_counted(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 12)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 12)
     later = JobClient(client, task_queue=queue).debounce(Later, queue)
     async with tracked_worker(client, queue, [Later()]):
 

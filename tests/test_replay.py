@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.commotion import Commotion
 from tests.histories.jobs import changed_jobs, jobs
 from tests.histories.record import Recorder, load
@@ -80,7 +80,7 @@ async def test_whatever_callers_do_at_once_no_instance_gets_stuck_and_all_replay
     long: int,
     crowded: int,
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", long)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", long)
     monkeypatch.setattr(instance, "MOST_HISTORY_EVENTS", crowded)
     options = {"max_cached_workflows": cached}
     async with tracked_worker(client, queue, all_jobs(), **options) as worker:

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from durable_jobs import Retry, TaskJob, TaskRun
 from durable_jobs.handles import TaskHandle
 from durable_jobs.tracking import MemorySink, Tracking, attempt
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.jobs import (
     new_key,
     result_of,
@@ -55,7 +55,7 @@ class Stubborn(TaskJob[str, int, int]):
 
 @pytest.fixture(autouse=True)
 def _short_histories(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 30)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 30)
     monkeypatch.setattr(instance, "MOST_HISTORY_EVENTS", 120)
     monkeypatch.setattr(attempt, "MAX_ATTEMPTS", 10)
 

@@ -8,7 +8,7 @@ from temporalio.client import Client
 
 from durable_jobs import JobFailed
 from durable_jobs.handles import TaskHandle
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.jobs import (
     let_pass,
     new_key,
@@ -142,7 +142,7 @@ async def test_an_ask_of_a_paused_instance_is_answered_after_resume(
 async def test_asks_are_answered_across_continue_as_new(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 30)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 30)
     job = Oracle()
     async with running_worker(client, queue, job) as jobs:
         oracle = jobs.task(Oracle, new_key())
@@ -164,7 +164,7 @@ async def test_asking_again_across_continue_as_new_gives_the_kept_reply(
         oracle = jobs.task(Oracle, new_key())
         assert await oracle.ask(Question(number=1), id="question-1") == "reply 1"
         first = await run_id_of(client, oracle.instance_id)
-        monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 5)
+        monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 5)
         await oracle.send(Question(number=2))
         await eventually(lambda: went_on(client, oracle.instance_id, first))
         monkeypatch.undo()

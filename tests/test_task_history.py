@@ -11,7 +11,7 @@ from durable_jobs import Busy, TaskJob, TaskRun
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles import TaskHandle, batch
 from durable_jobs.tracking import MemorySink, Tracking
-from durable_jobs.workflows import carrying, instance
+from durable_jobs.workflows import carry
 from tests.jobs import (
     at_most,
     new_key,
@@ -55,7 +55,7 @@ class Counter(TaskJob[str, int, int]):
 @pytest.fixture
 def short_histories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Continue as new every few events."""
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 100)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 100)
 
 
 @pytest.mark.usefixtures("short_histories")
@@ -86,7 +86,7 @@ async def test_events_keep_their_order_and_none_is_lost_over_continue_as_new(
 async def test_many_signals_make_it_continue_as_new(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 20)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 20)
     job = Counter()
     async with running_worker(client, queue, job) as jobs:
         counter = jobs.task(Counter, new_key())
@@ -113,7 +113,7 @@ async def test_the_alarm_the_failed_events_and_a_pause_are_carried(
         await counter.pause()
         before = await until_status(counter, "paused")
         first = await run_id_of(client, counter.instance_id)
-        monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 5)
+        monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 5)
         await counter.pause()
         await eventually(lambda: went_on(client, counter.instance_id, first))
         monkeypatch.undo()
@@ -130,7 +130,7 @@ async def test_the_alarm_the_failed_events_and_a_pause_are_carried(
 async def test_a_backlog_too_large_to_carry_is_worked_off_first(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "MAX_SIGNALS", 5)
+    monkeypatch.setattr(carry, "MAX_LETTERS", 5)
     job = Counter()
     async with running_worker(client, queue, job) as jobs:
         counter = jobs.task(Counter, new_key())
@@ -163,7 +163,7 @@ async def test_a_backlog_of_small_events_with_long_ids_does_not_wedge_an_instanc
             await raw.signal("send_batch", {"events": events})
         assert (await until_status(counter, "paused")).event_count == 7_500
         # It would continue as new now, with more than the server takes in one payload.
-        monkeypatch.setattr(carrying, "MAX_SIGNALS", 5)
+        monkeypatch.setattr(carry, "MAX_LETTERS", 5)
         await counter.pause()
         await counter.terminate()
         assert (await result_of(client, counter.instance_id))["discardedEvents"] == 7_500

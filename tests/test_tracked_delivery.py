@@ -8,7 +8,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from durable_jobs.names import FLUSH
 from durable_jobs.tracking import HttpSink, NoopSink
-from durable_jobs.workflows import instance
+from durable_jobs.workflows import carry
 from tests.lives import (
     WINDOW,
     Event,
@@ -160,7 +160,7 @@ async def nothing_pending(worker: Tracked, instance_id: str) -> bool:
 async def test_the_sequence_goes_on_over_continue_as_new(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "MAX_HISTORY_EVENTS", 12)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 12)
     async with tracked_worker(client, queue, all_jobs()) as worker:
         poll = worker.jobs.continuous(Beat, queue)
         await poll.start(Basket(total=5))

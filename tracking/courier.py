@@ -210,9 +210,7 @@ class Courier:
 
     def _pause(self, now: float) -> float | None:
         waits = self._stock.backlog.waiting and self._next_request > now
-        until = min(
-            self._next_request if waits else math.inf, self._stock.backlog.next_due()
-        )
+        until = min(self._next_request if waits else math.inf, self._stock.backlog.next_due())
         return None if until == math.inf else max(until - now, 0.0)
 
     def _dispatch(self, batch: Batch, now: float) -> None:

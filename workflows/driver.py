@@ -110,7 +110,7 @@ class Driver:
 
     # -- what comes
 
-    def arrival(self) -> datetime:
+    def now(self) -> datetime:
         """The time of what comes now; what waited for the first task came with the start."""
         info = workflow.info()
         first = info.get_current_history_length() == self._first_task
@@ -118,7 +118,7 @@ class Driver:
 
     def receive(self, name: str, args: Sequence[RawValue]) -> None:
         """Take a signal; constant work, whatever it carries."""
-        self.mailbox.put(Letter(name, self.arrival(), args))
+        self.mailbox.put(Letter(name, self.now(), args))
 
     async def deliver(self, message: Message) -> JSON:
         """Take an update, and wait for the machine's answer."""
@@ -137,7 +137,7 @@ class Driver:
                 await self._give_server_a_turn()
             elif (packed := self._due_carry()) is not None:
                 await self._carry_on(packed)
-            elif await self._do(self.machine.next(workflow.now())):
+            elif await self._do(self.machine.next(self.now())):
                 return self._result()
 
     async def _do(self, step: Step) -> bool:
@@ -151,7 +151,7 @@ class Driver:
             case Cancel():
                 await self._cancel_attempt()
             case Wait(until, what):
-                self._flusher.before_wait(workflow.now(), until)
+                self._flusher.before_wait(self.now(), until)
                 self._timer.set(until, what)
                 await workflow.wait_condition(self._is_woken)
             case Finish():
@@ -174,7 +174,7 @@ class Driver:
         )
 
     def _take_results(self) -> None:
-        now = workflow.now()
+        now = self.now()
         if self._attempt is not None and self._attempt.done():
             handle, self._attempt, self._cancelled_at = self._attempt, None, None
             outcome, cause = attempts.outcome_of(handle)
@@ -266,7 +266,7 @@ class Driver:
 
     async def _give_server_a_turn(self) -> None:
         """Between two slices of a long mailbox: one activation must not take long."""
-        fold = self.machine.beside(workflow.now()) if self._call is None else None
+        fold = self.machine.beside(self.now()) if self._call is None else None
         if fold is not None:
             self._call = Pending(fold)
         await workflow.sleep(A_TURN, summary="take up more of what callers sent")
@@ -282,14 +282,14 @@ class Driver:
     async def _cancel_attempt(self) -> None:
         """Let the attempt end by itself: what it reports stands in history and counts."""
         if self._attempt is None:
-            self.machine.outcome(CutOff(), workflow.now())
+            self.machine.outcome(CutOff(), self.now())
             return
         if self._cancelled_at is None:
-            self._cancelled_at = workflow.now()
+            self._cancelled_at = self.now()
             self._attempt.cancel()
         self._timer.set(self._cancelled_at + CANCEL_GRACE, "grace time of the last attempt")
         await workflow.wait_condition(self._has_results)
-        if not self._attempt.done() and workflow.now() >= self._cancelled_at + CANCEL_GRACE:
+        if not self._attempt.done() and self.now() >= self._cancelled_at + CANCEL_GRACE:
             workflow.logger.warning("An attempt did not end when cancelled; it is left behind")
             self._attempt = self._cancelled_at = None
 
@@ -326,7 +326,7 @@ class Driver:
         """Wind up a life that is over. Returns whether nothing came that goes on or begins anew."""
         machine = self.machine
         if machine.more_waits:
-            machine.reopen(workflow.now())
+            machine.reopen(self.now())
             return False
         if self._call is not None:
             self._call.cancel()
@@ -337,9 +337,7 @@ class Driver:
         if delivered and workflow.all_handlers_finished():
             return True
         await workflow.wait_condition(
-            lambda: (
-                self._is_woken() or (delivered and workflow.all_handlers_finished())
-            )
+            lambda: self._is_woken() or (delivered and workflow.all_handlers_finished())
         )
         return False
 

@@ -58,7 +58,7 @@ class JobWorkflow:
             try:
                 await asyncio.shield(life)
             except asyncio.CancelledError:
-                at = self.driver.arrival()
+                at = self.driver.now()
                 message = Message("terminate", at, text="cancelled")
                 self.driver.mailbox.put(Letter("terminate", at, message=message))
         return life.result()
@@ -87,7 +87,7 @@ class JobWorkflow:
             raise refusal(error) from error
 
     def _read_update(self, name: str, args: Sequence[RawValue]) -> Message:
-        message = read_message(self.kind, name, args, self.driver.arrival())
+        message = read_message(self.kind, name, args, self.driver.now())
         for event in message.events:
             if isinstance(event, BadInput):
                 raise event

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
-from ..checks import check_span
 from ..burst import following
+from ..checks import check_span
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, JobType, RunRequest, RunResult
 from ..retry import Retry

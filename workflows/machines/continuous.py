@@ -1,6 +1,6 @@
 """The machine of continuous jobs: tick after tick, with state, for ever."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from pydantic import BaseModel
@@ -9,7 +9,6 @@ from durable_jobs.names import NEXT_DUE
 from durable_jobs.protocol import Detail, JobType, Report
 from durable_jobs.questions import NextDue, NextDueRequest
 from durable_jobs.schedule import LONGEST, CatchUp, ScheduleRule
-from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
 from .machine import Machine
@@ -41,8 +40,8 @@ class ContinuousMachine(Machine):
         """What a worker is asked about the schedule at the moment."""
 
         self._purpose = ""
-        self._found: NextDue | None = None
-        """Its answer."""
+        self._found: dict[str, NextDue] = {}
+        """The answer, by what it is for."""
 
     def extra(self) -> Detail:
         """See base class."""
@@ -83,7 +82,7 @@ class ContinuousMachine(Machine):
     def _forget(self) -> None:
         """Plan the next tick anew."""
         self._times.forget()
-        self._asked = self._found = None
+        self._asked, self._found = None, {}
 
     # -- ticks
 
@@ -125,14 +124,20 @@ class ContinuousMachine(Machine):
         return None
 
     def _trigger(self, now: datetime) -> Step:
-        # While paused no tick comes next; the retries get at least one interval.
-        due = self._times.due
-        after = due if self.life.paused and due is not None and due > now else now
-        found = self._answer("trigger", self._times.next_after(self._rule, after))
-        if not isinstance(found, NextDue):
-            return found
+        due = self._times.runs_at
+        following = due if due is not None and due > now and not self.life.paused else None
+        if following is None:
+            found = self._answer("trigger", self._times.next_after(self._rule, now))
+            if not isinstance(found, NextDue):
+                return found
+            following = _own_time(found)
+        if self.life.paused:
+            # No tick comes next; the retries get at least one interval.
+            found = self._answer("retries", self._times.next_after(self._rule, following))
+            if not isinstance(found, NextDue):
+                return found
+            following = _own_time(found)
         self._triggered = False
-        following = due if due is not None and due > now and not self.life.paused else found.at
         return self._execute(now, following, now)
 
     def _tick(self, now: datetime) -> Step:
@@ -142,7 +147,7 @@ class ContinuousMachine(Machine):
         if not isinstance(found, NextDue):
             return found
         due = self._times.take(found, self._catch_up)
-        return self.decide(now) if due is None else self._execute(due, found.at, now)
+        return self.decide(now) if due is None else self._execute(due, _own_time(found), now)
 
     def _execute(self, due: datetime, following: datetime, now: datetime) -> Step:
         self._due_at = due.isoformat()
@@ -155,9 +160,8 @@ class ContinuousMachine(Machine):
         """The answer itself, or the call that gets it from a worker."""
         if isinstance(found, NextDue):
             return found
-        answer, self._found = self._found, None
-        if answer is not None and self._purpose == purpose:
-            return answer
+        if purpose in self._found:
+            return self._found.pop(purpose)
         self._asked, self._purpose = found, purpose
         return Call(NEXT_DUE, found, NextDue, "when the next tick is due")
 
@@ -165,7 +169,8 @@ class ContinuousMachine(Machine):
         """See base class. After a change of the schedule an answer is out of date."""
         super().answered(name, answer, now)
         if isinstance(answer, NextDue) and self._asked is not None:
-            self._asked, self._found = None, answer
+            self._asked = None
+            self._found[self._purpose] = answer
 
     def call_failed(self, name: str, message: str) -> None:
         """See base class."""
@@ -268,7 +273,7 @@ class ContinuousMachine(Machine):
             **found,
             "nextRunAt": None
             if self.over
-            else found["nextRunAt"] or (iso_ms(planned) if planned else None),
+            else found["nextRunAt"] or (planned.isoformat() if planned else None),
             "schedule": self._shown_schedule(),
             "rescheduled": self._times.override is not None,
         }
@@ -287,3 +292,8 @@ class ContinuousMachine(Machine):
         if self.run is not None or at is None or self.life.paused or self.closing:
             return super().story()
         return f"next run at {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _own_time(found: NextDue) -> datetime:
+    """When the tick runs that was found, jitter included."""
+    return found.at + timedelta(seconds=found.delay)

@@ -186,6 +186,7 @@ class Machine(ABC):
         if self.running:
             return Cancel() if self.ending.asked else self.beside(now) or Wait()
         if self.ending.asked:
+            self._give_up_run(now)
             self._end_as_asked(now)
             return Finish()
         if self.options is None or self._search.needed:
@@ -320,7 +321,9 @@ class Machine(ABC):
                 self.life.last_error, self._search.needed = message, True
             case CutOff():
                 pass
-        if self.ending.asked and self.run is not None:
+
+    def _give_up_run(self, now: datetime) -> None:
+        if self.run is not None:
             self.run = None
             self.given_up(now)
 
@@ -528,7 +531,7 @@ class Machine(ABC):
             "status": self.status_word(),
             "attempt": run.attempt if run else 0,
             "eventCount": 0,
-            "nextRunAt": iso_ms(again) if again else None,
+            "nextRunAt": again.isoformat() if again else None,
             "willFlushAt": None,
             "reason": self.ending.reason if self.over else None,
             "progress": run.progress if run else None,

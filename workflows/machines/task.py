@@ -52,8 +52,8 @@ class Doing(BaseModel):
 
     def has(self, event_id: str) -> bool:
         """Whether an event with the id is under way."""
-        items = [*self.items, *(self.failed.items if self.failed else [])]
-        return any(item.id == event_id for item in items)
+        behind = self.failed is not None and self.failed.has(event_id)
+        return behind or any(item.id == event_id for item in self.items)
 
     def detail(self) -> Detail:
         """What its handler is called with, beside what the entity is."""
@@ -463,7 +463,10 @@ class TaskMachine(Machine):
         if doing is None:
             return
         if doing.failed is not None and doing.report is not None:
-            self._on_exhausted(doing.failed, doing.report, now)
+            if self.ending.asked:
+                self._drop(doing.failed.item, doing.report)
+            else:
+                self._on_exhausted(doing.failed, doing.report, now)
         elif self.ending.asked:
             self.ending.discarded += len(doing.items)
 
@@ -498,7 +501,7 @@ class TaskMachine(Machine):
     def status(self) -> Detail:
         """See base class."""
         found, at = super().status(), self._entity.scheduled_at
-        alarm = iso_ms(at) if at and not self.over else None
+        alarm = at.isoformat() if at and not self.over else None
         return {
             **found,
             "eventCount": self._events_left,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Begun, Detail, JobType, Report
+from durable_jobs.protocol import Detail, JobType, Report
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
