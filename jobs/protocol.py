@@ -211,7 +211,7 @@ class FlushRequest(Record):
     """Whether the activity fails, to be tried again, until each event is settled."""
 
     tracked: bool = False
-    """Whether a worker said that the instance is tracked: one that does not track leaves it then."""
+    """Whether the instance is known to be tracked: a worker that does not track leaves it then."""
 
     job: JobRef | None = None
     """Asks for the options of this instance's job, where they are not those of the digest."""

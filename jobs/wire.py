@@ -36,15 +36,33 @@ def json_to_raw(data: bytes) -> RawValue:
     return RawValue(Payload(metadata=_METADATA, data=data))
 
 
+class Undecodable(Exception):
+    """A payload has an encoding that only a payload codec makes, which this worker lacks.
+
+    No `ValueError`: nothing is wrong with the payload. A workflow that meets it fails its task, and
+    waits for a worker with the codec.
+    """
+
+
+_OWN_BINARY = {"binary/plain", "binary/protobuf"}
+"""Temporal's own encodings that are binary. By convention a codec's begin in the same way."""
+
+
 def from_raw(raw: RawValue) -> JSON:
     """The JSON value in a payload.
 
     Raises:
         ValueError: the payload is not JSON, with the encoding it has.
+        Undecodable: it needs a payload codec.
     """
     encoding = raw.payload.metadata.get("encoding", b"").decode(errors="replace")
     if encoding == "binary/null":
         return None
+    if encoding.startswith("binary/") and encoding not in _OWN_BINARY:
+        raise Undecodable(
+            f"a payload is encoded as {encoding!r}: start a worker with the payload codec that its "
+            "caller has; nothing is lost until then"
+        )
     if not encoding.startswith("json/"):
         raise ValueError(f"payload encoding is {encoding or 'missing'}, json/plain is expected")
     try:

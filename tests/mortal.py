@@ -18,6 +18,9 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import Client
 from temporalio.worker import Worker
+from temporalio.worker._workflow_instance import (
+    _WorkflowInstanceImpl,  # pyright: ignore[reportPrivateUsage]
+)
 
 from durable_jobs import (
     ContinuousJob,
@@ -29,9 +32,8 @@ from durable_jobs import (
     TaskJob,
     TaskRun,
 )
-from durable_jobs.names import REPORT_SIGNAL
 from durable_jobs.tracking import HttpSink, Tracking
-from durable_jobs.workflows import guard
+from durable_jobs.workflows import carry
 from tests.kill_worker import BEAT, Notebook
 
 SECOND = timedelta(seconds=1)
@@ -122,13 +124,14 @@ def _has_fired(act: WorkflowActivation) -> bool:
     return any(job.HasField("fire_timer") for job in act.jobs)
 
 
-def _has_report(act: WorkflowActivation) -> bool:
-    return any(job.signal_workflow.signal_name == REPORT_SIGNAL for job in act.jobs)
+def _has_failure(act: WorkflowActivation) -> bool:
+    results = [job.resolve_activity for job in act.jobs if job.HasField("resolve_activity")]
+    return any(resolved.result.HasField("failed") for resolved in results)
 
 
 def _has_result(act: WorkflowActivation) -> bool:
     results = [job.resolve_activity for job in act.jobs if job.HasField("resolve_activity")]
-    return any(not result.is_local for result in results)
+    return any(resolved.result.HasField("completed") for resolved in results)
 
 
 def _is_continued(act: WorkflowActivation) -> bool:
@@ -139,7 +142,7 @@ def _is_continued(act: WorkflowActivation) -> bool:
 POINTS: dict[str, Callable[[WorkflowActivation], bool]] = {
     "it has begun": _is_begun,
     "a result is in history": _has_result,
-    "a failure is in history": _has_report,
+    "a failure is in history": _has_failure,
     "a timer has fired": _has_fired,
     "a new run has begun": _is_continued,
 }
@@ -150,9 +153,11 @@ CONTINUING = "continue-as-new is decided"
 
 def die_at(point: str) -> None:
     """Kill this process at a point of any instance."""
-    passed_on = guard._Guard.activate  # pyright: ignore[reportPrivateUsage]
+    passed_on = _WorkflowInstanceImpl.activate
 
-    def activate(self: Any, act: WorkflowActivation) -> WorkflowActivationCompletion:
+    def activate(
+        self: _WorkflowInstanceImpl, act: WorkflowActivation
+    ) -> WorkflowActivationCompletion:
         if point in POINTS and POINTS[point](act):
             _die()
         done = passed_on(self, act)
@@ -163,7 +168,7 @@ def die_at(point: str) -> None:
             _die()
         return done
 
-    setattr(guard._Guard, "activate", activate)  # noqa: B010  # pyright: ignore[reportPrivateUsage]
+    setattr(_WorkflowInstanceImpl, "activate", activate)  # noqa: B010
 
 
 def _die() -> None:

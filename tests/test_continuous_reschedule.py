@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from durable_jobs import Cron, DefinitionError, Every, JobClient
 from durable_jobs.workflows import carry
@@ -172,9 +172,15 @@ async def raw(client: Client) -> AsyncIterator[Raw]:
         yield bench
 
 
+async def planned(handle: WorkflowHandle[Any, Any]) -> dict[str, Any] | None:
+    """The status of an instance that knows its schedule."""
+    status = await handle.query("status")
+    return status if status["nextRunAt"] else None
+
+
 async def test_a_wrong_schedule_is_refused_and_counted_and_changes_nothing(raw: Raw) -> None:
     handle = await raw.started("continuous")
-    before = await handle.query("status")
+    before = await eventually(lambda: planned(handle))
     for number, wrong in enumerate(WRONG.values(), 1):
         assert await refusal(handle, "reschedule", wrong)
         await handle.signal("reschedule", wrong)

@@ -4,13 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from temporalio import workflow
 
 from durable_jobs import NonRetryable
 from durable_jobs.handles import DebounceHandle
 from durable_jobs.names import OUTBOX_QUERY
 from durable_jobs.workflows import carry
-from durable_jobs.workflows.base import JobWorkflow
 from tests.debounce_jobs import Bench, Ending, Gather, GoingOn, Pausing, SlowToRetry
 from tests.jobs import until_status, went_on
 from tests.scripted import Push
@@ -138,34 +136,3 @@ async def test_what_was_cleared_during_a_flush_is_counted_over_continue_as_new(
     await slow.terminate("given up")
     result = await bench.result(slow)
     assert (result["reason"], result["discardedEvents"]) == ("given up", 13)
-
-
-async def test_clear_lets_a_flush_finish_that_continue_as_new_is_about_to_carry(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(carry, "MAX_LETTERS", 5)
-    settle: Any = JobWorkflow._settle_handlers
-    about_to = asyncio.Event()
-
-    async def settle_until_a_signal(self: Any) -> None:
-        await settle(self)
-        if self.run_kept is not None:
-            known = self._signals
-            about_to.set()
-            await workflow.wait_condition(lambda: self._signals > known)
-
-    monkeypatch.setattr(JobWorkflow, "_settle_handlers", settle_until_a_signal)
-    slow = bench.new(SlowToRetry)
-    bench.book.script(slow.key, fail)
-    await slow.add(Push(n=0))
-    await until_status(slow, "retrying")
-    for n in range(6):
-        await slow.add(Push(n=n))
-    await about_to.wait()
-    await slow.clear()
-    await eventually(lambda: went_on(bench.client, slow.instance_id))
-    status = await bench.status(slow)
-    assert (status.status, status.event_count) == ("retrying", 1)
-    await slow.terminate("given up")
-    result = await bench.result(slow)
-    assert (result["reason"], result["discardedEvents"]) == ("given up", 7)

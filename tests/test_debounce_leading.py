@@ -239,8 +239,8 @@ async def test_an_exhausted_leading_run_keeps_its_event_with_those_that_gathered
     await stubborn.flush()
     await until_run(stubborn, 2)
     assert runs(bench, stubborn) == [("leading", [1]), ("manual", [1, 2])]
-    kinds = ["job.failed", "job.failed", "job.retryExhausted", "debounce.started"]
-    assert (await tracked(bench, stubborn, 6))[:4] == kinds
+    kinds = ["job.failed", "job.failed", "job.retryExhausted", "job.paused", "debounce.started"]
+    assert (await tracked(bench, stubborn, 7))[:5] == kinds
     await stubborn.terminate()
 
 

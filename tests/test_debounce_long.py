@@ -113,8 +113,9 @@ async def test_a_burst_over_several_runs_is_executed_to_the_last_event_once(
 
 
 async def test_a_run_that_fails_for_long_goes_on_in_a_new_run_of_its_workflow(
-    bench: Bench, few_signals: int
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 60)
     gather = bench.new(Gather)
 
     async def fail_long(run: Any) -> None:

@@ -57,7 +57,7 @@ class Driver:
         self._call: Pending | None = None
         self._timer = Timer()
         self._too_heavy_at = -1
-        self._judging = 0
+        self._judges: list[asyncio.Task[None]] = []
         self._judge_turn = asyncio.Lock()
         self._cause: BaseException | None = None
         """The error of the last attempt that failed, as Temporal has it."""
@@ -228,8 +228,9 @@ class Driver:
             if letter.name not in self.kind.brings:
                 raise
             return Message(letter.name, letter.at, [error])
-        if message.rule is not None and message.rule.cron is not None:
-            asyncio.create_task(self._take_judged(message)).add_done_callback(lambda _: None)
+        if message.verb == "reschedule":
+            # One after the other, so that the last one holds.
+            self._judges.append(asyncio.create_task(self._take_judged(message)))
             return None
         return message
 
@@ -248,21 +249,21 @@ class Driver:
     async def judged(self, message: Message) -> Message:
         """A message whose cron line a worker has judged: workflows know no time zones."""
         rule = message.rule
-        if rule is None or rule.cron is None:
-            return message
-        self._judging += 1
-        try:
-            async with self._judge_turn:
+        async with self._judge_turn:
+            if rule is not None and rule.cron is not None:
                 request = NextDueRequest(rule=rule, after=message.at, judge=True)
                 summary = "whether the schedule is one"
                 message.fault = (await ask(NEXT_DUE, request, NextDue, summary)).problem
-        finally:
-            self._judging -= 1
         return message
 
     async def _take_judged(self, message: Message) -> None:
         await self.judged(message)
         self.mailbox.put(Letter(message.verb, message.at, message=message))
+
+    @property
+    def _is_judging(self) -> bool:
+        self._judges = [judge for judge in self._judges if not judge.done()]
+        return bool(self._judges)
 
     async def _give_server_a_turn(self) -> None:
         """Between two slices of a long mailbox: one activation must not take long."""
@@ -299,7 +300,7 @@ class Driver:
         """What continue-as-new is to carry now; None where it is not due or cannot be."""
         machine = self.machine
         machine.carry_due = carry.is_due(self.mailbox.received, self.updates)
-        ready = machine.at_rest and self._call is None and not self._judging and machine.fits
+        ready = machine.at_rest and self._call is None and not self._is_judging and machine.fits
         if not (machine.carry_due and ready) or self._too_heavy_at == self.mailbox.received:
             return None
         kept = carry.Carry(machine=machine.snapshot(), outbox=machine.outbox.carry())
@@ -314,7 +315,7 @@ class Driver:
         await workflow.wait_condition(
             lambda: workflow.all_handlers_finished() or self._has_letters()
         )
-        if not self._has_letters() and not self._judging:
+        if not self._has_letters() and not self._is_judging:
             ref = self.machine.ref
             start = {"job": ref.job, "key": ref.key, "carry": packed}
             workflow.continue_as_new(to_raw(start))

@@ -4,14 +4,14 @@ Callers may use any SDK or the command line, so nothing here trusts its input, a
 says what was expected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, cast
 
 from temporalio.common import RawValue
 
-from durable_jobs.kinds import JobKind
-from durable_jobs.schedule import ScheduleRule, read_rule
+from durable_jobs.kinds import Argument, JobKind
+from durable_jobs.schedule import read_rule
 from durable_jobs.values import (
     JSON,
     MAX_DEPTH,
@@ -94,37 +94,23 @@ def read_message(kind: JobKind, name: str, args: Sequence[RawValue], at: datetim
         BadInput: it has another shape; says what is expected.
     """
     message = Message(name, at)
-    match kind.verbs.get(name):
-        case "event":
-            message.events = [_read_one_event(args)]
-        case "events":
-            message.events, message.each, message.judged = _read_batch(args)
-        case "nothing":
-            _read_nothing(args)
-        case "note":
-            note = _read_text(args, "the note", _NOTE)
-            message.text = None if note is None else note[:MAX_TEXT]
-        case "id":
-            message.text = _read_text(args, "the event's id", _EVENT_ID)
-        case "reason":
-            message.text = _read_reason(args)
-        case "schedule":
-            message.rule = _read_schedule(args)
-        case None:
-            raise BadInput(f"{kind.name} jobs take no {name!r}")
+    takes = kind.verbs.get(name)
+    if takes is None:
+        raise BadInput(f"{kind.name} jobs take no {name!r}")
+    _READERS[takes](message, args)
     return message
 
 
-def _read_one_event(args: Sequence[RawValue]) -> EventText:
+def _read_one_event(message: Message, args: Sequence[RawValue]) -> None:
     if len(args) != 1:
         raise BadInput(f"takes the event as its one argument, got {len(args)} arguments")
     data = _read(args[0], MAX_EVENT_BYTES)
     if too_deep(args[0].payload.data):
         raise BadInput(f"the event has {_TOO_DEEP}")
-    return EventText.of(data)
+    message.events = [EventText.of(data)]
 
 
-def _read_nothing(args: Sequence[RawValue]) -> None:
+def _read_nothing(message: Message, args: Sequence[RawValue]) -> None:
     # Some SDKs send a null.
     if len(args) > 1 or (args and not _is_null(args[0])):
         raise BadInput(f"takes no argument, got {len(args)}")
@@ -137,11 +123,7 @@ def _is_null(raw: RawValue) -> bool:
         return False
 
 
-def _read_batch(args: Sequence[RawValue]) -> tuple[list[EventText | BadInput], bool, bool]:
-    """The events of a batch, with what is wrong in the place of one that is none.
-
-    And whether its caller wants an answer for each, and has judged them itself.
-    """
+def _read_batch(message: Message, args: Sequence[RawValue]) -> None:
     if len(args) != 1:
         raise BadInput(f"{_BATCH}, got {len(args)} arguments")
     body = as_object(_read(args[0], MAX_BATCH_BYTES))
@@ -151,7 +133,8 @@ def _read_batch(args: Sequence[RawValue]) -> tuple[list[EventText | BadInput], b
     items = cast("list[JSON]", events)
     if len(items) > MAX_BATCH_EVENTS:
         raise BadInput(f"brings {len(items):,} events, at most {MAX_BATCH_EVENTS:,}")
-    return [_event(item) for item in items], body.get("each") is True, body.get("judged") is True
+    message.events = [_event(item) for item in items]
+    message.each, message.judged = body.get("each") is True, body.get("judged") is True
 
 
 def _event(item: JSON) -> EventText | BadInput:
@@ -190,27 +173,45 @@ def _read_text(args: Sequence[RawValue], what: str, expected: str) -> str | None
     return text
 
 
-def _read_reason(args: Sequence[RawValue]) -> str | None:
+def _read_note(message: Message, args: Sequence[RawValue]) -> None:
+    note = _read_text(args, "the note", _NOTE)
+    message.text = None if note is None else note[:MAX_TEXT]
+
+
+def _read_event_id(message: Message, args: Sequence[RawValue]) -> None:
+    message.text = _read_text(args, "the event's id", _EVENT_ID)
+
+
+def _read_reason(message: Message, args: Sequence[RawValue]) -> None:
     """The reason of `terminate`; anything but a string is shown as Python shows it."""
     if len(args) > 1:
         raise BadInput(f"takes at most one argument, the reason, got {len(args)}")
-    if not args:
-        return None
     try:
-        reason = from_raw(args[0])
+        reason = from_raw(args[0]) if args else None
     except ValueError:
-        return None
+        return
     given = as_object(reason)
     reason = reason if given is None else given.get("reason")
-    return None if reason is None else str(reason)[:MAX_TEXT]
+    message.text = None if reason is None else str(reason)[:MAX_TEXT]
 
 
-def _read_schedule(args: Sequence[RawValue]) -> ScheduleRule | None:
+def _read_schedule(message: Message, args: Sequence[RawValue]) -> None:
     """The schedule of `reschedule`; None where the job's own is to hold again."""
     if len(args) > 1:
         raise BadInput(f"takes at most one argument, the schedule, got {len(args)}")
     given = _read(args[0], MAX_EVENT_BYTES) if args else None
     try:
-        return None if given is None else read_rule(given)
+        message.rule = None if given is None else read_rule(given)
     except ValueError as error:
         raise BadInput(str(error)) from error
+
+
+_READERS: dict[Argument, Callable[[Message, Sequence[RawValue]], None]] = {
+    "event": _read_one_event,
+    "events": _read_batch,
+    "nothing": _read_nothing,
+    "note": _read_note,
+    "id": _read_event_id,
+    "reason": _read_reason,
+    "schedule": _read_schedule,
+}

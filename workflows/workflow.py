@@ -98,7 +98,7 @@ class JobWorkflow:
         if name == "ask":
             return await self._ask(message)
         await self._judge(message)
-        if message.rule is not None:
+        if name == "reschedule":
             await self.driver.judged(message)
         if message.events:
             # When it flushes is known once the options are.

@@ -111,7 +111,7 @@ class Machine(ABC):
         self.options = options
         self.options_changed()
 
-    def options_changed(self) -> None:
+    def options_changed(self) -> None:  # noqa: B027 - few need it
         """Derive what follows from the options."""
 
     @property
@@ -338,7 +338,7 @@ class Machine(ABC):
         self.burst_lost(run)
         self.missed(run, report, now)
 
-    def burst_lost(self, run: Run) -> None:
+    def burst_lost(self, run: Run) -> None:  # noqa: B027 - few need it
         """The attempt's activity may have begun more than its first event."""
 
     def missed(self, run: Run, report: Report, now: datetime) -> None:
@@ -362,7 +362,7 @@ class Machine(ABC):
     def exhausted(self, run: Run, report: Report, now: datetime) -> None:
         """A run failed for good: do as `on_exhausted` says."""
 
-    def given_up(self, now: datetime) -> None:
+    def given_up(self, now: datetime) -> None:  # noqa: B027 - few need it
         """A run was given up: the life ends, or its handler has gone."""
 
     def executed(self, run: Run, done: Executed | None, *, ran: bool) -> None:
@@ -440,7 +440,7 @@ class Machine(ABC):
             ended="exhausted" if self.ending.exhausted else status,
         )
 
-    def before_end(self) -> None:
+    def before_end(self) -> None:  # noqa: B027 - few need it
         """Count what the end leaves undone."""
 
     def end_by_run(self, at: datetime | None, reason: str | None) -> None:
