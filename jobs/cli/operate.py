@@ -213,12 +213,15 @@ def _tell(
     instance: list[str], timeout: float, as_json: bool, verb: str, *arguments: Any
 ) -> NoReturn:
     async def act(remote: "Remote") -> None:
-        from .remote import NO_ANSWER, Trouble
+        from .remote import NO_ANSWER, Trouble, Unreadable
         from .show import show_status
 
         await remote.tell(verb, *arguments)
         try:
             answer = await remote.ask("status")
+        except Unreadable as trouble:
+            complain(f"{verb} was sent; {trouble}")
+            answer = None
         except Trouble as trouble:
             if trouble.code != NO_ANSWER:
                 raise

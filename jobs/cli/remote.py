@@ -43,6 +43,17 @@ class Trouble(Exception):
         self.code = code
 
 
+class Unreadable(Trouble):
+    """An answer that a payload codec encoded, of which commands have none."""
+
+    def __init__(self, instance: str, error: KeyError) -> None:
+        super().__init__(
+            f"{instance} answered in an encoding that this command cannot read ({error.args[0]}); "
+            "ask with a client that has the payload codec",
+            FAILED,
+        )
+
+
 def instance_of(words: list[str]) -> str:
     """The ID that an operator gave: whole, or as job type, name and key.
 
@@ -131,7 +142,7 @@ class Remote:
         for activity in found.raw_description.pending_activities:
             payloads = activity.heartbeat_details.payloads
             if payloads:
-                mark = (await found.data_converter.decode(payloads))[0]
+                mark = (await self._answer(found.data_converter.decode(payloads)))[0]
                 if isinstance(mark, dict) and "progress" in mark:
                     return cast("dict[str, JSON]", mark)["progress"]
         return None
@@ -143,6 +154,9 @@ class Remote:
             cause = error.__cause__
             words = cause.message if isinstance(cause, ApplicationError) else str(cause or error)
             raise Trouble(f"{self.id}: {words}", FAILED) from error
+        except KeyError as error:
+            # So the SDK says that it knows no such encoding.
+            raise Unreadable(self.id, error) from error
         except TimeoutError as error:
             raise await self._silence() from error
         except RPCError as error:
