@@ -286,7 +286,7 @@ async def test_a_locked_database_is_said_soon_and_the_delivery_taken_when_it_com
             answers = await asyncio.gather(
                 *(github.deliver(delivery=f"d-{number}") for number in range(30))
             )
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 9  # SQLite by itself waits for 10
         assert {answer.status_code for answer in answers} == {503}
         assert {answer.headers["Retry-After"] for answer in answers} == {"5"}
         assert "database" in answers[0].json()["error"]
@@ -302,7 +302,7 @@ async def test_a_store_that_is_locked_waits_no_longer_than_it_was_told(tmp_path:
         began = time.monotonic()
         calls = [asyncio.to_thread(store.forget_health, "a/b") for _ in range(4)]
         failures = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9  # SQLite by itself waits for 10
     assert all(isinstance(failure, sqlite3.OperationalError) for failure in failures)
 
 
