@@ -18,11 +18,18 @@ class InvalidKey(JobsError):
 
 
 class InvalidEvent(JobsError):
-    """An event does not fit the job's event type. Says where it is wrong, never its content."""
+    """An event does not fit the job's event type, or its JSON would not be read back the same.
+
+    Says where it is wrong, never its content. Nothing was sent.
+    """
 
 
 class InvalidState(JobsError):
-    """A state does not fit the job's state type. Says where it is wrong, never its content."""
+    """A state or a reply does not fit its type, or its JSON would not be read back the same.
+
+    Says where it is wrong, never its content. Where a handler left it, the run has failed for good
+    and the state before it is kept.
+    """
 
 
 class PayloadTooLarge(JobsError):

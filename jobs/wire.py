@@ -30,8 +30,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def dumps(value: JSON) -> bytes:
-    """A JSON value, or a pydantic model by its aliases, as compact UTF-8 bytes."""
-    return pydantic_core.to_json(value, by_alias=True)
+    """A JSON value, or a pydantic model by its aliases, as compact UTF-8 bytes.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    return pydantic_core.to_json(value, by_alias=True, inf_nan_mode="null")
 
 
 def as_unicode(text: str) -> str:
@@ -81,7 +84,7 @@ def from_raw(raw: RawValue) -> JSON:
     if not encoding.startswith("json/"):
         raise ValueError(f"payload encoding is {encoding or 'missing'}, json/plain is expected")
     try:
-        return pydantic_core.from_json(raw.payload.data)
+        return pydantic_core.from_json(raw.payload.data, allow_inf_nan=False)
     except ValueError as error:
         raise ValueError("payload is not valid JSON") from error
 

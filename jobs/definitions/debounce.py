@@ -119,6 +119,8 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         }
         if not folder.has_state:
             return RunResult(ran=False, detail=judged, state_version=self.state_version)
+        # Before the handler runs: what cannot be kept fails the run before it does anything.
+        codec_of(type(self)).show_state(folder.state, request.key)
         state = state_reached(self, context, folder.state)
         note_state(self, context, state)
         run = DebounceRun[Any](
