@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..wire import JSON, MAX_EVENT_BYTES, MAX_STATE_BYTES, dumps, too_deep
 from .form import Form, UnreadableError
+from .methods import call_plain
 from .unreadable import faults_of_type
 from .unwritable import TOO_DEEP
 from .warn import warn_once
@@ -124,7 +125,7 @@ class Codec:
             StateMismatch: it does not fit the state type.
         """
         if version != job.state_version:
-            data = job.upgrade_state(version, data)
+            data = call_plain(job.upgrade_state, version, data)
         try:
             return self._state.read(data)
         except ValidationError as error:

@@ -11,8 +11,9 @@ from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, FlushReason, JobType, OnExhausted, RunResult
 from ..questions import Folded, Rejected
 from ..wire import JSON
-from .base import Job, bind_types, call, not_written
+from .base import Job, bind_types
 from .codec import codec_of
+from .methods import call, call_plain, not_written
 from .run import Run, RunContext, State
 from .state import note_state, result_of, state_reached
 from .windows import check_rules, rules_of
@@ -168,6 +169,9 @@ class _Folder:
             return str(event)
         try:
             self._reduce(event)
+        except DefinitionError:
+            # Not for the event's sake: with the method mended it is taken.
+            raise
         except BaseException as error:  # code of the user's, which awaits nothing
             self._replay()
             own = isinstance(error, InvalidEvent)
@@ -176,7 +180,7 @@ class _Folder:
         return None
 
     def _reduce(self, event: Any) -> None:
-        self.state = self._job.reduce(self.state, event)
+        self.state = call_plain(self._job.reduce, self.state, event)
         self.has_state = True
 
     def _replay(self) -> None:

@@ -5,8 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import DefinitionError, InvalidState, PayloadTooLarge
 from ..protocol import Detail, RunResult
-from .base import Job, call
+from .base import Job
 from .codec import codec_of
+from .methods import call
 from .run import Run, RunContext
 
 
