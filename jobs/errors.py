@@ -13,6 +13,13 @@ class DefinitionError(JobsError):
     """A job class is wrong. Raised when the job is registered, before any connection."""
 
 
+class InvalidArgument(JobsError, TypeError, ValueError):
+    """An argument has a wrong type or value. Nothing was sent.
+
+    It is a `TypeError` and a `ValueError` too, so that either catches it.
+    """
+
+
 class InvalidKey(JobsError):
     """A key is empty, or too long for a workflow ID. Nothing was sent."""
 
@@ -46,6 +53,17 @@ class Busy(JobsError):
 
 class TemporalUnreachable(JobsError):
     """No Temporal server answered at the address within the time limit."""
+
+
+class NoWorker(JobsError, TimeoutError):
+    """No worker answered within the call's time. Names the task queue. It is a `TimeoutError` too.
+
+    What was sent by a signal stays, and takes effect once a worker runs.
+    """
+
+
+class NoReply(JobsError, TimeoutError):
+    """An `ask` got no reply in time. Says how its event fares, which stays queued."""
 
 
 class JobFailed(JobsError):

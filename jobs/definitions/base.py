@@ -62,12 +62,19 @@ class Job:
         """The options of this job type alone, as data."""
         return {}
 
+    @classmethod
+    def check_name(cls) -> None:
+        """Raise `DefinitionError` where the job has no name, or a wrong one."""
+        if not isinstance(name := getattr(cls, "name", None), str) or not NAME.fullmatch(name):
+            raise DefinitionError(
+                f"{cls.__qualname__}: name must match {NAME.pattern}, it is {name!r}"
+            )
+
     def check(self) -> None:
         """Raise `DefinitionError` where the definition is wrong."""
         cls = type(self)
         label = cls.__qualname__
-        if not isinstance(name := getattr(cls, "name", None), str) or not NAME.fullmatch(name):
-            raise DefinitionError(f"{label}: name must match {NAME.pattern}, it is {name!r}")
+        cls.check_name()
         self._check_types(label)
         if not cls.has("execute"):
             raise DefinitionError(f"{label}: write execute(self, run)")
