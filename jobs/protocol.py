@@ -108,6 +108,8 @@ class Report(Record):
     event_id: str
     at: datetime
     message: str
+    """The error's type and text."""
+
     type: str = ""
     stack: str | None = None
     exhausted: Literal["max_attempts", "max_duration"] | None = None
@@ -133,6 +135,11 @@ class Report(Record):
 
     verdicts: Verdicts | None = None
     """On the tracking events that its activity took along."""
+
+    @property
+    def text(self) -> str:
+        """The error's text without its type."""
+        return self.message.removeprefix(f"{self.type}: ")
 
 
 class Checkpoint(Record):

@@ -100,10 +100,10 @@ def executed(run: int, handler: str = "execute", attempt: int = 1) -> Event:
 
 def failed(run: int, attempt: int, *, again: bool, handler: str = "execute") -> Event:
     """An attempt failed as `fail_if_asked` lets it."""
-    message = f"attempt {attempt} failed"
+    message = f"ValueError: attempt {attempt} failed"
     return {
         "type": "job.failed",
-        "error": {"message": message, "stack": stack_of(handler, f"ValueError: {message}")},
+        "error": {"message": message, "stack": stack_of(handler, message)},
         "runCount": run,
         "attempt": attempt,
         "willRetry": again,

@@ -168,7 +168,7 @@ async def test_an_error_that_is_not_tried_again_exhausts_no_retries(worker: Trac
     stack = stack_of("execute", "NonRetryable: this cannot work")
     failure = {
         **failed(1, 1, again=False),
-        "error": {"message": "this cannot work", "stack": stack},
+        "error": {"message": "NonRetryable: this cannot work", "stack": stack},
     }
     last = terminated("Retry exhausted after 1 attempts", 1, discarded=1)
     assert life == [started(), failure, last]

@@ -118,7 +118,7 @@ async def test_retries_that_took_too_long_are_exhausted_by_duration(worker: Trac
     await poll.start()
     await poll.trigger()
     life = await worker.life(poll.instance_id, "job.retryExhausted")
-    error = {"message": "'never'", "stack": stack_of("execute", "KeyError: 'never'")}
+    error = {"message": "KeyError: 'never'", "stack": stack_of("execute", "KeyError: 'never'")}
     failures = life[1:-1]
     count = len(failures)
     assert count > 1

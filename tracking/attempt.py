@@ -9,9 +9,10 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
+from durable_jobs.errors import RetryAfter
 from durable_jobs.names import FAILED_ERROR, REPORT_SIGNAL, SHUTDOWN_ERROR, YIELD_ERROR
 from durable_jobs.protocol import (
     Checkpoint,
@@ -27,7 +28,19 @@ from durable_jobs.wire import JSON, size, to_raw
 
 from .checkpoints import Checkpoints, mark_of
 from .config import Tracking
-from .failures import Decision, cause_of, decide, limits, message_of, stack_of, type_of
+from .failures import (
+    Decision,
+    category_of,
+    cause_of,
+    decide,
+    details_of,
+    in_a_line,
+    limits,
+    message_of,
+    stack_of,
+    titled,
+    type_of,
+)
 from .ids import uuid7_at
 from .unplaced import redacted
 
@@ -148,8 +161,7 @@ class Attempt:
         return self._lost_report(number, decision)
 
     def _lost_report(self, number: int, decision: Decision = _AGAIN) -> Report:
-        report = self._report(TimeoutError(_LOST), decision, number, stack=False)
-        return report.model_copy(update={"lost": True})
+        return self._report(TimeoutError(_LOST), decision, number, lost=True)
 
     def _with_earlier(self, report: Report) -> Report:
         return report.model_copy(update={"earlier": self.unreported, "verdicts": self.verdicts})
@@ -245,11 +257,11 @@ class Attempt:
         decision = self._decide(error)
         report = self._report(error, decision, self.number)
         if decision.retry_in is not None and self._goes_on_elsewhere():
-            return self._yielded(report)
+            return self._yielded(report, category_of(error))
         if decision.retry_in is None:
-            details = (FAILED_ERROR, self._with_earlier(report).model_dump(mode="json"))
+            details = [FAILED_ERROR, self._with_earlier(report).model_dump(mode="json")]
         else:
-            details = _details_of(error)
+            details = details_of(error, activity.payload_converter())
             await self._announce(report)
         raised = ApplicationError(
             message_of(error),
@@ -257,6 +269,7 @@ class Attempt:
             type=type_of(error),
             non_retryable=decision.retry_in is None,
             next_retry_delay=decision.retry_in,
+            category=category_of(error),
         )
         raised.__cause__ = cause_of(error)
         return raised.with_traceback(error.__traceback__)
@@ -283,7 +296,18 @@ class Attempt:
         )
 
     def _decide(self, error: BaseException) -> Decision:
-        return decide(error, self.request, self.number, self.first_started_at, self.now())
+        decision = decide(error, self.request, self.number, self.first_started_at, self.now())
+        if isinstance(error, RetryAfter):
+            wait = decision.retry_in
+            logger.warning(
+                "%s: attempt %d of %s asks for another one; %s: %s",
+                self.request.instance_id,
+                self.number,
+                self.request.handler,
+                "the run has failed for good" if wait is None else f"it follows in {wait}",
+                in_a_line(error),
+            )
+        return decision
 
     def cut_off(self) -> BaseException:
         """The error of an attempt that was ended from outside: it does not count.
@@ -304,15 +328,25 @@ class Attempt:
         *earlier, newest = self.unreported
         return newest.model_copy(update={"earlier": earlier})
 
-    def _yielded(self, report: Report) -> ApplicationError:
+    def _yielded(
+        self,
+        report: Report,
+        category: ApplicationErrorCategory = ApplicationErrorCategory.UNSPECIFIED,
+    ) -> ApplicationError:
         """The error of a failed attempt after which another activity goes on with the run."""
         reached = self._reached(report.attempt, self._with_earlier(report))
-        return self._stopped(YIELD_ERROR, report.message, reached)
+        return self._stopped(YIELD_ERROR, report.message, reached, category)
 
-    def _stopped(self, why: str, message: str, reached: Reached) -> ApplicationError:
+    def _stopped(
+        self,
+        why: str,
+        message: str,
+        reached: Reached,
+        category: ApplicationErrorCategory = ApplicationErrorCategory.UNSPECIFIED,
+    ) -> ApplicationError:
         kind = why.rsplit(".", 1)[-1]
         details = (why, reached.model_dump(mode="json"))
-        return ApplicationError(message, *details, type=kind, non_retryable=True)
+        return ApplicationError(message, *details, type=kind, non_retryable=True, category=category)
 
     async def _announce(self, report: Report) -> None:
         """Tell the workflow now, or else with this attempt's outcome, or the next one does."""
@@ -341,7 +375,7 @@ class Attempt:
         return True
 
     def _report(
-        self, error: BaseException, decision: Decision, attempt: int, *, stack: bool = True
+        self, error: BaseException, decision: Decision, attempt: int, *, lost: bool = False
     ) -> Report:
         now = self.now()
         wait = decision.retry_in
@@ -351,8 +385,10 @@ class Attempt:
             event_id,
             now,
             {
+                # Nobody raised the error of a lost one: it has no stack, and its type says nothing.
                 "error": {"message": message_of(error)}
-                | ({"stack": stack_of(error)} if stack else {}),
+                if lost
+                else {"message": titled(error), "stack": stack_of(error)},
                 "attempt": attempt,
                 "willRetry": wait is not None,
                 **self._state_before,
@@ -369,6 +405,7 @@ class Attempt:
             type=type_of(error),
             stack=shown["error"].get("stack"),
             exhausted=decision.exhausted,
+            lost=lost,
             options=self.newer_options if wait is None else None,
             retry_in=wait.total_seconds() if wait is not None else None,
             first_started_at=self.first_started_at,
@@ -394,7 +431,3 @@ class Attempt:
 
     def _event_id(self, when: datetime, attempt: int, kind: str) -> str:
         return uuid7_at(when, f"{self.request.idempotency_key}:{attempt}:{kind}")
-
-
-def _details_of(error: BaseException) -> tuple[Any, ...]:
-    return tuple(error.details) if isinstance(error, ApplicationError) else ()

@@ -153,7 +153,8 @@ class DebounceWorkflow(GatheringWorkflow):
         try:
             folded = await call(FOLD, request, Folded, f"fold {count} events ahead")
         except FailureError as error:
-            self.life.last_error = str(error.cause or error)
+            cause = error.cause
+            self.life.last_error = cause.message if isinstance(cause, FailureError) else str(error)
             gathered.fold_failed = True
             return
         if not still():

@@ -298,7 +298,7 @@ def _failed_while_cancelled(run: Run, error: ActivityError, now: datetime) -> Ou
 
 def cause_of(report: Report) -> ApplicationError:
     """The error that a report tells of."""
-    return ApplicationError(report.message, type=report.type or None, non_retryable=True)
+    return ApplicationError(report.text, type=report.type or None, non_retryable=True)
 
 
 def maybe_lost(run: Run, attempt: int, now: datetime) -> Report:

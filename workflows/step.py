@@ -55,7 +55,7 @@ class Step(BaseModel):
             event = self.failed.event
             failure: Detail = {
                 "handler": self.failed.handler,
-                "message": self.report.message,
+                "message": self.report.text,
                 "type": self.report.type,
                 "attempts": self.report.attempt,
                 "event": event.data if event else None,
