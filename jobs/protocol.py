@@ -24,11 +24,17 @@ class Record(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
 
+EventTypes = Literal["all", "core"]
+"""Which types of tracking events are made: `core` leaves out `job.paused` and `job.resumed`."""
+
+
 class TrackingIdentity(Record):
     """Where tracking events of an instance come from."""
 
     env: str = ""
     service_key: str = ""
+    types: EventTypes = "core"
+    """What no word of it was recorded for, knew no other types."""
 
 
 class Options(Record):

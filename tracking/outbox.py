@@ -19,6 +19,9 @@ MAX_EVENTS = 500
 MAX_BYTES = 256 * 1024
 BATCH_EVENTS = 100
 BATCH_BYTES = 64 * 1024
+BEYOND_CORE = frozenset({"job.paused", "job.resumed"})
+"""Types that are made only where more than `core` is wanted."""
+
 GIVEN_AGAIN = timedelta(seconds=5)
 """After so long without a verdict, the worker that an event was given to may be gone."""
 
@@ -84,14 +87,17 @@ class Outbox:
     def emit(
         self, kind: str, event_id: str | None, at: datetime, fields: Detail, *, task: int
     ) -> None:
-        """Add one event, unless tracking is off. Fields that are None are left out.
+        """Add one event, unless its type is not wanted. Fields that are None are left out.
+
+        One that is not wanted gets no number, so that the sequence on the wire is whole.
 
         Without an id, one is made from the execution and the sequence, the same on each replay. One
         that an attempt made is mixed with the reset, after one.
         `task` is the place in history of the workflow task that emits it, or 0 for an event that
         comes out the same, with the same sequence, if that task has to be done again.
         """
-        if self.identity is None:
+        identity = self.identity
+        if identity is None or (identity.types == "core" and kind in BEYOND_CORE):
             return
         self._carry.sequence += 1
         origin = self._carry.origin
@@ -103,8 +109,8 @@ class Outbox:
             "eventId": event_id,
             "timestamp": iso_ms(at),
             **self._common,
-            "env": self.identity.env,
-            "serviceKey": self.identity.service_key,
+            "env": identity.env,
+            "serviceKey": identity.service_key,
             "type": kind,
             "executionId": self._carry.execution_id,
             "sequence": self._carry.sequence,

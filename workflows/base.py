@@ -210,12 +210,14 @@ class JobWorkflow(Carrying):
         self, condition: Callable[[], bool], until: datetime | None = None, what: str = ""
     ) -> None:
         """Wait for a condition, or a time; before a long wait, tracking events are sent."""
+        self.tell_pauses()
         self.flusher.before_wait(self.now, until)
         await super().wait(condition, until, what)
         self.flusher.after_wait()
 
     async def execute(self, run: runs.Run, summary: str) -> runs.Ended:
         """See base class."""
+        self.tell_pauses()
         self.flusher.before_run()
         ended = await super().execute(run, summary)
         self.flusher.delivers = isinstance(ended, runs.Succeeded) and ended.result.delivers

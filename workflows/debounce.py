@@ -305,7 +305,7 @@ class DebounceWorkflow(GatheringWorkflow):
             # What was rejected led nothing.
             self._quiet_at = None
         if self.life.paused == "exhausted":
-            self.life.resume(self.now)
+            self.life.resume(self.now, by="exhausted")
         self.end_by_run(result)
 
     def _exhausted(self, batch: Gathered, failed: runs.Failed) -> None:

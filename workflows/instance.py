@@ -30,6 +30,7 @@ LAST_HISTORY_BYTES = 35 * 1024 * 1024
 """The server ends a workflow at 51,200 events or 50 MB, with all that waits in it."""
 
 KEPT_REJECTIONS = 20
+_MOST_UNTOLD = 20
 CARRIED_BYTES = 1536 * 1024
 """The most that continue-as-new carries together with a run; 2 MB wedge it."""
 
@@ -61,6 +62,9 @@ class Life(BaseModel):
     pause_note: str | None = None
     resumed_at: datetime | None = None
     resume_note: str | None = None
+    untold: list[Detail] = Field(default_factory=list[Detail])
+    """Pauses and their ends that no tracking event tells yet."""
+
     outside: bool = False
     """Whether events come in such number that attempts are made outside."""
 
@@ -77,14 +81,23 @@ class Life(BaseModel):
         """Note a pause. Of a paused one, only a new note is kept."""
         if self.paused is None:
             self.paused, self.paused_at, self.pause_note = by, at, note
+            self._tell("job.paused", by, at, note)
         elif note is not None:
             self.pause_note = note
 
-    def resume(self, at: datetime, note: str | None = None) -> None:
-        """Note the end of a pause."""
+    def resume(
+        self, at: datetime, note: str | None = None, by: Literal["user", "exhausted"] = "user"
+    ) -> None:
+        """Note the end of a pause; `exhausted` where it ended by itself."""
         if self.paused is not None:
             self.resumed_at, self.resume_note = at, note
+            self._tell("job.resumed", by, at, note)
         self.paused = self.paused_at = self.pause_note = None
+
+    def _tell(self, kind: str, by: str, at: datetime, note: str | None) -> None:
+        # Of very many during one run the last ones do.
+        kept = self.untold[-_MOST_UNTOLD:]
+        self.untold = [*kept, {"kind": kind, "at": at.isoformat(), "by": by, "note": note}]
 
     def pause_status(self) -> Detail:
         """Since when, by whom and why it is paused, and how the last pause ended."""
@@ -298,6 +311,17 @@ class Instance:
         task = 0 if settled else self.task
         self.outbox.emit(kind, None, at or self.now, fields, task=task)
 
+    def tell_pauses(self) -> None:
+        """Say when it was paused, and went on.
+
+        Only between runs: a signal may come before or after a run's outcome if the workflow task
+        is done again, and the outcome's event, which may have left, must keep its number.
+        """
+        untold, self.life.untold = self.life.untold, []
+        for told in untold:
+            at = datetime.fromisoformat(told["at"])
+            self.emit(told["kind"], at, by=told["by"], note=told["note"])
+
     def emit_terminated(self) -> None:
         """Say that the life ended, and what was dropped."""
         if self.ending.at is None:
@@ -389,10 +413,12 @@ class Instance:
     def show(self) -> None:
         """Tell the Temporal UI what the instance does."""
         error = f"\n\nLast error: {self.life.last_error}" if self.life.last_error else ""
-        workflow.set_current_details(
-            f"**{self.ref.job}** for `{self.ref.key}`: {self.story()}{error}"
-        )
+        word, story = self.status_word(), self.story()
+        told = story if story.startswith(word) else f"{word}, {story}"
+        workflow.set_current_details(f"**{self.ref.job}** for `{self.ref.key}`: {told}{error}")
 
     def story(self) -> str:
-        """What the instance does, in a few words."""
-        return self.status_word()
+        """What the instance does, in a few words; `show` puts its status before them."""
+        word = self.status_word()
+        noted = word == "paused" and self.life.pause_note
+        return f"{word} ({self.life.pause_note})" if noted else word

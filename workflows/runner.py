@@ -118,7 +118,7 @@ class Runner(Recorder, ABC):
         await self.wait(lambda: self.terminating or not self.life.paused or self.carries(run))
         self.held = False
         if self.carries(run):
-            self.life.resume(self.now)
+            self.life.resume(self.now, by="exhausted")
 
     def _is_stuck(self, run: runs.Run) -> bool:
         """Whether continue-as-new is long due, and cannot take the run along."""

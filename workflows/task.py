@@ -388,7 +388,7 @@ class TaskWorkflow(ReceivingWorkflow):
     def story(self) -> str:
         """What the instance does, in a few words."""
         at = self._queue.scheduled_at
-        if self.run_shown is not None or at is None or self.ended is not None:
+        if self.run_shown is not None or at is None or self.ended is not None or self.life.paused:
             return super().story()
         return f"next alarm at {at:%Y-%m-%d %H:%M:%S} UTC, {len(self._queue.events)} events wait"
 
