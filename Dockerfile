@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # One image for the worker, the collector and the example's receiver; docker-compose.yml says which runs.
 
-FROM python:3.13.15-slim-trixie AS build
+FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
 # No pip in the environment that is shipped: the build stage's own pip fills it from outside.
 RUN python -m venv --without-pip /opt/venv
@@ -22,7 +22,7 @@ COPY tracking tracking
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/venv/bin/python install --disable-pip-version-check '.[github]'
 
-FROM python:3.13.15-slim-trixie
+FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \

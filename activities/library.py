@@ -23,6 +23,7 @@ from durable_jobs.questions import (
 )
 from durable_jobs.registry import Registry
 from durable_jobs.ticks import find_next
+from durable_jobs.tracking.failures import titled
 from durable_jobs.wire import model_from_raw, to_raw
 
 
@@ -72,7 +73,7 @@ class LibraryActivities:
             codec_of(type(job)).limit_state(folded.state, request.key)
         except BaseException as error:
             # The same would happen again: the flush that follows reports it as a failed run.
-            raise ApplicationError(str(error), type="FoldFailed", non_retryable=True) from error
+            raise ApplicationError(titled(error), type="FoldFailed", non_retryable=True) from error
         return to_raw(folded)
 
     @activity.defn(name=NEXT_DUE)

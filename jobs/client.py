@@ -2,15 +2,19 @@
 
 import dataclasses
 from datetime import timedelta
+from types import TracebackType
 from typing import Self, TypeVar
 
 from temporalio.client import Client
 from temporalio.converter import DefaultPayloadConverter
 
+from .arguments import check_name, check_time, shown
 from .connection import connect
-from .definitions import ContinuousJob, DebounceJob, TaskJob
+from .definitions import ContinuousJob, DebounceJob, Job, TaskJob
+from .errors import InvalidArgument
 from .handles import ContinuousHandle, DebounceHandle, TaskHandle
-from .handles.base import Connection, Once
+from .handles.connection import Connection, Once
+from .link import Connecting, Link
 from .settings import load_settings
 
 DEFAULT_TASK_QUEUE = "durable-jobs"
@@ -33,34 +37,126 @@ class JobClient:
         *,
         once: str | None = None,
     ) -> None:
-        """`once` is the library's own: it names the run on whose behalf calls are made."""
-        self._connection = Connection(_plain(client), task_queue, Once(once) if once else None)
+        """`once` is the library's own: it names the run on whose behalf calls are made.
+
+        Raises:
+            InvalidArgument: `client` is no Temporal client, or `task_queue` no name.
+        """
+        if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgument(
+                f"JobClient: client is a temporalio.client.Client, not {shown(client)}; "
+                "or let JobClient.connect() make one"
+            )
+        self._use(Link(_plain(client)), task_queue, Once(once) if once else None)
+
+    def _use(self, link: Link, task_queue: str, once: Once | None = None) -> None:
+        check_name(task_queue, "JobClient: task_queue")
+        self._connection = Connection(link, task_queue, once)
 
     @classmethod
-    async def connect(cls, timeout: timedelta = timedelta(seconds=10)) -> Self:
+    def connect(
+        cls, timeout: timedelta = timedelta(seconds=10), *, lazy: bool = False
+    ) -> Connecting[Self]:
         """Connect as TEMPORAL_* and Temporal's profile file say.
+
+        Await it, or write `async with JobClient.connect() as jobs`, which closes the client at the
+        end. `lazy` connects with the first call instead, which then raises what this would.
 
         Raises:
             TemporalUnreachable: nothing answered within `timeout`; names the address.
         """
-        task_queue = load_settings().task_queue
-        return cls(await connect(timeout=timeout), task_queue=task_queue)
+        check_time(timeout, "JobClient.connect: timeout")
+        return Connecting(cls._connected(timeout, lazy))
+
+    @classmethod
+    async def _connected(cls, timeout: timedelta, lazy: bool) -> Self:
+        async def make() -> Client:
+            return _plain(await connect(timeout=timeout))
+
+        jobs = cls.__new__(cls)
+        jobs._use(Link(None if lazy else await make(), make), load_settings().task_queue)
+        return jobs
+
+    async def close(self) -> None:
+        """Let go of the connection. Handles of this client raise `JobsError` from then on.
+
+        A Temporal client that was given stays open for others.
+        """
+        self._connection.link.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
 
     def debounce(
         self, job: type[DebounceJob[Event, State]], key: str
     ) -> DebounceHandle[Event, State]:
-        """The handle of a debounce instance; raises `InvalidKey`."""
+        """The handle of a debounce instance.
+
+        Raises:
+            InvalidKey: the key is none.
+            TypeError: the job is of another type; names the method to use.
+        """
+        _check_job(job, "debounce")
         return DebounceHandle(self._connection, job, key)
 
     def continuous(self, job: type[ContinuousJob[State]], key: str) -> ContinuousHandle[State]:
-        """The handle of a continuous instance; raises `InvalidKey`."""
+        """The handle of a continuous instance.
+
+        Raises:
+            InvalidKey: the key is none.
+            TypeError: the job is of another type; names the method to use.
+        """
+        _check_job(job, "continuous")
         return ContinuousHandle(self._connection, job, key)
 
     def task(
         self, job: type[TaskJob[Event, State, Reply]], key: str
     ) -> TaskHandle[Event, State, Reply]:
-        """The handle of a task instance; raises `InvalidKey`."""
+        """The handle of a task instance.
+
+        Raises:
+            InvalidKey: the key is none.
+            TypeError: the job is of another type; names the method to use.
+        """
+        _check_job(job, "task")
         return TaskHandle(self._connection, job, key)
+
+
+_METHODS: dict[str, type[Job]] = {
+    "debounce": DebounceJob,
+    "continuous": ContinuousJob,
+    "task": TaskJob,
+}
+"""What makes handles, and for what."""
+
+
+def _check_job(job: object, method: str) -> None:
+    """Raise `InvalidArgument`, a TypeError, where a job is none for this method."""
+    expected = _METHODS[method]
+    if not isinstance(job, type):
+        given = type(job)
+        if issubclass(given, expected):
+            raise InvalidArgument(
+                f"jobs.{method}() takes the class {given.__name__}, not an instance of it"
+            )
+        raise InvalidArgument(
+            f"jobs.{method}() takes a {expected.__name__} class, not {shown(job)}"
+        )
+    if not issubclass(job, expected):
+        fitting = (name for name, kind in _METHODS.items() if issubclass(job, kind))
+        other = next((f": use jobs.{name}({job.__name__}, key)" for name in fitting), "")
+        raise InvalidArgument(
+            f"jobs.{method}() takes a {expected.__name__} class, and {job.__name__} is none{other}"
+        )
+    job.check_name()
 
 
 def _plain(client: Client) -> Client:

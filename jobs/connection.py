@@ -3,14 +3,17 @@
 import asyncio
 import re
 from datetime import timedelta
+from functools import partial
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.runtime import Runtime
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
+from .arguments import check_time
 from .errors import JobsError, TemporalUnreachable
+from .exits import never_drop, note_runtime
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 
@@ -44,11 +47,13 @@ async def connect(
 
     Raises TemporalUnreachable, naming the address, when nothing answers within `timeout`.
     """
+    check_time(timeout, "connect: timeout")
     config = connection_config()
     target = address or config.get("target_host", DEFAULT_ADDRESS)
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            return await Client.connect(
+            connecting = partial(
+                Client.connect,
                 target,
                 namespace=namespace or config.get("namespace", "default"),
                 api_key=config.get("api_key"),
@@ -56,8 +61,23 @@ async def connect(
                 rpc_metadata=config.get("rpc_metadata", {}),
                 runtime=runtime,
             )
+            try:
+                client = await connecting()
+            except AssertionError:
+                if runtime is not None:
+                    raise
+                _replace_inherited_runtime()
+                client = await connecting()
     except (TimeoutError, RuntimeError, RPCError, ValueError) as error:
         raise TemporalUnreachable(_unreachable(target, timeout, error)) from error
+    note_runtime(client)
+    return client
+
+
+def _replace_inherited_runtime() -> None:
+    """Give a forked process a default runtime of its own: a fork takes no threads along."""
+    never_drop(Runtime.default())
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig()), error_if_already_set=False)
 
 
 def target_of(client: Client) -> str:

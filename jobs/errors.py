@@ -13,16 +13,30 @@ class DefinitionError(JobsError):
     """A job class is wrong. Raised when the job is registered, before any connection."""
 
 
+class InvalidArgument(JobsError, TypeError, ValueError):
+    """An argument has a wrong type or value. Nothing was sent.
+
+    It is a `TypeError` and a `ValueError` too, so that either catches it.
+    """
+
+
 class InvalidKey(JobsError):
     """A key is empty, or too long for a workflow ID. Nothing was sent."""
 
 
 class InvalidEvent(JobsError):
-    """An event does not fit the job's event type. Says where it is wrong, never its content."""
+    """An event does not fit the job's event type, or its JSON would not be read back the same.
+
+    Says where it is wrong, never its content. Nothing was sent.
+    """
 
 
 class InvalidState(JobsError):
-    """A state does not fit the job's state type. Says where it is wrong, never its content."""
+    """A state or a reply does not fit its type, or its JSON would not be read back the same.
+
+    Says where it is wrong, never its content. Where a handler left it, the run has failed for good
+    and the state before it is kept.
+    """
 
 
 class PayloadTooLarge(JobsError):
@@ -39,6 +53,17 @@ class Busy(JobsError):
 
 class TemporalUnreachable(JobsError):
     """No Temporal server answered at the address within the time limit."""
+
+
+class NoWorker(JobsError, TimeoutError):
+    """No worker answered within the call's time. Names the task queue. It is a `TimeoutError` too.
+
+    What was sent by a signal stays, and takes effect once a worker runs.
+    """
+
+
+class NoReply(JobsError, TimeoutError):
+    """An `ask` got no reply in time. Says how its event fares, which stays queued."""
 
 
 class JobFailed(JobsError):

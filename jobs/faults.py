@@ -1,8 +1,8 @@
 """Says what pydantic found wrong with a value, and where, without quoting the value."""
 
 import re
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
@@ -16,14 +16,83 @@ _KEY = "…"
 _LEAVES = 1_000
 
 
-def faults_of(error: ValidationError) -> list[str]:
-    """The place and the fault of each error."""
-    found = error.errors(include_url=False, include_context=False)
-    names = set(_field_names(BaseModel))
-    return [": ".join(filter(None, (_place(item, names), _text(item)))) for item in found]
+class _Unknown:
+    """In the place of a value that is not at hand."""
 
 
-def _place(item: Any, names: set[str]) -> str:
+UNKNOWN: Final = _Unknown()
+
+
+def faults_of(
+    error: ValidationError,
+    value: Any = UNKNOWN,
+    words: Collection[str] | None = None,
+    whole: str = "",
+    most: int | None = None,
+) -> list[str]:
+    """The place and the fault of each error, or of so many.
+
+    `value` is what was judged, `words` are those of its type, such as its fields' names. With
+    them a key, which is content, is told by its number. `whole` is the place of a fault that the
+    value has as a whole.
+    """
+    found = error.errors(include_url=False, include_context=False)[:most]
+    known = words if words is not None else set(_field_names(BaseModel))
+    placed = ((_place(item, value, known) or whole, _text(item)) for item in found)
+    return [": ".join(filter(None, each)) for each in placed]
+
+
+def place_of(path: Sequence[Any], value: Any, words: Collection[str], extra: bool = False) -> str:
+    """Where a path leads in a value; a key that is no word of its type is told by its number.
+
+    With `extra` the last part is a field that is one too many: its name comes from the value.
+    """
+    shown: list[str] = []
+    for left, part in zip(range(len(path), 0, -1), path, strict=True):
+        word, value = _step(part, value, () if extra and left == 1 else words)
+        shown.append(word)
+    return ".".join(shown)
+
+
+def nth_key(number: int) -> str:
+    """How the key of a mapping is told of, from 1."""
+    return f"<key {number}>"
+
+
+def _step(part: Any, value: Any, words: Collection[str]) -> tuple[str, Any]:
+    """The word for one step, and the value that it leads to."""
+    if isinstance(value, Mapping):
+        return _step_into(part, cast("Mapping[Any, Any]", value), words)
+    if not isinstance(part, int):
+        # A part that leads nowhere is a word of pydantic's own, such as a union's member.
+        held: dict[str, Any] = getattr(value, "__dict__", {})
+        return _word(part, words), held.get(part, value)
+    listed = cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ()
+    return str(part), listed[part] if part < len(listed) else UNKNOWN
+
+
+def _step_into(part: Any, value: Mapping[Any, Any], words: Collection[str]) -> tuple[str, Any]:
+    for number, (key, inner) in enumerate(value.items(), 1):
+        if part in (key, str(key), repr(key)):
+            return (part if part in words else nth_key(number)), inner
+    return _word(part, words), value
+
+
+def _word(part: Any, words: Collection[str]) -> str:
+    if part in words:
+        return str(part)
+    # list[int] is a member of a union that has lists.
+    kind = str(part).partition("[")[0]
+    return kind if kind in words else _KEY
+
+
+def _place(item: Any, value: Any, words: Collection[str]) -> str:
+    if value is UNKNOWN:
+        return _place_in_unknown(item, words)
+    return place_of(item["loc"], value, words, extra=item["type"] in _EXTRA)
+
+
+def _place_in_unknown(item: Any, names: Collection[str]) -> str:
     """Where the fault is. What may be a key of the value, and is no known field, is left out."""
     if not item["loc"]:
         return ""
@@ -47,6 +116,8 @@ def _field_names(model: type[BaseModel]) -> Iterator[str]:
 
 def _text(item: Any) -> str:
     message: str = item["msg"]
+    if item["type"] in _FIXED and item["type"].endswith("_type"):
+        return f"{message}, got {type(item['input']).__name__}"
     if item["type"] in _FIXED or not _quotes(message, item["input"]):
         return message
     return f"{item['type'].replace('_', ' ')} (its text quotes the value)"

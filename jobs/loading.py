@@ -6,12 +6,19 @@ import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from durable_jobs.tracking.failures import chain_of, in_a_line
+
 from .definitions import Job
 from .errors import JobsError
+
+_MOST_FRAMES = 8
+_MOST_CAUSES = 3
+_CONTEXTLIB = "contextlib.py"
 
 JobsValue = Sequence[Job] | AbstractAsyncContextManager[Sequence[Job]]
 """Jobs, or an async context manager that gives them and closes what they hold afterwards."""
@@ -21,7 +28,7 @@ JobsSource = JobsValue | Callable[[], JobsValue | Awaitable[JobsValue]]
 
 
 class LoadError(JobsError):
-    """The jobs of a worker cannot be found or are not jobs. Says what to do."""
+    """The jobs of a worker cannot be found or made, or are not jobs. Says what to do."""
 
 
 def load_jobs(reference: str) -> JobsSource:
@@ -54,6 +61,20 @@ async def opened(*sources: JobsSource) -> AsyncGenerator[list[Job]]:
 
 
 async def _open(source: JobsSource, stack: AsyncExitStack) -> list[Job]:
+    try:
+        value = await _made(source, stack)
+    except JobsError:
+        raise
+    except Exception as error:
+        raise LoadError(_told(f"{_name(source)} cannot make its jobs", error)) from error
+    if isinstance(value, str | bytes | type) or not isinstance(value, Iterable):
+        raise LoadError(
+            f"{_describe(value)} is not a sequence of jobs, such as [{_example(value)}]"
+        )
+    return [_checked(job) for job in cast("Iterable[object]", value)]
+
+
+async def _made(source: JobsSource, stack: AsyncExitStack) -> Any:
     # A context manager made by a decorator can be called too, but that means another thing.
     value: Any = source
     if not isinstance(source, type | AbstractAsyncContextManager) and callable(source):
@@ -62,11 +83,12 @@ async def _open(source: JobsSource, stack: AsyncExitStack) -> list[Job]:
         value = await value
     if isinstance(value, AbstractAsyncContextManager):
         value = await stack.enter_async_context(cast("AbstractAsyncContextManager[Any]", value))
-    if isinstance(value, str | bytes | type) or not isinstance(value, Iterable):
-        raise LoadError(
-            f"{_describe(value)} is not a sequence of jobs, such as [{_example(value)}]"
-        )
-    return [_checked(job) for job in cast("Iterable[object]", value)]
+    return value
+
+
+def _name(source: Any) -> str:
+    name = getattr(source, "__qualname__", None)
+    return f"{source.__module__}.{name}" if name else _describe(source)
 
 
 def _checked(job: object) -> Job:
@@ -99,21 +121,33 @@ def _import(name: str) -> ModuleType:
                 f"There is no module {error.name!r} in {here} or in the installed packages. "
                 "Run this where it can be imported, or install it."
             ) from error
-        raise LoadError(_broken(name, error)) from error
+        raise LoadError(_told(f"{name} cannot be imported", error)) from error
     except Exception as error:
-        raise LoadError(_broken(name, error)) from error
+        raise LoadError(_told(f"{name} cannot be imported", error)) from error
 
 
-def _broken(name: str, error: Exception) -> str:
-    """Where in the user's files it happened; the frames of the import itself say nothing."""
+def _told(what: str, error: Exception) -> str:
+    """What went wrong in a line, then where in the user's files, with the errors behind it."""
+    first, *behind = islice(chain_of(error), _MOST_CAUSES)
+    lines = [f"{what}: {in_a_line(first)}", _place(first)]
+    for cause in behind:
+        lines += [f"behind it: {in_a_line(cause)}", _place(cause)]
+    return "\n".join(filter(None, lines))
+
+
+def _place(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame)]
-    where = "".join(traceback.format_list(frames)).rstrip()
-    what = "".join(traceback.format_exception_only(error)).rstrip()
-    return f"{name} cannot be imported:\n" + "\n".join(filter(None, (where, what)))
+    lines = traceback.format_list(frames[-_MOST_FRAMES:])
+    if isinstance(error, SyntaxError):
+        # Its place is no frame: no line of the file has run.
+        lines += traceback.format_exception_only(error)[:-1]
+    return "".join(lines).rstrip()
 
 
 def _is_users(frame: traceback.FrameSummary) -> bool:
-    internal = frame.filename == __file__ or "importlib" in frame.filename
+    """Not a frame of the import itself, which says nothing."""
+    path = Path(frame.filename)
+    internal = frame.filename == __file__ or "importlib" in path.parts or path.name == _CONTEXTLIB
     return not internal and not frame.filename.startswith("<frozen")
 
 

@@ -149,9 +149,7 @@ def _meter(worker: Worker) -> MetricMeter:
 
 
 def _identity(tracking: Tracking | None) -> TrackingIdentity | None:
-    if tracking is None:
-        return None
-    return TrackingIdentity(env=tracking.env, service_key=tracking.service_key)
+    return tracking.identity if tracking is not None else None
 
 
 def _jobs_of_run(request: RunRequest) -> JobClient:

@@ -25,11 +25,16 @@ class Record(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
 
+EventTypes = Literal["all", "core"]
+"""Which types of tracking events are made: `core` leaves out `job.paused` and `job.resumed`."""
+
+
 class TrackingIdentity(Record):
     """Where tracking events of an instance come from."""
 
     env: str = ""
     service_key: str = ""
+    types: EventTypes = "all"
 
 
 class Options(Record):
@@ -104,6 +109,8 @@ class Report(Record):
     event_id: str
     at: datetime
     message: str
+    """The error's type and text."""
+
     type: str = ""
     stack: str | None = None
     retry_in: float | None = None
@@ -124,6 +131,11 @@ class Report(Record):
     has_pre_state: bool = False
     options: Options | None = None
     """The worker's options, where they are not those of the request."""
+
+    @property
+    def text(self) -> str:
+        """The error's text without its type."""
+        return self.message.removeprefix(f"{self.type}: ")
 
     @property
     def will_retry(self) -> bool:

@@ -16,6 +16,7 @@ from durable_jobs.tracking.sinks.headers import checked_headers
 from durable_jobs.tracking.sinks.signing import signing_key
 
 from .connection import InvalidSettings, connect
+from .protocol import EventTypes
 
 __all__ = ["InvalidSettings", "Settings", "connect", "load_settings", "tracking_from"]
 
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     tracking_secret: SecretStr | None = None
     """`whsec_…`: signs those requests."""
 
+    tracking_types: EventTypes = "all"
+    """`core` leaves out `job.paused` and `job.resumed`, for collectors that do not know them."""
+
     env: str = ""
     """Named in each tracking event, such as `production`."""
 
@@ -82,7 +86,12 @@ def tracking_from(settings: Settings) -> Tracking | None:
     """What the settings say about tracking, None where it is off. Raises InvalidSettings."""
     if settings.tracking_url is None:
         return None
-    return Tracking(_sink(settings), env=settings.env, service_key=settings.service_key)
+    return Tracking(
+        _sink(settings),
+        env=settings.env,
+        service_key=settings.service_key,
+        types=settings.tracking_types,
+    )
 
 
 def _sink(settings: Settings) -> HttpSink:

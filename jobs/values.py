@@ -21,8 +21,11 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 
 
 def dumps(value: JSON) -> bytes:
-    """A JSON value, or a pydantic model by its aliases, as compact UTF-8 bytes."""
-    return pydantic_core.to_json(value, by_alias=True)
+    """A JSON value, or a pydantic model by its aliases, as compact UTF-8 bytes.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    return pydantic_core.to_json(value, by_alias=True, inf_nan_mode="null")
 
 
 def as_unicode(text: str) -> str:

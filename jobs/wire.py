@@ -66,7 +66,7 @@ def from_raw(raw: RawValue) -> JSON:
     if not encoding.startswith("json/"):
         raise ValueError(f"payload encoding is {encoding or 'missing'}, json/plain is expected")
     try:
-        return pydantic_core.from_json(raw.payload.data)
+        return pydantic_core.from_json(raw.payload.data, allow_inf_nan=False)
     except ValueError as error:
         raise ValueError("payload is not valid JSON") from error
 

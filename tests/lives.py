@@ -15,6 +15,7 @@ from temporalio.worker import Replayer, Worker
 
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.definitions import Job
+from durable_jobs.protocol import EventTypes
 from durable_jobs.tracking import MemorySink, Sink, Tracking, parse_event
 from tests.support import PATIENCE, eventually
 
@@ -100,10 +101,10 @@ def executed(run: int, handler: str = "execute", attempt: int = 1) -> Event:
 
 def failed(run: int, attempt: int, *, again: bool, handler: str = "execute") -> Event:
     """An attempt failed as `fail_if_asked` lets it."""
-    message = f"attempt {attempt} failed"
+    message = f"ValueError: attempt {attempt} failed"
     return {
         "type": "job.failed",
-        "error": {"message": message, "stack": stack_of(handler, f"ValueError: {message}")},
+        "error": {"message": message, "stack": stack_of(handler, message)},
         "runCount": run,
         "attempt": attempt,
         "willRetry": again,
@@ -135,6 +136,16 @@ def terminated(reason: str | None, run: int, discarded: int = 0) -> Event:
     """A life ended."""
     given = {} if reason is None else {"reason": reason}
     return {"type": "job.terminated", "runCount": run, "discardedEvents": discarded, **given}
+
+
+def paused(by: str = "user", **note: str) -> Event:
+    """It starts nothing new."""
+    return {"type": "job.paused", "by": by, **note}
+
+
+def resumed(by: str = "user", **note: str) -> Event:
+    """It goes on."""
+    return {"type": "job.resumed", "by": by, **note}
 
 
 def scheduled(trigger: str) -> Event:
@@ -278,6 +289,7 @@ async def tracked_worker(
     jobs: Sequence[Job],
     *,
     sink: Sink | None = None,
+    types: EventTypes = "all",
     **options: Any,
 ) -> AsyncIterator[Tracked]:
     """A worker with tracking; without a sink of the caller's it keeps the events.
@@ -285,7 +297,8 @@ async def tracked_worker(
     At the end all that it did is replayed.
     """
     memory = MemorySink()
-    plugin = JobsPlugin(jobs, Tracking(sink or memory, env=ENV, service_key=SERVICE))
+    tracking = Tracking(sink or memory, env=ENV, service_key=SERVICE, types=types)
+    plugin = JobsPlugin(jobs, tracking)
     async with Worker(client, task_queue=queue, plugins=[plugin], **options):
         yield Tracked(client, queue, JobClient(client, task_queue=queue), memory, plugin)
     await assert_replays(await histories_of(client, queue), plugin, client.data_converter)

@@ -79,6 +79,26 @@ JOBS = """
         yield [Quick()]
         print("closed", flush=True)
 
+    class Needy(Quick):
+        name = "needy"
+
+        def __init__(self, settings):
+            self.token = settings["TOKEN"]
+
+    def needy():
+        return [Needy({})]
+
+    async def needy_later():
+        return [Needy({})]
+
+    @asynccontextmanager
+    async def never_opened():
+        try:
+            {}["TOKEN"]
+        except KeyError as error:
+            raise RuntimeError("no settings,\\nnowhere") from error
+        yield []
+
     slow_only = [Slow()]
     wrong = [Nameless()]
     number = 7
@@ -92,6 +112,9 @@ def write_shop(folder: Path) -> Path:
     """Put `shop.py` into a folder, beside modules that cannot be imported."""
     (folder / "shop.py").write_text(textwrap.dedent(JOBS))
     (folder / "broken.py").write_text("import shop\n\n1 / 0\n")
+    (folder / "misspelt.py").write_text("import shop\n\njobs = [shop.Quick(]\n")
+    (folder / "endless.py").write_text("def f():\n    f()\n\nf()\n")
+    (folder / "unset.py").write_text("import shop\n\njobs = [shop.Needy({})]\n")
     (folder / "needy.py").write_text("import no_such_package\n")
     return folder
 

@@ -30,6 +30,8 @@ EVENT = {
     "type": "debounce.started",
 }
 
+DIGEST = r"@sha256:[0-9a-f]{64}"
+
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
@@ -50,7 +52,7 @@ def test_every_image_is_pinned_or_built_here(name: str) -> None:
     if "build" in service:
         assert service["image"].endswith(":local")
     else:
-        assert re.fullmatch(r"[\w/-]+:\d+\.\d+(\.\d+)?", service["image"])
+        assert re.fullmatch(rf"[\w/-]+:\d+\.\d+(\.\d+)?{DIGEST}", service["image"])
     assert "auto-setup" not in service["image"]
 
 
@@ -58,12 +60,13 @@ def test_the_image_of_the_worker_builds_on_a_pinned_one() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert bases
     for base in bases:
-        assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base)
+        assert re.fullmatch(rf"python:\d+\.\d+\.\d+-slim-\w+{DIGEST}", base)
+    assert len(set(bases)) == 1
 
 
 def test_server_and_tools_are_of_one_version_that_the_library_supports() -> None:
     versions = {
-        service["image"].partition(":")[2]
+        service["image"].partition(":")[2].partition("@")[0]
         for service in SERVICES.values()
         if service["image"].startswith(("temporalio/server:", "temporalio/admin-tools:"))
     }
@@ -95,10 +98,66 @@ def test_it_waits_for_health_of_services_and_for_the_end_of_jobs(name: str) -> N
 
 
 @every_service
-def test_no_password_is_written_down_but_as_a_default(name: str) -> None:
+def test_every_secret_must_be_given(name: str) -> None:
     for variable, value in SERVICES[name].get("environment", {}).items():
-        if re.search("PASSWORD|PWD|SECRET", variable):
-            assert re.fullmatch(r"\$\{\w+:-[\w-]+\}", value)
+        if re.search("PASSWORD|PWD|SECRET|TOKEN", variable):
+            assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value)
+
+
+def test_the_file_for_a_try_gives_every_secret_and_nothing_else() -> None:
+    lines = (ROOT / "examples" / "github" / "try.env").read_text().splitlines()
+    given = [line.partition("=")[0] for line in lines if not line.startswith("#")]
+    needed = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+    assert set(given) == needed
+    assert len(given) == len(needed)
+
+
+def test_nothing_else_comes_from_the_environment() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    used = re.findall(r"(?<!\$)\$\{?\w+[^}]*", text)
+    assert used
+    assert all(":?" in each for each in used)
+
+
+@every_service
+def test_every_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert "/tmp" in service["tmpfs"]
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert not service.get("privileged", False)
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@every_service
+def test_every_container_has_limits_that_a_machine_of_one_core_can_give(name: str) -> None:
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) <= 1
+    assert limits["pids"] >= 100
+    assert re.fullmatch(r"\d+[MG]", limits["memory"])
+
+
+def test_the_database_does_not_run_as_root_and_may_make_its_socket() -> None:
+    postgres = SERVICES["postgres"]
+    assert postgres["user"] == "postgres"
+    assert "/var/run/postgresql" in postgres["tmpfs"]
+
+
+def test_what_is_written_beside_volumes_is_temporary() -> None:
+    """The image's files stay as they are: Python writes no bytecode, and data has a volume."""
+    assert "PYTHONDONTWRITEBYTECODE=1" in DOCKERFILE
+    for name in ("worker", "receiver", "collector"):
+        written = [
+            value for value in _paths(SERVICES[name]) if value.startswith("/") and ".db" in value
+        ]
+        mounted = [volume.partition(":")[2] for volume in SERVICES[name]["volumes"]]
+        assert written
+        assert all(path.startswith(tuple(mounted)) for path in written)
+
+
+def _paths(service: dict[str, Any]) -> list[str]:
+    return [*service["command"], *map(str, service["environment"].values())]
 
 
 @every_service

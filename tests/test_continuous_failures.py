@@ -97,7 +97,7 @@ async def test_a_run_between_attempts_is_retrying_and_says_why(client: Client, q
         before = datetime.now(UTC)
         await flaky.start()
         status = await until_status(flaky, "retrying")
-        assert status.last_error == "attempt 1 failed"
+        assert status.last_error == "ValueError: attempt 1 failed"
         assert (status.run_count, status.attempt) == (1, 2)
         assert status.next_run_at is not None
         wait = status.next_run_at - before
@@ -176,7 +176,7 @@ async def test_max_attempts_limits_the_attempts_of_a_run(client: Client, queue: 
         await flaky.start()
         status = await until_run(flaky, 1)
         assert len(job.attempts) == 3
-        assert (status.last_error, status.run_count) == ("attempt 3 failed", 1)
+        assert (status.last_error, status.run_count) == ("ValueError: attempt 3 failed", 1)
         [exhausted] = await eventually(lambda: _of_type(sink, "job.retryExhausted"))
         assert (exhausted["attempts"], exhausted["reason"]) == (3, "max_attempts")
         await flaky.trigger()
@@ -198,7 +198,7 @@ async def test_pause_holds_the_instance_after_its_last_attempt_until_resume(
         flaky = jobs.continuous(Pausing, new_key())
         await flaky.start()
         status = await until_status(flaky, "paused")
-        assert (status.run_count, status.last_error) == (1, "attempt 2 failed")
+        assert (status.run_count, status.last_error) == (1, "ValueError: attempt 2 failed")
         assert len(job.attempts) == 2
         await flaky.resume()
         await until_run(flaky, 2)
@@ -222,7 +222,7 @@ async def test_terminate_fails_the_workflow_with_the_handlers_error(
         assert isinstance(cause := error.cause, ApplicationError)
         assert (cause.type, cause.message) == ("ValueError", "attempt 2 failed")
         status = await status_of(flaky)
-        assert (status.status, status.last_error) == ("failed", "attempt 2 failed")
+        assert (status.status, status.last_error) == ("failed", "ValueError: attempt 2 failed")
         assert await flaky.state() == 0
         description = await client.get_workflow_handle(flaky.instance_id).describe()
         assert description.status is WorkflowExecutionStatus.FAILED
@@ -296,11 +296,12 @@ async def test_an_error_that_no_retry_can_help_fails_the_run_at_once(
         flaky = jobs.continuous(Hopeless, new_key())
         await flaky.start()
         status = await until_run(flaky, 1)
-        assert (status.run_count, status.last_error, len(job.attempts)) == (1, "no", 1)
+        shown = f"{type(error).__name__}: no"
+        assert (status.run_count, status.last_error, len(job.attempts)) == (1, shown, 1)
         await flaky.terminate()
         await eventually(lambda: _of_type(sink, "job.terminated"))
     [failed] = _of_type(sink, "job.failed")
-    assert (failed["willRetry"], failed["error"]["message"]) == (False, "no")
+    assert (failed["willRetry"], failed["error"]["message"]) == (False, shown)
     assert not _of_type(sink, "job.retryExhausted")
 
 

@@ -260,7 +260,7 @@ async def test_with_terminate_the_workflow_fails_with_the_handlers_own_error(
     assert isinstance(cause, ApplicationError)
     assert (cause.type, cause.message) == ("ZeroDivisionError", "of course")
     status = await bench.status(ending)
-    assert (status.status, status.last_error) == ("failed", "of course")
+    assert (status.status, status.last_error) == ("failed", "ZeroDivisionError: of course")
     [ended] = await eventually(lambda: bench.events(ending, "job.terminated"))
     assert (ended["reason"], ended["discardedEvents"]) == ("Retry exhausted after 2 attempts", 1)
 
@@ -345,7 +345,7 @@ async def test_a_handlers_own_timeout_or_cancellation_is_a_failure_like_any_othe
     assert [call.attempt for call in bench.calls(gather)] == [1, 2, 3]
     failed = await eventually(lambda: bench.events(gather, "job.failed"))
     assert [event["attempt"] for event in failed] == [1, 2]
-    assert failed[0]["error"]["message"] == "upstream"
+    assert failed[0]["error"]["message"] == "TimeoutError: upstream"
     assert "lost" not in failed[1]["error"]["message"]
 
 

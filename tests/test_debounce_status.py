@@ -169,7 +169,7 @@ async def test_status_counts_delivered_tracking_events(bench: Bench) -> None:
     await gather.flush()
 
     async def delivered() -> bool:
-        return (await bench.status(gather)).tracking.delivered == 3
+        return (await bench.status(gather)).tracking.delivered == 4
 
     await eventually(delivered)
     tracking = (await bench.status(gather)).tracking
@@ -223,7 +223,7 @@ async def test_a_running_flush_is_told_with_what_gathers_behind_it(bench: Bench)
     assert (status.status, status.flush_reason) == ("running", "max_events")
     assert (status.event_count, status.event_bytes) == (4, 68)
     told = await details(bench, counted)
-    assert "execute, run 1, attempt 1" in told
+    assert "running, execute, run 1, attempt 1" in told
     assert "Flushes 3 events (51 bytes) (max_events); 1 event (17 bytes) for the next" in told
     release.set()
     await counted.flush()

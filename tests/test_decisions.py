@@ -15,8 +15,9 @@ SECOND = timedelta(seconds=1)
 TEN_YEARS = timedelta(days=3653)
 
 
-def _decided(error: BaseException, attempt: int = 1, **retry: Any) -> Decision:
-    request = RunRequest(
+def request_with(**retry: Any) -> RunRequest:
+    """The input of a run with that retry rule."""
+    return RunRequest(
         job_type="task",
         job="triage",
         key="k",
@@ -27,7 +28,10 @@ def _decided(error: BaseException, attempt: int = 1, **retry: Any) -> Decision:
         timeout=60,
         detail={},
     )
-    return decide(error, request, attempt, NOW, NOW)
+
+
+def _decided(error: BaseException, attempt: int = 1, **retry: Any) -> Decision:
+    return decide(error, request_with(**retry), attempt, NOW, NOW)
 
 
 @pytest.mark.parametrize(

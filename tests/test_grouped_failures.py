@@ -53,7 +53,8 @@ async def test_the_errors_in_nested_task_groups_are_told_and_quote_no_data(
 ) -> None:
     error = await told(client, queue)
     assert error["message"] == (
-        "unhandled errors in a TaskGroup (1 sub-exception): LookupError: no such page; "
+        "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception): "
+        "LookupError: no such page; "
         f"ValidationError: 1 validation error for int: {REFUSED}"
     )
     stack = error["stack"]

@@ -179,7 +179,7 @@ async def test_a_thread_that_does_not_stop_is_told_of_as_timed_out_and_changes_n
         state = await task.state()
         await task.terminate()
         await worker.until(task.instance_id, "job.terminated")
-    message = "the attempt took longer than its timeout of 0:00:00.100000"
+    message = "TimeoutError: the attempt took longer than its timeout of 0:00:00.100000"
     assert [event["type"] for event in life] == ["job.started", "job.failed", "job.executed"]
     assert life[1]["error"]["message"] == message
     assert life[2] == executed(1, "on_event", attempt=2)

@@ -194,6 +194,22 @@ async def test_an_operator_is_told_that_an_instance_a_worker_or_a_server_is_miss
     await client.get_workflow_handle(hourly.instance_id).terminate()
 
 
+async def test_an_answer_that_only_a_worker_can_give_is_missed_in_time_with_one_line(
+    client: Client, queue: str, operate: Operator
+) -> None:
+    jobs = JobClient(client, task_queue=queue)
+    words, sieve = jobs.debounce(Words, new_key()), jobs.task(Sieve, new_key())
+    await words.add("a")
+    await sieve.send("a")
+    silent = ("--timeout", "1")
+    for verb, handle in (("state", words), ("clear", words), ("redrive", sieve)):
+        shown = await operate(verb, handle.instance_id, *silent, code=4)
+        assert shown.count("\n") == 1
+        assert f"no worker answered within 1 s; does one run for the task queue '{queue}'?" in shown
+    for handle in (words, sieve):
+        await client.get_workflow_handle(handle.instance_id).terminate()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -88,7 +88,7 @@ async def test_continue_sets_the_failed_event_aside_and_goes_on(client: Client, 
         assert await picky.state() == Log(["good", "better"])
         [failed] = status.failed_events
         assert failed["event"] == {"data": "bad", "id": "event-1"}
-        assert (failed["error"], failed["attempts"]) == ("no bad", 2)
+        assert (failed["error"], failed["attempts"]) == ("ValueError: no bad", 2)
         assert before < datetime.fromisoformat(failed["at"]) < datetime.now(UTC)
         assert (status.run_count, status.event_count) == (3, 0)
         await picky.terminate()
@@ -118,7 +118,7 @@ async def test_continue_after_a_failed_alarm_waits_for_what_comes(
         await picky.send("alarm")
         await eventually(lambda: len(job.runs) == 3)
         status = await until_status(picky, "idle")
-        assert (status.last_error, status.failed_events) == ("no execute", ())
+        assert (status.last_error, status.failed_events) == ("ValueError: no execute", ())
         assert await picky.ask("good") == 2
         await picky.terminate()
 
@@ -139,7 +139,7 @@ async def test_pause_keeps_the_event_first_in_line_until_resume(client: Client, 
         await picky.send("first")
         await picky.send("second")
         status = await until_status(picky, "paused")
-        assert (status.event_count, status.last_error) == (2, "no first")
+        assert (status.event_count, status.last_error) == (2, "ValueError: no first")
         assert not status.failed_events
         job.refused.clear()
         await picky.resume()
@@ -345,7 +345,7 @@ async def test_an_on_error_that_fails_leaves_on_exhausted_to_take_effect(
         await task.send("good")
         await eventually(lambda: len(job.runs) == 3)
         status = await until_settled(task)
-        assert [event["error"] for event in status.failed_events] == ["no bad"]
+        assert [event["error"] for event in status.failed_events] == ["ValueError: no bad"]
         assert [failure.handler for failure in job.failures] == ["on_event"] * 2
         assert await task.state() == Log(["good"])
         await task.terminate()

@@ -11,6 +11,7 @@ from tests.lives import (
     failed,
     failed_for_good,
     flushed,
+    paused,
     stack_of,
     started,
     terminated,
@@ -47,7 +48,8 @@ async def test_a_window_says_when_it_flushes(worker: Tracked) -> None:
 async def test_each_window_of_an_instance_goes_on_counting(worker: Tracked) -> None:
     digest = worker.jobs.debounce(Gather, "windows")
     await digest.add(Item())
-    await digest.pause()
+    await digest.pause("ann: the API is down")
+    await worker.until(digest.instance_id, "job.paused")
     await digest.flush()
     await worker.until(digest.instance_id, "debounce.flushed")
     await digest.add(Item())
@@ -55,7 +57,7 @@ async def test_each_window_of_an_instance_goes_on_counting(worker: Tracked) -> N
     await digest.flush()
     life = await worker.life(digest.instance_id, "debounce.flushed")
     assert life == [
-        *[started(), executed(1), flushed(1, "manual")],
+        *[started(), paused(note="ann: the API is down"), executed(1), flushed(1, "manual")],
         *[started(), executed(2), flushed(1, "manual")],
     ]
 
@@ -86,11 +88,12 @@ async def test_clearing_a_debounce_tells_how_many_events_were_dropped(worker: Tr
     digest = worker.jobs.debounce(GatherLater, "cleared")
     await digest.add(Item())
     await digest.pause()
+    await worker.until(digest.instance_id, "job.paused")
     await digest.add(Item())
     await digest.status()
     await digest.clear()
     life = await worker.life(digest.instance_id, "job.terminated")
-    assert life == [started(), terminated("cleared", 0, discarded=2)]
+    assert life == [started(), paused(), terminated("cleared", 0, discarded=2)]
 
 
 async def test_cancelling_a_debounce_tells_so(worker: Tracked) -> None:
@@ -129,11 +132,12 @@ async def test_an_exhausted_flush_that_pauses_is_tracked_until_it_is_flushed_aga
 ) -> None:
     digest = worker.jobs.debounce(Gather, "paused")
     await digest.add(Item(fail=4))
-    await worker.until(digest.instance_id, "job.retryExhausted")
+    await worker.until(digest.instance_id, "job.paused")
     await digest.add(Item())
     await digest.flush()
     life = await worker.life(digest.instance_id, "debounce.flushed")
-    assert life == [started(), *failed_for_good(1), executed(2), flushed(2, "manual")]
+    pause = paused("exhausted")
+    assert life == [started(), *failed_for_good(1), pause, executed(2), flushed(2, "manual")]
 
 
 async def test_an_exhausted_flush_that_goes_on_opens_the_next_window(worker: Tracked) -> None:
@@ -168,7 +172,7 @@ async def test_an_error_that_is_not_tried_again_exhausts_no_retries(worker: Trac
     stack = stack_of("execute", "NonRetryable: this cannot work")
     failure = {
         **failed(1, 1, again=False),
-        "error": {"message": "this cannot work", "stack": stack},
+        "error": {"message": "NonRetryable: this cannot work", "stack": stack},
     }
     last = terminated("Retry exhausted after 1 attempts", 1, discarded=1)
     assert life == [started(), failure, last]

@@ -6,6 +6,7 @@ from tests.lives import (
     executed,
     failed,
     failed_for_good,
+    paused,
     scheduled,
     terminated,
 )
@@ -79,13 +80,14 @@ async def test_a_failed_event_that_pauses_its_task_is_tracked_until_the_end(
 ) -> None:
     task = worker.jobs.task(HandleOrPause, "exhausted")
     await task.send(Item(fail=3))
-    await worker.until(task.instance_id, "job.retryExhausted")
+    await worker.until(task.instance_id, "job.paused")
     await task.send(Item())
     await task.terminate("given up")
     life = await worker.life(task.instance_id, "job.terminated")
     assert life == [
         {"type": "job.started"},
         *failed_for_good(1, "on_event"),
+        paused("exhausted"),
         terminated("given up", 1, discarded=2),
     ]
 

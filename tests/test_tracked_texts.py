@@ -105,8 +105,8 @@ async def test_a_validation_error_is_tracked_without_the_input_it_refused(
     await digest.add(Item(fail=1, word="invalid"))
     life = await worker.life(digest.instance_id, "debounce.flushed")
     text = "Input should be a valid integer, unable to parse string as an integer"
-    message = f"1 validation error for int: {text}"
-    stack = stack_of("execute", f"ValidationError: {message}")
+    message = f"ValidationError: 1 validation error for int: {text}"
+    stack = stack_of("execute", message)
     assert life[1]["error"] == {"message": message, "stack": stack}
     assert SECRET not in str(life)
 

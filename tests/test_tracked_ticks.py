@@ -9,6 +9,8 @@ from tests.lives import (
     executed,
     failed,
     failed_for_good,
+    paused,
+    resumed,
     stack_of,
     terminated,
     tracked_worker,
@@ -89,13 +91,15 @@ async def test_an_exhausted_tick_that_pauses_is_tracked_until_it_is_resumed(
 ) -> None:
     poll = worker.jobs.continuous(BeatOrPause, "exhausted")
     await poll.start(Basket(total=2, fail=3))
-    await worker.until(poll.instance_id, "job.retryExhausted")
-    await poll.resume()
+    await worker.until(poll.instance_id, "job.paused")
+    await poll.resume("bob: the disk has room again")
     life = await worker.life(poll.instance_id, "job.terminated")
     assert life == [
         {"type": "job.started"},
         executed(1),
         *failed_for_good(2),
+        paused("exhausted"),
+        resumed(note="bob: the disk has room again"),
         executed(3),
         terminated("done", 3),
     ]
@@ -118,7 +122,7 @@ async def test_retries_that_took_too_long_are_exhausted_by_duration(worker: Trac
     await poll.start()
     await poll.trigger()
     life = await worker.life(poll.instance_id, "job.retryExhausted")
-    error = {"message": "'never'", "stack": stack_of("execute", "KeyError: 'never'")}
+    error = {"message": "KeyError: 'never'", "stack": stack_of("execute", "KeyError: 'never'")}
     failures = life[1:-1]
     count = len(failures)
     assert count > 1

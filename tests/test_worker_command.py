@@ -49,6 +49,36 @@ async def test_jobs_that_cannot_be_used_end_the_worker_with_code_2_and_a_reason(
         assert "durable_jobs/" not in worker.text
 
 
+@pytest.mark.parametrize(
+    ("reference", "sentence", "words"),
+    [
+        ("unset:jobs", "unset cannot be imported: KeyError: 'TOKEN'", ["unset.py", "shop.py"]),
+        ("broken:jobs", "broken cannot be imported: ZeroDivisionError: division by zero", []),
+        ("misspelt:jobs", "misspelt cannot be imported: SyntaxError: ", ["line 3", "shop.Quick("]),
+        ("endless:jobs", "endless cannot be imported: RecursionError: ", ["line 2"]),
+        ("shop:needy", "shop.needy cannot make its jobs: KeyError: 'TOKEN'", ["in __init__"]),
+        ("shop:needy_later", "shop.needy_later cannot make its jobs: KeyError: 'TOKEN'", []),
+        (
+            "shop:never_opened",
+            "shop.never_opened cannot make its jobs: RuntimeError: no settings, nowhere",
+            ["behind it: KeyError: 'TOKEN'"],
+        ),
+    ],
+)
+async def test_code_of_the_users_that_fails_is_told_in_a_sentence_and_then_with_its_place(
+    folder: Path, reference: str, sentence: str, words: list[str]
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with Python(*WORKER, "--jobs", reference, cwd=folder, TEMPORAL_ADDRESS=nobody) as worker:
+        assert await worker.exit_code() == 2
+        first, *more = worker.text.strip().splitlines()
+        assert first.startswith(f"durable-jobs: {sentence}")
+        assert len(more) <= 20
+        for word in words:
+            assert word in "\n".join(more)
+        assert not any(name in worker.text for name in ("Traceback", "contextlib", "importlib"))
+
+
 async def test_a_wrong_setting_ends_the_worker_with_code_2_and_names_the_variable(
     folder: Path,
 ) -> None:

@@ -11,13 +11,22 @@ from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.errors import Snooze
+from durable_jobs.errors import RetryAfter, Snooze
 from durable_jobs.names import FAILED_ERROR
 from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Report, RunRequest
 from durable_jobs.values import JSON, size
 
 from .config import Tracking
-from .failures import cause_of, decide, message_of, stack_of, type_of
+from .failures import (
+    category_of,
+    cause_of,
+    decide,
+    in_a_line,
+    message_of,
+    stack_of,
+    titled,
+    type_of,
+)
 from .ids import uuid7_at
 from .unplaced import redacted
 
@@ -189,6 +198,7 @@ class Attempt:
             self.report(error).model_dump(mode="json", exclude_defaults=True),
             type=type_of(error),
             non_retryable=True,
+            category=category_of(error),
         )
         raised.__cause__ = cause_of(error)
         return raised.with_traceback(error.__traceback__)
@@ -213,12 +223,14 @@ class Attempt:
             )
         decision = decide(error, self.request, self.options, self.first_started_at, now)
         wait = decision.retry_in
+        if isinstance(error, RetryAfter):
+            self._log_retry_after(error, wait)
         shown = self._shown(
             "job.failed",
             event_id,
             now,
             {
-                "error": {"message": message_of(error), "stack": stack_of(error)},
+                "error": {"message": titled(error), "stack": stack_of(error)},
                 "attempt": self.request.attempt,
                 "willRetry": wait is not None,
                 **self._state_before,
@@ -235,6 +247,16 @@ class Attempt:
                 "pre_state": shown.get("preExecutionState"),
                 "has_pre_state": "preExecutionState" in shown,
             }
+        )
+
+    def _log_retry_after(self, error: RetryAfter, wait: timedelta | None) -> None:
+        logger.warning(
+            "%s: attempt %d of %s asks for another one; %s: %s",
+            self.request.instance_id,
+            self.request.attempt,
+            self.request.handler,
+            "the run has failed for good" if wait is None else f"it follows in {wait}",
+            in_a_line(error),
         )
 
     def cut_off(self) -> BaseException:

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import get_args
 
 from pydantic import ValidationError
 
 from durable_jobs.faults import faults_of
+from durable_jobs.protocol import EventTypes, TrackingIdentity
 
 from .events import check_event
 from .sinks.base import Sink
@@ -22,7 +24,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 WITHHELD = "withheld: before_send failed"
 
 _IDENTITY = ("eventId", "sequence", "executionId", "type")
-_FREE_TEXTS = ("input", "preExecutionState", "reason")
+_FREE_TEXTS = ("input", "preExecutionState", "reason", "note")
 # In these the reason is one of a few fixed words that readers rely on.
 _FIXED_REASON = frozenset({"job.retryExhausted", "debounce.flushed"})
 
@@ -44,12 +46,16 @@ class Tracking:
     returns what may leave, which has to be an event of that type still: its required fields, with
     values of their types. One made in an attempt it gets twice: first before it is stored, with the
     sequence 1, as its place is not known yet. What could not be sent for `give_up_after` is dropped
-    and counted. Raises `ValueError` if `give_up_after` is not more than 0.
+    and counted. `types="core"` is for collectors that do not know `job.paused` and `job.resumed`:
+    these are not made then, so that the sequences of the others have no gap.
+
+    Raises `ValueError` if `give_up_after` is not more than 0, or `types` is another word.
     """
 
     sink: Sink
     env: str = ""
     service_key: str = ""
+    types: EventTypes = "all"
     before_send: Callable[[WireEvent], WireEvent] | None = None
     give_up_after: timedelta = timedelta(hours=24)
     _tally: _Tally = field(default_factory=_Tally, init=False, repr=False, compare=False)
@@ -57,11 +63,18 @@ class Tracking:
     def __post_init__(self) -> None:
         if self.give_up_after <= timedelta():
             raise ValueError("give_up_after must be more than 0")
+        if self.types not in get_args(EventTypes):
+            raise ValueError(f"types must be 'all' or 'core', not {self.types!r}")
 
     @property
     def enabled(self) -> bool:
         """False where events would go nowhere, so that none need be made."""
         return not isinstance(self.sink, NoopSink)
+
+    @property
+    def identity(self) -> TrackingIdentity:
+        """What it says about the worker, as instances record it."""
+        return TrackingIdentity(env=self.env, service_key=self.service_key, types=self.types)
 
     @property
     def withheld(self) -> int:

@@ -152,6 +152,32 @@ class TaskScheduled(BaseEvent):
     trigger: Literal["event", "execute", "idle", "error"]
 
 
+PauseCause: TypeAlias = Literal["user", "exhausted"]
+
+
+class JobPaused(BaseEvent):
+    """The instance starts nothing new.
+
+    `by` says why: a caller asked for it, with a note perhaps, or its retries were exhausted.
+    """
+
+    type: Literal["job.paused"] = "job.paused"
+    by: PauseCause
+    note: str | None = None
+
+
+class JobResumed(BaseEvent):
+    """The instance goes on after a pause.
+
+    `by` is `user` where a caller resumed it. It is `exhausted` where a pause after exhausted
+    retries ended by itself, because a run that a caller asked for meanwhile has succeeded.
+    """
+
+    type: Literal["job.resumed"] = "job.resumed"
+    by: PauseCause
+    note: str | None = None
+
+
 JobEvent: TypeAlias = Annotated[
     JobStarted
     | JobExecuted
@@ -160,7 +186,9 @@ JobEvent: TypeAlias = Annotated[
     | JobTerminated
     | DebounceStarted
     | DebounceFlushed
-    | TaskScheduled,
+    | TaskScheduled
+    | JobPaused
+    | JobResumed,
     Field(discriminator="type"),
 ]
 """Any tracking event, told apart by `type`."""

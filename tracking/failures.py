@@ -1,7 +1,7 @@
 """What a failed attempt means: whether it is tried again, and how it reads."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, cast
 
 from pydantic import ValidationError
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.converter import PayloadConverter
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 
 from durable_jobs.errors import (
     InvalidState,
@@ -27,6 +28,8 @@ from durable_jobs.wire import as_unicode
 
 MAX_MESSAGE = 2_000
 MAX_STACK = 8_000
+MAX_DETAILS = 64 * 1024  # bytes
+MAX_DETAILS_COUNT = 100
 MAX_CAUSES = 5
 MAX_INNER = 5
 """Of a group's errors so many are told of."""
@@ -77,43 +80,65 @@ def decide(
 
 def _is_final(error: BaseException) -> bool:
     if isinstance(error, ApplicationError):
-        return error.non_retryable
+        return bool(_said(lambda: error.non_retryable))
     return isinstance(error, _FINAL)
 
 
 def _asked_wait(error: BaseException, now: datetime) -> timedelta | None:
+    wait: Any = None
     if isinstance(error, RetryAfter):
-        return error.delay(now)
-    if isinstance(error, ApplicationError):
-        return error.next_retry_delay
-    return None
+        wait = _said(lambda: error.delay(now))
+    elif isinstance(error, ApplicationError):
+        wait = _said(lambda: error.next_retry_delay)
+    return wait if isinstance(wait, timedelta) else None
+
+
+def _said(read: Callable[[], Any]) -> Any:
+    """What an error says of itself; None where it cannot: its class may be one of the user's."""
+    try:
+        return read()
+    except Exception:
+        return None
+
+
+def titled(error: BaseException) -> str:
+    """The error's type and text, as everything that shows an error shows it: `KeyError: 'sku'`."""
+    kind, text = type_of(error), message_of(error)
+    return kind if text == kind else f"{kind}: {text}"[:MAX_MESSAGE]
+
+
+def in_a_line(error: BaseException) -> str:
+    """The same without a break, for logs."""
+    return " ".join(titled(error).split())
 
 
 def type_of(error: BaseException) -> str:
     """The error's name in Temporal: its class name, as the SDK has it."""
-    if isinstance(error, ApplicationError) and error.type:
-        return as_unicode(error.type)
+    if isinstance(error, ApplicationError) and (given := _said(lambda: error.type)):
+        return as_unicode(str(given))
     name = type(error).__name__
     # Temporal's own error of that name has a meaning of its own to the workflow.
     return f"{type(error).__module__}.{name}" if name == NOT_REGISTERED else name
 
 
 def message_of(error: BaseException) -> str:
-    """The error's text, which never quotes event data: pydantic's inputs are left out.
+    """The error's text without its type, as Temporal keeps it.
 
-    That of a group names the first errors in it, however deep.
+    It never quotes event data: pydantic's inputs are left out. That of a group names the first
+    errors in it, however deep.
     """
     if isinstance(error, ValidationError):
         found = faults_of(error)
         count = f"{len(found)} validation error{'s' if len(found) > 1 else ''}"
         text = f"{count} for {error.title}: {'; '.join(found[:10])}"
     elif isinstance(error, ApplicationError):
-        text = error.message
+        given = _said(lambda: error.message)
+        text = _text_of(error) if given is None else str(given)
     elif members := _members_of(error):
         text = f"{_text_of(error)}: {_first_of(members)}"
     else:
         text = _text_of(error)
-    return as_unicode((text or type(error).__name__)[:MAX_MESSAGE])
+    return as_unicode((text or type_of(error))[:MAX_MESSAGE])
 
 
 def _text_of(error: BaseException) -> str:
@@ -133,7 +158,7 @@ def _members_of(error: BaseException) -> tuple[BaseException, ...]:
 
 def _first_of(members: tuple[BaseException, ...]) -> str:
     found = list(islice(_singles(members), MAX_INNER + 1))
-    texts = [_titled(error)[: MAX_MESSAGE // MAX_INNER] for error in found[:MAX_INNER]]
+    texts = [titled(error)[: MAX_MESSAGE // MAX_INNER] for error in found[:MAX_INNER]]
     return "; ".join([*texts, "…"] if len(found) > MAX_INNER else texts)
 
 
@@ -150,10 +175,6 @@ def _singles(members: tuple[BaseException, ...]) -> Iterator[BaseException]:
             yield error
 
 
-def _titled(error: BaseException) -> str:
-    return f"{type(error).__name__}: {message_of(error)}"
-
-
 def _users_part(frames: TracebackType | None) -> TracebackType | None:
     """The frames from the user's code on: those before it are the same for every failure."""
     current = frames
@@ -166,7 +187,7 @@ def _users_part(frames: TracebackType | None) -> TracebackType | None:
 
 
 def stack_of(error: BaseException) -> str:
-    """The traceback, causes and a group's errors included, with texts as `message_of` gives them.
+    """The traceback, causes and a group's errors included, with types and texts as `titled`.
 
     A group's errors come below it, as Python prints them.
     """
@@ -174,11 +195,11 @@ def stack_of(error: BaseException) -> str:
 
 
 def _stack(error: BaseException, limit: int) -> str:
-    chain = list(islice(_chain(error), MAX_CAUSES))
+    chain = list(islice(chain_of(error), MAX_CAUSES))
     # What is within may take most of the room; less with each level, so that all has an end.
     room = limit * 3 // 4 // len(chain)
     parts = [
-        f"{''.join(traceback.format_tb(_users_part(each.__traceback__)))}{_titled(each)}"
+        f"{''.join(traceback.format_tb(_users_part(each.__traceback__)))}{titled(each)}"
         f"{_stacks_within(each, room)}"
         for each in reversed(chain)
     ]
@@ -186,7 +207,7 @@ def _stack(error: BaseException, limit: int) -> str:
     return "\n\nThen:\n".join(parts)[-limit:]
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """The error, its cause, the cause's cause and so on."""
     current: BaseException | None = error
     while current is not None:
@@ -208,6 +229,36 @@ def cause_of(error: BaseException, most: int = MAX_CAUSES - 1) -> BaseException 
     told = ApplicationError(message_of(cause), type=type_of(cause))
     told.__cause__ = cause_of(cause, most - 1)
     return told.with_traceback(cause.__traceback__)
+
+
+def details_of(error: BaseException, converter: PayloadConverter) -> list[Any]:
+    """An `ApplicationError`'s details, for another one to carry.
+
+    One that cannot be written, or is too much, is left out by name: else nothing of the failure
+    could be reported, its text and the wait that it chose included.
+    """
+    if not isinstance(error, ApplicationError):
+        return []
+    room, kept = MAX_DETAILS, list[Any]()
+    for detail in _said(lambda: error.details) or ():
+        written = _said(lambda each=detail: converter.to_payload(each).ByteSize())
+        if written is None:
+            kept.append(f"left out: JSON cannot hold an instance of {type(detail).__name__}")
+        elif written > room:
+            kept.append(f"left out: {written:,} bytes are too much")
+        else:
+            room -= written
+            kept.append(detail)
+    return kept[:MAX_DETAILS_COUNT]
+
+
+def category_of(error: BaseException) -> ApplicationErrorCategory:
+    """`BENIGN` for an expected failure, of which the SDK logs no traceback."""
+    if isinstance(error, RetryAfter):
+        return ApplicationErrorCategory.BENIGN
+    given = _said(lambda: error.category) if isinstance(error, ApplicationError) else None
+    known = isinstance(given, ApplicationErrorCategory)
+    return given if known else ApplicationErrorCategory.UNSPECIFIED
 
 
 def _stacks_within(error: BaseException, room: int) -> str:

@@ -18,6 +18,9 @@ FLUSH_EVENTS = 500
 FLUSH_BYTES = 256 * 1024
 """The most that one flush takes, an event of any size aside."""
 
+BEYOND_CORE = frozenset({"job.paused", "job.resumed"})
+"""Types that leave only where more than `core` is wanted."""
+
 
 class Emitted(BaseModel):
     """One event before it has its number."""
@@ -97,6 +100,13 @@ class Outbox:
         if identity is None:
             self._carry.events.clear()
             self._in_flight = 0
+        elif not self._in_flight:
+            self._carry.events = [each for each in self._carry.events if self._wants(each.type)]
+
+    def _wants(self, kind: str) -> bool:
+        """Whether events of a type are to be told. One that is not gets no number."""
+        identity = self._carry.identity
+        return not (identity is not None and identity.types == "core" and kind in BEYOND_CORE)
 
     def emit(
         self, kind: str, at: datetime, fields: dict[str, JSON], event_id: str | None = None
@@ -106,7 +116,7 @@ class Outbox:
         Without an id, one is made from the execution and the number. One that an attempt made is
         mixed with the execution after a reset, as the one before the reset may have told it.
         """
-        if self._carry.tracked is False:
+        if self._carry.tracked is False or not self._wants(kind):
             return
         if event_id is not None and self._was_reset:
             event_id = uuid7_at(at, f"{self.execution_id}:{event_id}")

@@ -356,8 +356,10 @@ class Driver:
         """Tell the Temporal UI what the instance does."""
         machine = self.machine
         error = f"\n\nLast error: {machine.life.last_error}" if machine.life.last_error else ""
+        word, story = machine.status_word(), machine.story()
+        told = story if story.startswith(word) else f"{word}, {story}"
         workflow.set_current_details(
-            f"**{machine.ref.job}** for `{machine.ref.key}`: {machine.story()}{error}"
+            f"**{machine.ref.job}** for `{machine.ref.key}`: {told}{error}"
         )
 
 

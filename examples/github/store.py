@@ -5,7 +5,8 @@ Every write can be repeated: a run that was tried twice leaves what one try leav
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -44,12 +45,18 @@ _R = TypeVar("_R", bound=Record)
 
 
 class Store:
-    """A connection to the file, safe to use from several threads."""
+    """A connection to the file, safe to use from several threads.
 
-    def __init__(self, path: Path) -> None:
+    Methods raise `sqlite3.OperationalError` if others keep the file locked for `wait` seconds.
+    """
+
+    def __init__(self, path: Path, *, wait: float = 10.0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+        self._wait = wait
+        self._db = sqlite3.connect(
+            path, timeout=wait, check_same_thread=False, isolation_level=None
+        )
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def __enter__(self) -> Self:
@@ -178,15 +185,25 @@ class Store:
         rows = self._all("SELECT key, record FROM health ORDER BY key")
         return {key: HealthRecord.model_validate_json(record) for key, record in rows}
 
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        # Not for ever: those before this one may each wait for the file.
+        if not self._lock.acquire(timeout=self._wait):
+            raise sqlite3.OperationalError("the database is busy")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def _all(self, sql: str, *values: object) -> list[Any]:
-        with self._lock:
+        with self._turn():
             return self._db.execute(sql, values).fetchall()
 
     def _records(self, kind: type[_R], sql: str, *values: object) -> list[_R]:
         return [kind.model_validate_json(row[0]) for row in self._all(sql, *values)]
 
     def _write(self, statements: Iterable[_Statement]) -> None:
-        with self._lock:
+        with self._turn():
             # Taking the write lock first waits its turn; upgrading a read lock could fail at once.
             self._db.execute("BEGIN IMMEDIATE")
             try:

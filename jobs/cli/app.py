@@ -177,6 +177,11 @@ def _even_empty(option: typer.CallbackParam, value: str | None) -> str | None:
     return os.environ.get(str(option.envvar)) if value is None else value
 
 
+def _listed(values: list[str] | None) -> tuple[str, ...]:
+    """Names, as repeated options or in one variable, with spaces or commas between them."""
+    return tuple(part for value in values or () for part in value.replace(",", " ").split())
+
+
 @app.command()
 def collector(
     db: Annotated[
@@ -218,6 +223,13 @@ def collector(
             help="The address of Temporal's UI, for links to it.",
         ),
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="DURABLE_JOBS_COLLECTOR_NAMES",
+            help="A host name by which browsers and workers reach it. May be given repeatedly.",
+        ),
+    ] = None,
     log_level: Level = LogLevel.info,
 ) -> None:
     """Take tracking events and show them on a page.
@@ -227,7 +239,7 @@ def collector(
     from .collector import Plan, collect
 
     start_logging(log_level)
-    collect(Plan(db, host, port, token, secret, retention, temporal_ui))
+    collect(Plan(db, host, port, token, secret, retention, temporal_ui, _listed(name)))
 
 
 operate.register(app)

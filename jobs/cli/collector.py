@@ -26,6 +26,7 @@ class Plan:
     secret: str | None
     retention: str | None
     temporal_ui: str | None
+    names: tuple[str, ...]
 
 
 def collect(plan: Plan) -> NoReturn:
@@ -47,6 +48,7 @@ async def _collect(plan: Plan) -> int:
             secret=plan.secret,
             retention=parse_duration("--retention", plan.retention) if plan.retention else None,
             temporal_ui=plan.temporal_ui or None,
+            names=plan.names,
         )
         with stop_on_signals(stop):
             async with collecting(settings, host=plan.host, port=plan.port) as address:

@@ -1,7 +1,7 @@
 """A tracking event as one line for people."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TextIO, cast
 
@@ -19,6 +19,8 @@ _COLOURS = {
     "job.started": _CYAN,
     "debounce.started": _CYAN,
     "task.scheduled": _CYAN,
+    "job.paused": _YELLOW,
+    "job.resumed": _CYAN,
 }
 _LONGEST = 200  # characters of a text that users wrote
 
@@ -40,26 +42,48 @@ def event_line(event: Event, *, colours: bool = False) -> str:
 
 
 def _details(kind: str, event: Event) -> str:
-    match kind:
-        case "job.executed":
-            handler = f" {plain(event['handler'])}" if "handler" in event else ""
-            return f"{_run(event)}{handler}, {event.get('durationMs')} ms"
-        case "job.failed":
-            then = "will retry" if event.get("willRetry") else "no further try"
-            return f"{_run(event)}, {then}: {plain(_message(event.get('error')))}"
-        case "job.retryExhausted":
-            return f"after {event.get('attempts')} attempts ({plain(event.get('reason'))})"
-        case "job.terminated":
-            return _terminated(event)
-        case "debounce.started":
-            return f"flush at {_moment(event.get('flushAt'))}"
-        case "debounce.flushed":
-            reason = plain(event.get("flushReason") or event.get("reason"))
-            return f"{events_text(event.get('eventCount'))}, {reason}, {event.get('durationMs')} ms"
-        case "task.scheduled":
-            return f"for {_moment(event.get('scheduledAt'))}, by {plain(event.get('trigger'))}"
-        case _:
-            return ""
+    telling = _TELLING.get(kind)
+    return telling(event) if telling is not None else ""
+
+
+def _executed(event: Event) -> str:
+    handler = f" {plain(event['handler'])}" if "handler" in event else ""
+    return f"{_run(event)}{handler}, {event.get('durationMs')} ms"
+
+
+def _failed(event: Event) -> str:
+    then = "will retry" if event.get("willRetry") else "no further try"
+    return f"{_run(event)}, {then}: {plain(_message(event.get('error')))}"
+
+
+def _exhausted(event: Event) -> str:
+    return f"after {event.get('attempts')} attempts ({plain(event.get('reason'))})"
+
+
+def _opened(event: Event) -> str:
+    return f"flush at {_moment(event.get('flushAt'))}"
+
+
+def _flushed(event: Event) -> str:
+    reason = plain(event.get("flushReason") or event.get("reason"))
+    return f"{events_text(event.get('eventCount'))}, {reason}, {event.get('durationMs')} ms"
+
+
+def _scheduled(event: Event) -> str:
+    return f"for {_moment(event.get('scheduledAt'))}, by {plain(event.get('trigger'))}"
+
+
+def _paused(event: Event) -> str:
+    return _by(event, "after its retries were exhausted")
+
+
+def _resumed(event: Event) -> str:
+    return _by(event, "by itself, as a run succeeded")
+
+
+def _by(event: Event, exhausted: str) -> str:
+    who = exhausted if event.get("by") == "exhausted" else "by a caller"
+    return f"{who}: {plain(event['note'])}" if event.get("note") else who
 
 
 def _run(event: Event) -> str:
@@ -79,6 +103,19 @@ def _terminated(event: Event) -> str:
     if discarded := event.get("discardedEvents"):
         parts.append(f"{events_text(discarded)} discarded")
     return ", ".join(parts)
+
+
+_TELLING: dict[str, Callable[[Event], str]] = {
+    "job.executed": _executed,
+    "job.failed": _failed,
+    "job.retryExhausted": _exhausted,
+    "job.terminated": _terminated,
+    "job.paused": _paused,
+    "job.resumed": _resumed,
+    "debounce.started": _opened,
+    "debounce.flushed": _flushed,
+    "task.scheduled": _scheduled,
+}
 
 
 def _moment(value: object) -> str:

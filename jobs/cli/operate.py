@@ -47,11 +47,11 @@ def status(
     async def act(remote: "Remote") -> None:
         from .show import show_status
 
-        answer = await remote.ask("status")
+        answer = await remote.status()
         if as_json:
             _print_json(answer)
         else:
-            show_status(answer, await remote.progress() or answer.get("progress"))
+            show_status(answer)
 
     _run(instance, timeout, act)
 
@@ -60,7 +60,7 @@ def state(instance: Instance, timeout: Patience = DEFAULT_PATIENCE) -> None:
     """Print an instance's state as JSON, the last one where it ended."""
 
     async def act(remote: "Remote") -> None:
-        _print_json(await remote.ask("state"))
+        _print_json(await remote.state())
 
     _run(instance, timeout, act)
 
@@ -213,12 +213,15 @@ def _tell(
     instance: list[str], timeout: float, as_json: bool, verb: str, *arguments: Any
 ) -> NoReturn:
     async def act(remote: "Remote") -> None:
-        from .remote import NO_ANSWER, Trouble
+        from .remote import NO_ANSWER, Trouble, Unreadable
         from .show import show_status
 
         await remote.tell(verb, *arguments)
         try:
-            answer = await remote.ask("status")
+            answer = await remote.status()
+        except Unreadable as trouble:
+            complain(f"{verb} was sent; {trouble}")
+            answer = None
         except Trouble as trouble:
             if trouble.code != NO_ANSWER:
                 raise

@@ -23,7 +23,7 @@ from durable_jobs.tracking import Tracking
 from ..connection import InvalidSettings, connect
 from ..errors import JobsError
 from ..names import RECONCILE_WORKFLOW
-from ..protocol import Reconciled, ReconcileRequest, TrackingIdentity
+from ..protocol import Reconciled, ReconcileRequest
 from ..settings import load_settings, tracking_from
 from ..wire import to_raw
 from .leave import complain, leave
@@ -59,9 +59,7 @@ async def _reconcile(since: timedelta, every: timedelta | None, task_queue: str 
 async def _look(client: Client, queue: str, since: timedelta, tracking: Tracking | None) -> int:
     from durable_jobs.activities.reconcile import Reconciler
 
-    identity = None
-    if tracking is not None:
-        identity = TrackingIdentity(env=tracking.env, service_key=tracking.service_key)
+    identity = tracking.identity if tracking is not None else None
     found = await Reconciler(client, queue, identity).reconcile(since)
     for workflow_id in found.delivered:
         typer.echo(f"delivering the last events of {workflow_id}")

@@ -1,24 +1,23 @@
 """One instance as an operator reaches it: by the wire alone, without its job class."""
 
 import re
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar
 
-from temporalio.client import (
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
-)
-from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
 from ..connection import connect
 from ..definitions.base import NAME
 from ..definitions.identity import MAX_INSTANCE_ID
+from ..errors import JobsError, NoWorker
+from ..handles.connection import Connection
+from ..handles.ended import ended_word
+from ..handles.instance import Instance, UnreadableAnswer, is_missing
+from ..handles.limits import TimeLimit
+from ..link import Link
+from ..settings import load_settings
 from ..wire import JSON
 
 FAILED, WRONG_INPUT, NOT_FOUND, NO_ANSWER = 1, 2, 3, 4
@@ -31,7 +30,6 @@ _VERBS = {
     "task": ("pause", "resume", "trigger", "redrive", "terminate"),
 }
 _EXAMPLE = "continuous:poll:acct-1"
-_NO_WORKER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 _T = TypeVar("_T")
 
 
@@ -41,6 +39,10 @@ class Trouble(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Unreadable(Trouble):
+    """An answer that a payload codec encoded, of which commands have none."""
 
 
 def instance_of(words: list[str]) -> str:
@@ -71,42 +73,40 @@ def instance_of(words: list[str]) -> str:
     return instance
 
 
-@dataclass(frozen=True)
 class Remote:
     """An instance on the server."""
 
-    id: str
-    handle: WorkflowHandle[Any, Any]
-    timeout: timedelta
+    def __init__(self, connection: Connection, instance: str, timeout: timedelta) -> None:
+        self.id = instance
+        self._instance = Instance(connection, instance)
+        self._timeout = timeout
 
     @classmethod
     async def reach(cls, instance: str, timeout: timedelta) -> "Remote":
         """Connect as TEMPORAL_* and Temporal's profile file say; raises `TemporalUnreachable`."""
-        client = await connect(timeout=timeout)
-        return cls(instance, client.get_workflow_handle(instance), timeout)
+        link = Link(await connect(timeout=timeout))
+        return cls(Connection(link, load_settings().task_queue), instance, timeout)
 
-    async def ask(self, query: str) -> JSON:
-        """The answer to a query; raises `Trouble`."""
-        return await self._answer(self.handle.query(query, rpc_timeout=self.timeout))
+    async def status(self) -> dict[str, JSON]:
+        """What it does, or did at its end; raises `Trouble`."""
+        answer = await self._done(lambda limit: self._instance.status(limit))
+        return self._there(answer)
+
+    async def state(self) -> JSON:
+        """Its state; raises `Trouble`."""
+        # That it is there, or is no instance, the status tells.
+        await self.status()
+        return await self._done(lambda limit: self._instance.query("state", limit))
 
     async def tell(self, verb: str, *arguments: JSON) -> None:
         """Send a control signal, which waits for a worker where there is none; raises `Trouble`."""
         self.check(verb)
-        try:
-            await self.handle.signal(verb, args=arguments, rpc_timeout=self.timeout)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                await self._explain_absence()
-            raise Trouble(f"{self.id}: {error.message}", FAILED) from error
+        await self._done(lambda _: self._instance.signal(verb, arguments))
 
-    async def update(self, verb: str, *arguments: JSON) -> JSON:
+    async def update(self, verb: str, *arguments: JSON) -> Any:
         """Have a verb done and get its answer; raises `Trouble`."""
         self.check(verb)
-        # The SDK leaves a parameter of its overloads open.
-        asked = self.handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
-            verb, args=arguments, rpc_timeout=self.timeout
-        )
-        return await self._answer(cast("Awaitable[JSON]", asked))
+        return await self._done(lambda limit: self._instance.update(verb, arguments, limit))
 
     def check(self, verb: str) -> None:
         """Raise `Trouble` where the job type knows no such verb."""
@@ -115,56 +115,41 @@ class Remote:
             known = ", ".join(_VERBS[job_type])
             raise Trouble(f"{job_type} jobs take no {verb}; they take {known}", WRONG_INPUT)
 
-    async def describe(self) -> WorkflowExecutionDescription:
-        """What the server itself knows; raises `Trouble` where it knows no such instance."""
+    async def _done(self, call: Callable[[TimeLimit], Awaitable[_T]]) -> _T:
+        """What a call gives; its errors as `Trouble`."""
+        limit = TimeLimit(self._timeout)
         try:
-            return await self.handle.describe(rpc_timeout=self.timeout)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                raise Trouble(f"there is no instance {self.id}, and never was one that the "
-                              "server still knows", NOT_FOUND) from error  # fmt: skip
-            raise Trouble(f"{self.id}: {error.message}", FAILED) from error
-
-    async def progress(self) -> JSON:
-        """What the attempt under way says of its progress, None where it says nothing."""
-        found = await self.describe()
-        for activity in found.raw_description.pending_activities:
-            payloads = activity.heartbeat_details.payloads
-            if payloads:
-                mark = (await found.data_converter.decode(payloads))[0]
-                if isinstance(mark, dict) and "progress" in mark:
-                    return cast("dict[str, JSON]", mark)["progress"]
-        return None
-
-    async def _answer(self, asked: Awaitable[_T]) -> _T:
-        try:
-            return await asked
-        except (WorkflowQueryFailedError, WorkflowUpdateFailedError) as error:
-            cause = error.__cause__
-            words = cause.message if isinstance(cause, ApplicationError) else str(cause or error)
+            async with self._instance.within(limit):
+                return await call(limit)
+        except NoWorker as error:
+            raise Trouble(str(error), NO_ANSWER) from error
+        except UnreadableAnswer as error:
+            raise Unreadable(str(error), FAILED) from error
+        except JobsError as error:
+            raise Trouble(str(error), FAILED) from error
+        except WorkflowUpdateFailedError as error:
+            words = getattr(error.cause, "message", str(error.cause))
             raise Trouble(f"{self.id}: {words}", FAILED) from error
-        except TimeoutError as error:
-            raise await self._silence() from error
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                await self._explain_absence()
-            if error.status in _NO_WORKER or "no poller" in error.message:
-                raise await self._silence() from error
-            raise Trouble(f"{self.id}: {error.message}", FAILED) from error
+            if is_missing(error):
+                raise await self._absence() from error
+            explained = await self._instance.explained(error)
+            raise Trouble(f"{self.id}: {explained}", FAILED) from error
 
-    async def _explain_absence(self) -> NoReturn:
-        found = await self.describe()
+    async def _absence(self) -> Trouble:
+        found = self._there(await self._done(lambda limit: self._instance.look(limit)))
         ended = found.close_time
         when = f" at {ended:%Y-%m-%d %H:%M:%S} UTC" if ended is not None else ""
-        word = found.status.name.lower().replace("_", " ") if found.status is not None else "over"
-        if found.status == WorkflowExecutionStatus.COMPLETED:
-            word = (await self.handle.result(rpc_timeout=self.timeout))["status"]
-        raise Trouble(f"{self.id} is not alive: it ended{when} ({word})", NOT_FOUND)
+        word = ended_word(found) or "over"
+        if word == "completed":
+            workflow = await self._instance.workflow()
+            word = (await workflow.result(rpc_timeout=self._timeout))["status"]
+        return Trouble(f"{self.id} is not alive: it ended{when} ({word})", NOT_FOUND)
 
-    async def _silence(self) -> Trouble:
-        found = await self.describe()
-        return Trouble(
-            f"{self.id} is there, but no worker answered within {self.timeout.total_seconds():g} s;"
-            f" does one run for the task queue {found.task_queue!r}?",
-            NO_ANSWER,
-        )
+    def _there(self, found: _T | None) -> _T:
+        if found is None:
+            raise Trouble(
+                f"there is no instance {self.id}, and never was one that the server still knows",
+                NOT_FOUND,
+            )
+        return found

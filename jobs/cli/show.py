@@ -18,11 +18,11 @@ _STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed"
 _SHOWN_FAILED = 10
 
 
-def show_status(status: Status, progress: Any = None) -> None:
+def show_status(status: Status) -> None:
     """Print a status, a line for each thing."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(plain(status["instanceId"]), style="bold"))
-    rows = list(_rows(status, progress))
+    rows = list(_rows(status))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         style = _STYLES.get(value) if name == "status" else None
@@ -32,7 +32,7 @@ def show_status(status: Status, progress: Any = None) -> None:
         console.print(named.append_text(Text(value, style=style or "not dim")))
 
 
-def _rows(status: Status, progress: Any) -> Iterator[tuple[str, str]]:
+def _rows(status: Status) -> Iterator[tuple[str, str]]:
     yield "status", status["status"]
     yield from _pause_rows(status)
     if status.get("schedule") is not None:
@@ -41,16 +41,22 @@ def _rows(status: Status, progress: Any) -> Iterator[tuple[str, str]]:
     for name, field in (("next run", "nextRunAt"), ("flush", "willFlushAt")):
         if status.get(field) is not None and (name == "flush" or not status.get("willFlushAt")):
             yield name, _moment(status[field])
-    attempt = f", attempt {status['attempt']} under way" if status["attempt"] else ""
-    yield "runs", f"{status['runCount']}{attempt}"
-    if progress is not None:
-        yield "progress", progress_text(progress)
+    yield "runs", f"{status['runCount']}{_attempt(status)}"
+    if status.get("progress") is not None:
+        yield "progress", progress_text(status["progress"])
     if status["jobType"] != "continuous":
         yield "events", f"{status['eventCount']} waiting"
     yield "started", _moment(status["startedAt"])
     if status["lastError"] is not None:
         yield "last error", plain(status["lastError"])
     yield from _trouble_rows(status)
+
+
+def _attempt(status: Status) -> str:
+    if not status["attempt"]:
+        return ""
+    is_next = status["status"] == "retrying"
+    return f", attempt {status['attempt']} {'is next' if is_next else 'under way'}"
 
 
 def _pause_rows(status: Status) -> Iterator[tuple[str, str]]:

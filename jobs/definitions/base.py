@@ -1,11 +1,9 @@
 """What all job classes have in common."""
 
 import hashlib
-import inspect
 import re
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from ..checks import check_span, is_whole
 from ..errors import DefinitionError
@@ -22,11 +20,10 @@ from ..retry import Retry
 from ..wire import JSON, dumps
 from .codec import codec_of
 from .generics import open_parameters, type_arguments
+from .methods import PLAIN, check_method
 from .run import RunContext
-from .threads import in_thread
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_T = TypeVar("_T")
 
 
 class Job:
@@ -85,18 +82,24 @@ class Job:
         """The options of this job type alone, as data."""
         return {}
 
+    @classmethod
+    def check_name(cls) -> None:
+        """Raise `DefinitionError` where the job has no name, or a wrong one."""
+        if not isinstance(name := getattr(cls, "name", None), str) or not NAME.fullmatch(name):
+            raise DefinitionError(
+                f"{cls.__qualname__}: name must match {NAME.pattern}, it is {name!r}"
+            )
+
     def check(self) -> None:
         """Raise `DefinitionError` where the definition is wrong."""
         cls = type(self)
         label = cls.__qualname__
-        if not isinstance(name := getattr(cls, "name", None), str) or not NAME.fullmatch(name):
-            raise DefinitionError(f"{label}: name must match {NAME.pattern}, it is {name!r}")
+        cls.check_name()
         self._check_types(label)
         if not cls.has("execute"):
             raise DefinitionError(f"{label}: write execute(self, run)")
-        for method in (*cls.handlers, "reduce", "initial_state", "upgrade_state"):
-            if not callable(getattr(cls, method, callable)):
-                raise DefinitionError(f"{label}: {method} is a method")
+        for method in (*cls.handlers, *PLAIN):
+            check_method(self, label, method)
         self._check_options(label)
         codec_of(cls)
 
@@ -138,23 +141,7 @@ class Job:
         return plain.model_copy(update={"digest": digest})
 
 
-def not_written(method: Callable[..., _T]) -> Callable[..., _T]:
-    """Marks a base class's handler, so that one of the user's own can be told from it."""
-    method.__not_written__ = True  # type: ignore[attr-defined]
-    return method
-
-
 def bind_types(cls: type[Job], base: type[Any], names: tuple[str, ...]) -> None:
     """Set `event_type` and so on from the arguments that `cls` gave to `base`."""
     for attribute, kind in zip(names, type_arguments(cls, base) or (), strict=False):
         setattr(cls, attribute, kind)
-
-
-async def call(handler: Callable[..., Awaitable[_T] | _T], *args: Any) -> _T:
-    """Call a handler of the user's: a coroutine function here, a plain one in a thread."""
-    if inspect.iscoroutinefunction(handler):
-        return await handler(*args)
-    result = await in_thread(handler, *args)
-    if inspect.isawaitable(result):
-        return cast("_T", await result)
-    return cast("_T", result)

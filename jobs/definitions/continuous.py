@@ -9,8 +9,9 @@ from ..checks import is_whole
 from ..errors import DefinitionError, InvalidKey
 from ..protocol import Detail, JobType, RunResult
 from ..schedule import CatchUp, Cron, Every, Schedule
-from .base import Job, bind_types, call, not_written
+from .base import Job, bind_types
 from .identity import instance_id_of
+from .methods import call, not_written
 from .run import Run, RunContext, State, aware
 from .state import check_initial_state, initial_state, load_or_create, result_of
 

@@ -11,8 +11,9 @@ from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, FlushReason, JobType, OnExhausted, RunResult
 from ..questions import Folded, Rejected
 from ..wire import JSON
-from .base import Job, bind_types, call, not_written
+from .base import Job, bind_types
 from .codec import codec_of
+from .methods import call, call_plain, not_written
 from .run import Run, RunContext, State
 from .state import note_state, result_of, state_reached
 from .windows import check_rules, rules_of
@@ -119,6 +120,8 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         }
         if not folder.has_state:
             return RunResult(ran=False, detail=judged, state_version=self.state_version)
+        # Before the handler runs: what cannot be kept fails the run before it does anything.
+        codec_of(type(self)).show_state(folder.state, request.key)
         state = state_reached(self, context, folder.state)
         note_state(self, context, state)
         run = DebounceRun[Any](
@@ -166,6 +169,9 @@ class _Folder:
             return str(event)
         try:
             self._reduce(event)
+        except DefinitionError:
+            # Not for the event's sake: with the method mended it is taken.
+            raise
         except BaseException as error:  # code of the user's, which awaits nothing
             self._replay()
             own = isinstance(error, InvalidEvent)
@@ -174,7 +180,7 @@ class _Folder:
         return None
 
     def _reduce(self, event: Any) -> None:
-        self.state = self._job.reduce(self.state, event)
+        self.state = call_plain(self._job.reduce, self.state, event)
         self.has_state = True
 
     def _replay(self) -> None:

@@ -5,8 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import DefinitionError, InvalidState, PayloadTooLarge
 from ..protocol import Detail, RunResult
-from .base import Job, call
+from .base import Job
 from .codec import codec_of
+from .methods import call
 from .run import Run, RunContext
 
 
@@ -29,11 +30,18 @@ def check_initial_state(job: Job) -> None:
     if type(job).has("initial_state"):
         return
     try:
-        codec_of(type(job)).dump_state(initial_state(job), "")
+        state = initial_state(job)
     except Exception as error:
         raise DefinitionError(
             f"{type(job).__qualname__}: {job.state_type!r} cannot be made without arguments "
             f"({type(error).__name__}); write initial_state(self, key)"
+        ) from error
+    try:
+        codec_of(type(job)).dump_state(state, "")
+    except (InvalidState, PayloadTooLarge) as error:
+        raise DefinitionError(
+            f"{type(job).__qualname__}: {job.state_type!r}() cannot be kept; write "
+            f"initial_state(self, key). {error}"
         ) from error
 
 
@@ -46,6 +54,8 @@ async def load_or_create(job: Job, context: RunContext) -> Any:
         state = codec_of(type(job)).load_state(job, request.state, request.state_version)
     else:
         state = await call(job.initial_state, request.key)
+        # Before the handler runs: what cannot be kept fails the run before it does anything.
+        codec_of(type(job)).dump_state(state, request.key)
     note_state(job, context, state)
     return state
 

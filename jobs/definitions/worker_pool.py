@@ -12,8 +12,9 @@ from ..checks import check_span
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, JobType, RunRequest, RunResult
 from ..retry import Retry, is_whole
-from .base import Job, bind_types, call, not_written
+from .base import Job, bind_types
 from .codec import codec_of
+from .methods import call, not_written
 from .run import Run, RunContext
 from .task import RunFailure
 

@@ -1,84 +1,31 @@
 """What the handles of all job types can do with an instance."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import lru_cache
-from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from temporalio.client import (
-    Client,
-    WithStartWorkflowOperation,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
-)
+from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
+from ..arguments import check_event_id, check_text, check_time
 from ..definitions import Job
 from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
-from ..errors import Busy, DefinitionError, InvalidEvent, JobsError
+from ..errors import DefinitionError, InvalidEvent, JobsError
 from ..names import BUSY
-from ..protocol import JobType
-from ..status import JobStatus, StatusWord
-from ..wire import JSON, MAX_EVENT_ID, json_to_raw
-from .batch import Batcher, Item, batch_json, patiently, run_is_full
-from .lately import Lately
-from .progress import progress_of
-from .scale import NotYet, Scale
+from ..status import JobStatus
+from ..wire import JSON, json_to_raw
+from .batch import Item, batch_json, patiently, run_is_full
+from .connection import Connection
+from .instance import Instance, NeverRanError, answered, heard, is_missing
+from .limits import ANSWER_TIME, TimeLimit
+from .scale import NotYet
 
 State = TypeVar("State")
-
-_ENDED: dict[WorkflowExecutionStatus, StatusWord] = {
-    WorkflowExecutionStatus.TERMINATED: "terminated",
-    WorkflowExecutionStatus.CANCELED: "terminated",
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.TIMED_OUT: "failed",
-    WorkflowExecutionStatus.COMPLETED: "completed",
-}
-
-
-class _NeverRanError(JobsError):
-    """The instance was ended from outside before its first workflow task."""
-
-
-_OVER = {"completed", "terminated", "failed"}
-
-
-class Once:
-    """Names a run's calls, so that a repeated attempt's are known as the same."""
-
-    def __init__(self, run_key: str) -> None:
-        self._run_key = run_key
-        self._counts: dict[str, count[int]] = {}
-
-    def next_id(self, instance_id: str, verb: str) -> str:
-        """The id of the next call of its kind to an instance."""
-        target = f"{verb}:{instance_id}"
-        number = next(self._counts.setdefault(target, count(1)))
-        return f"{self._run_key}:{target}:{number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """What handles need of their `JobClient`."""
-
-    client: Client
-    task_queue: str
-    once: Once | None = None
-    batcher: Batcher = field(default_factory=Batcher)
-    """Shared by all handles, so that those of one key share their calls."""
-
-    lately: Lately = field(default_factory=Lately)
-    """Shared, so that whoever signals next knows too."""
-
-    scale: Scale = field(default_factory=Scale)
 
 
 class Handle(Generic[State]):
@@ -89,10 +36,10 @@ class Handle(Generic[State]):
 
     def __init__(self, connection: Connection, job: type[Job], key: str) -> None:
         self.key = key
-        self._job_type: JobType = job.job_type
         self.job_name: str = job.name
         self.instance_id: str = instance_id_of(job, key)
         self._connection = connection
+        self._instance = Instance(connection, self.instance_id)
         self._codec: Codec = codec_of(job)
         self._job = job
 
@@ -101,120 +48,87 @@ class Handle(Generic[State]):
     async def pause(self, note: str | None = None) -> bool:
         """Start nothing new until `resume`. False where no instance is alive.
 
-        The status shows the note (who and why), at most 1,000 characters of it.
+        The status shows the note (who and why), which has at most 1,000 characters.
         """
-        return await self._control("pause", *_given(note))
+        return await self._control("pause", *self._given("the note", note))
 
     async def resume(self, note: str | None = None) -> bool:
         """Go on after `pause`. False where no instance is alive. The status shows the note."""
-        return await self._control("resume", *_given(note))
+        return await self._control("resume", *self._given("the note", note))
 
     async def terminate(self, reason: str | None = None) -> bool:
-        """End the instance; what waits is dropped and counted. False where none is alive."""
-        return await self._control("terminate", *_given(reason))
+        """End the instance; what waits is dropped and counted. False where none is alive.
+
+        The reason has at most 1,000 characters.
+        """
+        return await self._control("terminate", *self._given("the reason", reason))
+
+    def _given(self, what: str, text: str | None) -> list[JSON]:
+        check_text(text, f"{self.instance_id}: {what}")
+        return [] if text is None else [text]
 
     async def _control(self, verb: str, *args: JSON) -> bool:
         try:
             await self._tell(verb, list(args))
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if is_missing(error):
                 return False
-            raise self._busy_or(error) from error
+            raise await self._instance.explained(error) from error
         except WorkflowUpdateFailedError as error:
             raise self._refused(error) from error
         return True
 
     async def _tell(self, verb: str, args: list[JSON]) -> None:
-        once = self._connection.once
-        if once is None:
+        if self._connection.once is None:
             try:
-                await self._handle.signal(verb, args=args)
+                await self._instance.signal(verb, args)
             except RPCError as error:
                 # A run that takes no more signals still takes updates.
                 if not run_is_full(error):
                     raise
             else:
                 return
+        await self._update(verb, args, TimeLimit(ANSWER_TIME))
+
+    async def _update(self, verb: str, args: list[JSON], limit: TimeLimit) -> Any:
+        once = self._connection.once
         update_id = None if once is None else once.next_id(self.instance_id, verb)
-        # The SDK leaves a parameter of its overloads open.
-        await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
-            verb, args=args, id=update_id
-        )
+        return await self._instance.update(verb, args, limit, update_id=update_id)
 
     # -- questions ----------------------------------------------------------------------------
 
-    async def status(self) -> JobStatus | None:
-        """What the instance does, or did at its end. None where there never was one."""
-        try:
-            answer = await self._query("status")
-        except _NeverRanError:
-            return await self._status_without_run()
-        if answer is None:
-            return None
-        status = JobStatus.model_validate(answer)
-        if status.status in _OVER:
-            return status
-        return await self._ended_from_outside(status)
+    async def status(self, timeout: timedelta = ANSWER_TIME) -> JobStatus | None:
+        """What the instance does, or did at its end. None where there never was one.
 
-    async def _status_without_run(self) -> JobStatus:
-        found = await self._handle.describe()
-        ended = _ENDED.get(found.status) if found.status is not None else None
-        return JobStatus(
-            job_type=self._job_type,
-            job_name=self.job_name,
-            key=self.key,
-            instance_id=self.instance_id,
-            status=ended or "terminated",
-            run_count=0,
-            attempt=0,
-            event_count=0,
-            next_run_at=None,
-            will_flush_at=None,
-            started_at=found.start_time,
-            last_error=None,
-            rejected_events=0,
-        )
+        Raises:
+            NoWorker: none answered within `timeout`.
+            JobsError: a workflow that is no instance runs under its ID.
+        """
+        limit = self._limit(timeout)
+        async with self._instance.within(limit):
+            answer = await self._instance.status(limit)
+        return None if answer is None else JobStatus.model_validate(answer)
 
-    async def _ended_from_outside(self, status: JobStatus) -> JobStatus:
-        # Temporal's own terminate and time-outs run no workflow code: only the server knows.
-        found = await self._handle.describe()
-        ended = _ENDED.get(found.status) if found.status is not None else None
-        if ended is not None:
-            return status.model_copy(update={"status": ended})
-        if status.status not in ("running", "retrying"):
-            return status
-        progress = await progress_of(found)
-        return status if progress is None else status.model_copy(update={"progress": progress})
-
-    async def state(self) -> State | None:
+    async def state(self, timeout: timedelta = ANSWER_TIME) -> State | None:
         """The state, or the last one of an ended instance. None where there never was one.
 
         Raises:
+            NoWorker: none answered within `timeout`.
             StateMismatch: the stored state does not fit the state type.
         """
+        limit = self._limit(timeout)
         try:
-            answer = await self._query("state")
-        except _NeverRanError:
+            async with self._instance.within(limit):
+                answer = await self._instance.query("state", limit)
+        except NeverRanError:
             return None
         return None if answer is None else self._codec.read_state(answer)
 
-    async def _query(self, name: str) -> JSON:
-        try:
-            return await self._handle.query(name)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return None
-            if error.status == RPCStatusCode.FAILED_PRECONDITION and "closed" in error.message:
-                raise _NeverRanError from error
-            raise self._busy_or(error) from error
-        except WorkflowQueryFailedError as error:
-            raise JobsError(f"{self.instance_id}: {name} failed: {error}") from error
+    def _limit(self, timeout: timedelta) -> TimeLimit:
+        check_time(timeout, f"{self.instance_id}: timeout")
+        return TimeLimit(timeout)
 
     # -- for the handles of one type ------------------------------------------------------------
-
-    @property
-    def _handle(self) -> WorkflowHandle[Any, Any]:
-        return self._connection.client.get_workflow_handle(self.instance_id)
 
     def _start_argument(self) -> dict[str, JSON]:
         return {"job": self.job_name, "key": self.key, "options": options_of(self._job)}
@@ -229,18 +143,19 @@ class Handle(Generic[State]):
     async def _signalled(self, signal: str, argument: JSON) -> bool:
         """Whether a plain signal was taken; False where the instance has ended."""
         try:
-            await self._handle.signal(signal, argument)
+            await self._instance.signal(signal, [argument])
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
-                raise self._busy_or(error) from error
+            if not is_missing(error):
+                raise await self._instance.explained(error) from error
             self._connection.lately.forget(self.instance_id)
             return False
         self._connection.lately.note(self.instance_id)
         return True
 
     async def _signal_with_start(self, signal: str, argument: JSON) -> None:
+        client = await self._connection.link.client()
         try:
-            await self._connection.client.start_workflow(
+            await client.start_workflow(
                 self.workflow,
                 self._start_argument(),
                 id=self.instance_id,
@@ -250,16 +165,13 @@ class Handle(Generic[State]):
                 static_summary=f"{self.job_name} for {self.key}",
             )
         except RPCError as error:
-            raise self._busy_or(error) from error
+            raise await self._instance.explained(error) from error
 
     async def _update_with_start(
-        self,
-        update: str,
-        argument: JSON,
-        *,
-        update_id: str | None,
-        timeout: timedelta | None = None,
+        self, update: str, argument: JSON, *, update_id: str | None, limit: TimeLimit
     ) -> Any:
+        """Raises `Unanswered` where the time limit passed, and the instance's own refusal."""
+        client = await self._connection.link.client()
         start = WithStartWorkflowOperation[Any, Any](
             self.workflow,
             self._start_argument(),
@@ -268,17 +180,21 @@ class Handle(Generic[State]):
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=f"{self.job_name} for {self.key}",
         )
+        time = limit.for_answer
+        # The SDK leaves a parameter of its overloads open.
+        asked = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
+            update,
+            argument,
+            start_workflow_operation=start,
+            id=update_id,
+            rpc_timeout=time,
+        )
         try:
-            client = self._connection.client
-            return await client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
-                update,
-                argument,
-                start_workflow_operation=start,
-                id=update_id,
-                rpc_timeout=timeout,
-            )
+            return await answered(cast("Awaitable[Any]", asked), time)
         except RPCError as error:
-            raise self._busy_or(error) from error
+            raise await self._instance.explained(error) from error
+        finally:
+            heard(start)
 
     async def _signal_events(self, verb: str, items: list[Item]) -> list[None]:
         """Send events in one signal; one without an id goes as the signal's plain argument."""
@@ -298,21 +214,20 @@ class Handle(Generic[State]):
     async def _weigh(self, size: int) -> None:
         """Raises `Busy` where the instance must first work off what it was sent."""
         try:
-            await self._connection.scale.weigh(self._handle, size)
+            await self._connection.scale.weigh(await self._instance.workflow(), size)
         except RPCError as error:
-            raise self._busy_or(error) from error
+            raise await self._instance.explained(error) from error
 
-    def _item(self, event: Any, event_id: str | None, verb: str) -> Item:
+    def _item(
+        self, event: Any, event_id: str | None, verb: str, limit: TimeLimit | None = None
+    ) -> Item:
+        given = self._event_id(event_id, verb)
         data = self._codec.event_json(event, self.key)
-        answer = asyncio.get_running_loop().create_future()
-        return Item(data, self._event_id(event_id, verb), answer)
+        return Item(data, given, asyncio.get_running_loop().create_future(), limit)
 
     def _event_id(self, given: str | None, verb: str) -> str | None:
         once = self._connection.once
-        if given is not None and len(given) > MAX_EVENT_ID:
-            raise InvalidEvent(
-                f"{self.instance_id}: the id has {len(given)} characters, at most {MAX_EVENT_ID}"
-            )
+        check_event_id(given, self.instance_id)
         return once.next_id(self.instance_id, verb) if given is None and once else given
 
     def _not_yet(self, error: WorkflowUpdateFailedError, *more: str) -> NotYet | None:
@@ -332,14 +247,6 @@ class Handle(Generic[State]):
         }
         return known.get(kind, JobsError)(f"{self.instance_id}: {message}")
 
-    def _busy_or(self, error: RPCError) -> Exception:
-        if error.status != RPCStatusCode.RESOURCE_EXHAUSTED and not run_is_full(error):
-            return error
-        return Busy(
-            f"{self.instance_id} takes no more at the moment ({error.message}); "
-            "nothing accepted is lost, try again later"
-        )
-
 
 @lru_cache(maxsize=1024)
 def options_of(job: type[Job]) -> JSON:
@@ -349,7 +256,3 @@ def options_of(job: type[Job]) -> JSON:
     except (AttributeError, TypeError):
         # A definition that only a worker knows in full, or that is wrong: the worker says so.
         return None
-
-
-def _given(text: str | None) -> list[JSON]:
-    return [] if text is None else [text]

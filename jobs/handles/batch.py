@@ -10,7 +10,9 @@ from weakref import WeakValueDictionary
 from temporalio.service import RPCError, RPCStatusCode
 
 from ..errors import Busy
+from ..loops import PerLoop
 from ..wire import dumps
+from .limits import TimeLimit
 from .scale import NotYet
 
 MAX_EVENTS = 1_000
@@ -22,7 +24,8 @@ _T = TypeVar("_T")
 
 # The server takes 10 updates at a time; more of them collapse in the SDK's retry backoff.
 _UPDATES_IN_FLIGHT = 4
-_slots: WeakValueDictionary[tuple[int, str], asyncio.Semaphore] = WeakValueDictionary()
+_Slots = WeakValueDictionary[str, asyncio.Semaphore]
+_slots: PerLoop[_Slots] = PerLoop(_Slots)
 
 Lane = tuple[str, str]
 """An instance's ID and what is asked of it."""
@@ -38,6 +41,9 @@ class Item:
     id: str | None
     answer: asyncio.Future[Any]
     """Its own, so that a caller that is cancelled hurts no other."""
+
+    limit: TimeLimit | None = None
+    """The time of a call that waits for a worker."""
 
     @property
     def json(self) -> bytes:
@@ -146,10 +152,8 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def update_slot(instance_id: str) -> asyncio.Semaphore:
-    """Held while an update of this process is in flight to an instance."""
-    # A semaphore serves one event loop; a process may run one in each of its threads.
-    slot = (id(asyncio.get_running_loop()), instance_id)
-    return _slots.setdefault(slot, asyncio.Semaphore(_UPDATES_IN_FLIGHT))
+    """Held while an update of this event loop is in flight to an instance."""
+    return _slots.get().setdefault(instance_id, asyncio.Semaphore(_UPDATES_IN_FLIGHT))
 
 
 def batch_json(items: Sequence[Item], *, each: bool = False) -> bytes:

@@ -5,14 +5,18 @@ from datetime import timedelta
 from temporalio.client import WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 from typing_extensions import TypeVar
 
+from ..arguments import shown
 from ..definitions import ContinuousJob
-from ..schedule import Schedule
+from ..errors import InvalidArgument
+from ..schedule import Cron, Every, Schedule
 from ..status import JobStatus, StartReceipt, StatusWord
 from ..wire import JSON
-from .base import Connection, Handle
+from .base import Handle
+from .connection import Connection
+from .limits import ANSWER_TIME, TimeLimit
 
 State = TypeVar("State")
 
@@ -48,28 +52,25 @@ class ContinuousHandle(Handle[State]):
 
     async def came_to_its_end(self) -> bool:
         """Whether the last life ended as planned, by `max_runs` or `until`. The library's own."""
-        try:
-            found = await self._handle.describe()
-            if found.status != WorkflowExecutionStatus.COMPLETED:
-                return False
-            result = await self._handle.result()
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return False
-            raise
+        found = await self._instance.look(TimeLimit(ANSWER_TIME))
+        if found is None or found.status != WorkflowExecutionStatus.COMPLETED:
+            return False
+        result = await (await self._instance.workflow()).result()
         return result["status"] == "completed"
 
     async def _status_word(self) -> StatusWord:
         """The instance's own word; `scheduled` where no worker is there to give it."""
+        workflow = await self._instance.workflow()
         try:
-            answer = await self._handle.query("status", rpc_timeout=_ANSWER_TIME)
+            answer = await workflow.query("status", rpc_timeout=_ANSWER_TIME)
         except (RPCError, WorkflowQueryFailedError):
             return "scheduled"
         return JobStatus.model_validate(answer).status
 
     async def _start(self, argument: dict[str, JSON]) -> bool:
+        client = await self._connection.link.client()
         try:
-            await self._connection.client.start_workflow(
+            await client.start_workflow(
                 self.workflow,
                 argument,
                 id=self.instance_id,
@@ -80,7 +81,7 @@ class ContinuousHandle(Handle[State]):
         except WorkflowAlreadyStartedError:
             return False
         except RPCError as error:
-            raise self._busy_or(error) from error
+            raise await self._instance.explained(error) from error
         return True
 
     async def trigger(self) -> bool:
@@ -98,5 +99,10 @@ class ContinuousHandle(Handle[State]):
         """
         if schedule is None:
             return await self._control("reschedule", None)
+        if not isinstance(schedule, Every | Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgument(
+                f"{self.instance_id}: reschedule takes an Every, a Cron or None, "
+                f"not {shown(schedule)}"
+            )
         schedule.check(self.instance_id)
         return await self._control("reschedule", schedule.rule().model_dump(exclude_defaults=True))

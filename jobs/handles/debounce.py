@@ -1,17 +1,21 @@
 """The handle of a debounce instance."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Generic
 
 from temporalio.client import WorkflowUpdateFailedError
 from typing_extensions import TypeVar
 
+from ..arguments import many
 from ..definitions import DebounceJob
-from ..errors import InvalidEvent, JobsError
+from ..errors import InvalidArgument, InvalidEvent, JobsError
 from ..status import AddReceipt
 from ..wire import JSON, json_to_raw
 from .base import Connection, Handle
 from .batch import Item, Lane, batch_json, patiently, update_slot
+from .instance import Unanswered
+from .limits import ANSWER_TIME
 
 Event = TypeVar("Event")
 State = TypeVar("State")
@@ -49,30 +53,43 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
         Raises as `add`. Nothing is sent before every event was found to fit; after `Busy` some of
         them may be durable, so that adding them again needs `ids`.
         """
-        given = list(events)
-        named = [None] * len(given) if ids is None else list(ids)
+        given = many(events, f"{self.instance_id}: the events")
+        named = [None] * len(given) if ids is None else many(ids, f"{self.instance_id}: the ids")
         if len(named) != len(given):
-            raise ValueError(f"{len(given)} events, but {len(named)} ids")
+            raise InvalidArgument(f"{self.instance_id}: {len(given)} events, but {len(named)} ids")
         items = [self._item(*pair, "add") for pair in zip(given, named, strict=True)]
         await self._connection.batcher.share_all(self._lane("add"), self._signal_adds, items)
 
-    async def add_confirmed(self, event: Event, id: str | None = None) -> AddReceipt:  # noqa: A002
-        """Add an event and hear what the instance made of it; raises as `add`."""
-        item = self._item(event, id, "add")
+    async def add_confirmed(
+        self,
+        event: Event,
+        id: str | None = None,  # noqa: A002
+        timeout: timedelta = ANSWER_TIME,
+    ) -> AddReceipt:
+        """Add an event and hear what the instance made of it.
+
+        Raises as `add`, and:
+            NoWorker: none answered within `timeout`. Whether the event will count is not known;
+                with an `id` it can be added again.
+        """
+        limit = self._limit(timeout)
+        item = self._item(event, id, "add", limit)
         batcher = self._connection.batcher
-        return await batcher.share(self._lane("add_confirmed"), self._update_adds, item)
+        async with self._instance.within(limit):
+            return await batcher.share(self._lane("add_confirmed"), self._update_adds, item)
 
     async def _signal_adds(self, items: list[Item]) -> list[None]:
         return await self._signal_events("add", items)
 
     async def _update_adds(self, items: list[Item]) -> list[AddReceipt | JobsError]:
         argument = batch_json(items, each=True)
+        limit = max((each.limit for each in items if each.limit), key=lambda each: each.left)
 
         async def send() -> Any:
             await self._weigh(len(argument))
             raw = json_to_raw(argument)
             try:
-                return await self._update_with_start("add_batch", raw, update_id=None)
+                return await self._update_with_start("add_batch", raw, update_id=None, limit=limit)
             except WorkflowUpdateFailedError as error:
                 if (not_yet := self._not_yet(error)) is not None:
                     raise not_yet from error
@@ -83,6 +100,8 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
                 answer: Any = await patiently(send)
         except WorkflowUpdateFailedError as error:
             raise self._refused(error) from error
+        except Unanswered as error:
+            raise await self._instance.silence(limit) from error
         return [self._receipt(answer | each) for each in answer["events"]]
 
     def _receipt(self, answer: dict[str, JSON]) -> AddReceipt | JobsError:

@@ -1,6 +1,7 @@
 """Remembers which instances took a signal a moment ago."""
 
 import time
+from collections import OrderedDict
 
 _LATELY = 1.0  # seconds
 _MOST = 1_000
@@ -13,14 +14,15 @@ class Lately:
     """
 
     def __init__(self) -> None:
-        self._at: dict[str, float] = {}
+        # Whose single steps are whole also where threads share it.
+        self._at: OrderedDict[str, float] = OrderedDict()
 
     def note(self, instance_id: str) -> None:
         """It took a signal now."""
         self._at.pop(instance_id, None)
         self._at[instance_id] = time.monotonic()
         if len(self._at) > _MOST:
-            del self._at[next(iter(self._at))]
+            self._at.popitem(last=False)
 
     def has(self, instance_id: str) -> bool:
         """Whether it took one within the last second."""

@@ -6,17 +6,15 @@ from temporalio.client import WorkflowExecutionDescription
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
-from ..status import Progress
-from ..wire import from_raw
+from ..wire import JSON, from_raw
 
 
-async def progress_of(found: WorkflowExecutionDescription) -> Progress | None:
+async def progress_of(found: WorkflowExecutionDescription) -> JSON:
     """What the run under way last said of its progress; None where it said nothing."""
     for pending in found.raw_description.pending_activities:
         mark = await _mark(list(pending.heartbeat_details.payloads), found.data_converter)
-        shown = mark.get("progress")
-        if shown:
-            return Progress(**shown)
+        if mark.get("progress"):
+            return mark["progress"]
     return None
 
 

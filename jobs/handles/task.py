@@ -1,23 +1,26 @@
 """The handle of a task instance."""
 
 import asyncio
-import time
 import uuid
 from datetime import timedelta
 from functools import partial
 from typing import Any, Generic
 
-from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 from typing_extensions import TypeVar
 
+from ..arguments import check_event_id
 from ..definitions import TaskJob
-from ..errors import JobFailed
+from ..errors import JobFailed, NoReply
 from ..names import ASK_AGAIN, ASK_AGAIN_MARK
 from ..wire import JSON, json_to_raw
-from .base import Connection, Handle
+from .base import Handle
 from .batch import Item, patiently, update_slot
+from .connection import Connection
+from .instance import Unanswered, is_missing
+from .limits import ANSWER_TIME, TimeLimit
 
 Event = TypeVar("Event")
 State = TypeVar("State")
@@ -63,39 +66,44 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         Raises:
             InvalidEvent, PayloadTooLarge, Busy: as `send`.
             JobFailed: the handler failed for good, or the instance ended first.
-            TimeoutError: no reply in time; the event stays queued, and asking again with the
-                same `id` joins it.
+            NoReply: none in time; says how the event fares. It stays queued, and asking again with
+                the same `id` joins it. It is a TimeoutError.
+            NoWorker: none in time, as no worker answers at all. It is a TimeoutError too.
         """
-        data = json_to_raw(self._codec.event_json(event, self.key))
+        limit = self._limit(timeout)
         event_id = self._event_id(id, "ask") or str(uuid.uuid4())
-        slot = update_slot(self.instance_id)
-        try:
-            async with asyncio.timeout(timeout.total_seconds()), slot:
-                answer = await self._ask(data, event_id, timeout)
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError from error
-            raise TimeoutError(f"{self.instance_id}: no reply within {timeout}") from error
+        data = json_to_raw(self._codec.event_json(event, self.key))
+        async with self._instance.within(limit):
+            try:
+                async with asyncio.timeout(limit.for_answer.total_seconds()):
+                    async with update_slot(self.instance_id):
+                        answer = await self._ask(data, event_id, limit)
+            except (Unanswered, TimeoutError) as error:
+                raise await self._no_reply(limit) from error
         return self._codec.load_reply(answer)
 
-    async def _ask(self, data: JSON, event_id: str, timeout: timedelta) -> Any:
-        deadline = time.monotonic() + timeout.total_seconds()
+    async def _no_reply(self, limit: TimeLimit) -> NoReply:
+        """Why no reply came in time: what the instance does, or that no worker runs."""
+        answer = await self._instance.query("status", limit, to_the_end=True)
+        fares = "nothing is known of its event" if answer is None else how_it_fares(answer)
+        return NoReply(f"{self.instance_id}: no reply within {limit}: {fares}")
+
+    async def _ask(self, data: JSON, event_id: str, limit: TimeLimit) -> Any:
         number = 0
         while True:
-            left = timedelta(seconds=max(deadline - time.monotonic(), 0.05))
             # An update's id answers the same for ever, so each further question has its own.
             mark = f"{ASK_AGAIN_MARK}{uuid.uuid4().hex[:8]}" if number else ""
             try:
-                return await patiently(partial(self._ask_once, data, event_id + mark, left))
+                return await patiently(partial(self._ask_once, data, event_id + mark, limit))
             except WorkflowUpdateFailedError as error:
                 if not _handed_back(error):
                     raise self._failure(error) from error
             number += 1
             await asyncio.sleep(min(0.05 * 2 ** min(number, 8), 1.0))
 
-    async def _ask_once(self, data: JSON, update_id: str, left: timedelta) -> Any:
+    async def _ask_once(self, data: JSON, update_id: str, limit: TimeLimit) -> Any:
         try:
-            return await self._update_with_start("ask", data, update_id=update_id, timeout=left)
+            return await self._update_with_start("ask", data, update_id=update_id, limit=limit)
         except WorkflowUpdateFailedError as error:
             if (not_yet := self._not_yet(error)) is not None:
                 raise not_yet from error
@@ -111,27 +119,45 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         """Run `execute` once now. False where no instance is alive."""
         return await self._control("trigger")
 
-    async def redrive(self, id: str | None = None) -> int:  # noqa: A002
+    async def redrive(
+        self,
+        id: str | None = None,  # noqa: A002
+        timeout: timedelta = ANSWER_TIME,
+    ) -> int:
         """Queue the events that were set aside again, or the one with this id.
 
         They are listed in `status().failed_events`. Returns how many there were; 0 also where no
         instance is alive.
+
+        Raises:
+            NoWorker: none answered within `timeout`. It may still be done.
         """
-        once = self._connection.once
-        update_id = None if once is None else once.next_id(self.instance_id, "redrive")
-        arguments = [] if id is None else [id]
+        limit = self._limit(timeout)
+        check_event_id(id, self.instance_id)
         try:
-            # The SDK leaves a parameter of its overloads open.
-            answer: Any = await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
-                "redrive", args=arguments, id=update_id
-            )
+            async with self._instance.within(limit):
+                answer = await self._update("redrive", [] if id is None else [id], limit)
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if is_missing(error):
                 return 0
-            raise self._busy_or(error) from error
+            raise await self._instance.explained(error) from error
         except WorkflowUpdateFailedError as error:
             raise self._refused(error) from error
         return int(answer["redrivenEvents"])
+
+
+def how_it_fares(status: dict[str, JSON]) -> str:
+    """What an instance does instead of replying, out of its status as it goes over the wire."""
+    word, error = status["status"], status.get("lastError")
+    attempt, count = status.get("attempt") or 1, status["eventCount"]
+    waiting = "1 event waits" if count == 1 else f"{count} events wait"
+    if word == "retrying":
+        # The attempt that the status names is the next one.
+        return f"attempt {max(attempt - 1, 1)} failed: {error}; {waiting}"
+    fares = f"attempt {attempt} is under way" if word == "running" else f"the instance is {word}"
+    note = f" ({status['pauseNote']})" if word == "paused" and status.get("pauseNote") else ""
+    last = f"; the last error: {error}" if error else ""
+    return f"{fares}{note}{last}; {waiting}"
 
 
 def _handed_back(error: WorkflowUpdateFailedError) -> bool:

@@ -39,6 +39,7 @@ async def test_its_settings_come_from_the_environment_too(tmp_path: Path) -> Non
         "TOKEN": "secret-token",
         "RETENTION": "30d",
         "TEMPORAL_UI": "http://ui.example/namespaces/shop",
+        "NAMES": "jobs.example.com, collector",
     }
     environment = {f"DURABLE_JOBS_COLLECTOR_{name}": value for name, value in settings.items()}
     with Python(*COMMAND, **environment) as process:
@@ -46,6 +47,8 @@ async def test_its_settings_come_from_the_environment_too(tmp_path: Path) -> Non
         async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
             assert (await http.post("/events", json={"events": []})).status_code == 401
             summary = (await http.get("/api/summary")).json()
+            for host in ("jobs.example.com", "collector:4000"):
+                assert (await http.get("/", headers={"Host": host})).status_code == 200
             assert (await http.get("/healthz")).json() == {"status": "ok"}
         assert summary["workflowsUrl"] == "http://ui.example/namespaces/shop/workflows/"
         assert "secret-token" not in process.text

@@ -56,7 +56,7 @@ DROP TABLE holes;
 DROP TABLE endings;
 DROP INDEX executions_flawed;
 CREATE INDEX executions_gaps ON executions (last_at) WHERE max_sequence > count;
-UPDATE instances SET state = 'terminated' WHERE state = 'exhausted';
+UPDATE instances SET state = 'terminated' WHERE state = 'failed';
 PRAGMA application_id = 0;
 PRAGMA user_version = 1;
 """
@@ -75,7 +75,7 @@ async def test_a_file_of_the_first_version_is_used_on(tmp_path: Path) -> None:
         file.executescript(VERSION_1)
     async with running(path) as collector:
         assert [await collector.get(f"/api/{view}") for view in views] == before
-        assert before[-1]["states"] == {"exhausted": 1, "terminated": 1}
+        assert before[-1]["states"] == {"failed": 1, "terminated": 1}
         await collector.send(event(2))
         assert (await collector.get("/api/gaps"))["total"] == 0
 

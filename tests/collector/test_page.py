@@ -146,7 +146,9 @@ EXHAUSTED = {"type": "job.retryExhausted", "attempts": 3, "reason": "max_attempt
             {"type": "job.terminated", "reason": "closed", "discardedEvents": 2, "runCount": 1},
             "Ended closed; after 1 run; 2 events discarded",
         ),
-        ({"type": "job.paused", "by": "ada"}, "job.paused"),
+        ({"type": "job.later", "by": "ada"}, "job.later"),
+        ({"type": "job.paused", "by": "user", "note": "ada: why"}, "Paused by a caller: ada: why"),
+        ({"type": "job.resumed", "by": "exhausted"}, "Resumed by itself, as a run succeeded"),
         ({**ALARM, "scheduledAt": "2126-03-04T00:00:00.000Z"}, "Alarm set for Mar 4, 2126, "),
     ],
 )
@@ -156,7 +158,7 @@ async def test_what_happened_reads_as_a_sentence(
     await collector.send(event(1, **more))
     await browser.go(f"{collector.address}?instance=task:triage:a")
     await shows(browser, sentence, "#detail")
-    if "by" in more:
+    if more.get("by") == "ada":
         await browser.evaluate("document.querySelector('#detail details').open = true")
         await shows(browser, '"by": "ada"', "#detail")
 

@@ -247,8 +247,8 @@ async def test_whoever_gave_up_looks_like_it(collector: Sender, browser: Browser
         event(3, type="job.terminated", reason="Retry exhausted after 1 attempts"),
     )
     await browser.go(f"{collector.address}?instance=task:triage:a")
-    await shows(browser, "1 exhausted", "#totals")
-    await shows(browser, "exhausted", "#state")
+    await shows(browser, "1 failed", "#totals")
+    await shows(browser, "failed", "#state")
     await shows(browser, "card declined", "#instances")
     await shows(browser, "card declined", "#about")
     assert await browser.evaluate(

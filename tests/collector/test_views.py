@@ -186,6 +186,21 @@ def ended(reason: str) -> dict[str, Any]:
     return event(7, type="job.terminated", reason=reason)
 
 
+def paused(sequence: int, **more: Any) -> dict[str, Any]:
+    """By a caller, unless said otherwise."""
+    return event(sequence, **{"type": "job.paused", "by": "user", **more})
+
+
+def resumed(sequence: int) -> dict[str, Any]:
+    return event(sequence, type="job.resumed", by="user")
+
+
+def flush(sequence: int) -> dict[str, Any]:
+    return event(sequence, type="debounce.flushed", eventCount=1, reason="manual", durationMs=1)
+
+
+OPENED = event(1, type="debounce.started")
+NOW = iso_ms(datetime.now(UTC))
 LATER = "2126-01-01T00:00:00.000Z"
 ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
 
@@ -197,7 +212,12 @@ ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
         ("task", [event(1, type="job.started")], "running"),
         ("task", [failed(1)], "retrying"),
         ("task", [failed(1), event(2)], "idle"),
-        ("task", [failed(1, willRetry=False)], "failed"),
+        # It goes on, as its own status says.
+        ("task", [failed(1, willRetry=False)], "idle"),
+        ("task", [event(1, **ALARM), failed(2, willRetry=False), EXHAUSTED], "scheduled"),
+        ("continuous", [failed(1, willRetry=False)], "scheduled"),
+        ("debounce", [failed(1, willRetry=False), EXHAUSTED], "debouncing"),
+        ("task", [event(1, type="job.later")], "running"),
         (
             "task",
             [event(1, **ALARM)],
@@ -221,9 +241,9 @@ ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
         ),
         ("task", [event(1), event(2, type="job.terminated")], "terminated"),
         ("task", [event(2, type="job.terminated"), event(1)], "terminated"),
-        ("task", [failed(1, willRetry=False), EXHAUSTED, gave_up(3)], "exhausted"),
-        ("task", [gave_up(3), EXHAUSTED, failed(1, willRetry=False)], "exhausted"),
-        ("debounce", [gave_up(3, reason="retries exhausted")], "exhausted"),
+        ("task", [failed(1, willRetry=False), EXHAUSTED, gave_up(3)], "failed"),
+        ("task", [gave_up(3), EXHAUSTED, failed(1, willRetry=False)], "failed"),
+        ("debounce", [gave_up(3, reason="retries exhausted")], "failed"),
         # One that paused after its last attempt, and was ended by somebody.
         ("task", [EXHAUSTED, event(3, type="job.terminated", reason="given up")], "terminated"),
         ("task", [EXHAUSTED, event(3, type="job.terminated")], "terminated"),
@@ -241,6 +261,28 @@ ALARM = {"type": "task.scheduled", "scheduledAt": LATER, "trigger": "event"}
         ("task", [ended("idle for 1 hour")], "terminated"),
         ("task", [ended("max_runs reached after 7 runs")], "terminated"),
         ("debounce", [ended("idle for 1:00:00")], "terminated"),
+        # Whatever else happens to it, it is paused until it is told otherwise.
+        ("continuous", [event(1), paused(2)], "paused"),
+        ("continuous", [event(1), paused(2, by="exhausted")], "paused"),
+        ("continuous", [event(1), paused(2), event(3)], "paused"),
+        ("continuous", [event(1), paused(2), failed(3)], "retrying"),
+        ("continuous", [event(1), paused(2), failed(3, willRetry=False)], "paused"),
+        ("continuous", [event(1), paused(2), resumed(3)], "scheduled"),
+        ("continuous", [event(1), paused(2), gave_up(3)], "failed"),
+        ("task", [event(1, **ALARM), paused(2), resumed(3)], "scheduled"),
+        ("task", [event(1), paused(2), resumed(3)], "idle"),
+        ("task", [paused(2), event(1, type="job.started")], "paused"),
+        # What comes late.
+        ("continuous", [event(3), paused(2)], "paused"),
+        ("continuous", [event(4), resumed(3), paused(2)], "scheduled"),
+        ("continuous", [gave_up(4), paused(2)], "failed"),
+        # A further life is not paused because the last one was.
+        ("task", [paused(2), event(1, executionId="y", timestamp=NOW)], "idle"),
+        # Somebody flushed it while it was paused.
+        ("debounce", [OPENED, paused(2), flush(3)], "paused"),
+        ("debounce", [OPENED, paused(2), flush(3), resumed(4)], "completed"),
+        ("debounce", [OPENED, paused(2), resumed(3)], "debouncing"),
+        ("debounce", [OPENED, paused(2, by="exhausted"), flush(3)], "completed"),
     ],
 )
 async def test_the_state_follows_from_the_events_in_their_own_order(
@@ -251,6 +293,29 @@ async def test_the_state_follows_from_the_events_in_their_own_order(
     [instance] = (await collector.get("/api/instances", state=state))["instances"]
     assert instance["state"] == state
     assert (await collector.get("/api/summary"))["states"] == {state: 1}
+
+
+async def test_a_paused_instance_says_by_whom_and_why(collector: Sender) -> None:
+    await collector.send(event(1), paused(2, note="ann: the API is down"))
+    [instance] = (await collector.get("/api/instances", state="paused"))["instances"]
+    assert (instance["pausedBy"], instance["pauseNote"]) == ("user", "ann: the API is down")
+    await collector.send(resumed(3))
+    [instance] = (await collector.get("/api/instances", state="idle"))["instances"]
+    assert (instance["pausedBy"], instance["pauseNote"]) == (None, None)
+
+
+async def test_the_last_error_is_that_of_the_last_run(collector: Sender) -> None:
+    for sent, error in ((failed(1), "no luck"), (event(2), None), (failed(3), "no luck")):
+        await collector.send(sent)
+        [instance] = (await collector.get("/api/instances"))["instances"]
+        assert instance["lastError"] == error
+
+
+async def test_of_thousands_of_jobs_a_summary_names_the_first(collector: Sender) -> None:
+    names = [f"job-{n:04}" for n in range(4_000)]
+    await collector.send(*(event(1, executionId=name, jobName=name) for name in names))
+    summary = await collector.get("/api/summary")
+    assert (summary["jobs"], summary["moreJobs"]) == (names[:200], True)
 
 
 def alarm(minutes: float) -> dict[str, Any]:

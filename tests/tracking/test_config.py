@@ -43,6 +43,13 @@ def test_tracking_is_off_with_a_noop_sink_alone() -> None:
     assert Tracking(HttpSink("http://localhost/")).enabled
 
 
+def test_types_are_all_or_core() -> None:
+    assert Tracking(MemorySink(), types="core").identity.types == "core"
+    assert Tracking(MemorySink()).identity.types == "all"
+    with pytest.raises(ValueError, match="'all' or 'core', not 'some'"):
+        Tracking(MemorySink(), types="some")  # pyright: ignore[reportArgumentType]
+
+
 def test_before_send_changes_what_is_sent_and_not_the_callers_event() -> None:
     def clean(item: dict[str, Any]) -> dict[str, Any]:
         item["preExecutionState"]["deep"][0] = "***"

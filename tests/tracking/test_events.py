@@ -48,6 +48,8 @@ KINDS: list[tuple[type[Any], dict[str, Any]]] = [
     (tracking.DebounceStarted, {"type": "debounce.started", "flushAt": AT}),
     (tracking.DebounceFlushed, {"type": "debounce.flushed", **FLUSHED}),
     (tracking.TaskScheduled, {"type": "task.scheduled", "scheduledAt": AT, "trigger": "event"}),
+    (tracking.JobPaused, {"type": "job.paused", "by": "exhausted"}),
+    (tracking.JobResumed, {"type": "job.resumed", "by": "user", "note": "ann: all is well"}),
 ]
 
 
@@ -76,6 +78,8 @@ def test_fields_of_a_later_version_are_ignored() -> None:
     "wrong",
     [
         {"type": "job.unknown"},
+        {"type": "job.paused"},
+        {"type": "job.resumed", "by": "nobody"},
         {"sequence": 0},
         {"timestamp": "2026-01-01T00:00:00"},
         {"jobType": "other"},

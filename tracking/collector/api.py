@@ -1,6 +1,6 @@
 """The JSON API that the page uses too."""
 
-import json
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -10,11 +10,13 @@ from typing import Any
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from ..moments import milliseconds
 from . import queries
+from .answers import answer
 from .books import HOUR, MINUTE
+from .front import InTurn, Limited
 from .queries import Page, Span, Where, WrongQuery
 from .settings import CollectorSettings
 from .store import Reading, Store
@@ -23,13 +25,8 @@ from .stream import News, stream
 _DAY = 24 * HOUR
 _LONGEST = 200  # characters of a filter
 _MOST = 500  # rows, or bars of a plot
-
-
-def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Any:
-    """A response. A text is JSON already; other values become JSON in ASCII."""
-    content = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    given = {"Cache-Control": "no-store", **(headers or {})}
-    return Response(content, status, given, media_type="application/json")
+_MOST_STREAMS = 50
+_AT_ONCE = 8  # answers that are made or sent
 
 
 class Api:
@@ -37,21 +34,26 @@ class Api:
 
     def __init__(self, store: Store, news: News, settings: CollectorSettings) -> None:
         self._store, self._news, self._settings = store, news, settings
+        self._check: asyncio.Task[None] | None = None
 
     @property
     def routes(self) -> list[Any]:
-        """One starlette route a view."""
+        """What starlette is to route here."""
         views = {
             "instances": (_instances, "type job state text instance limit cursor"),
             "events": (_events, "instance execution type job since until limit cursor"),
             "gaps": (_gaps, "instance limit cursor"),
             "rates": (_rates, "since until step bins job"),
         }
-        return [
+        reading = [
             *(Route(f"/api/{name}", self._view(*view)) for name, view in views.items()),
             Route("/api/summary", self._summary),
-            Route("/api/stream", self._stream),
+        ]
+        streams = Limited(_router(Route("/api/stream", self._stream)), _MOST_STREAMS, "streams")
+        return [
             Route("/healthz", self._health),
+            Route("/api/stream", streams),
+            Route("/api/{view:path}", InTurn(_router(*reading), at_once=_AT_ONCE)),
         ]
 
     def _view(
@@ -69,7 +71,10 @@ class Api:
         return answer({**found, "workflowsUrl": self._settings.workflows_url})
 
     async def _health(self, _: Request) -> Response:
-        await self._store.check()
+        # Who asks meanwhile gets the same answer: a check stands in line with intake.
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._store.check())
+        await asyncio.shield(self._check)
         return answer({"status": "ok"})
 
     async def _stream(self, request: Request) -> Response:
@@ -80,6 +85,13 @@ class Api:
         events = stream(self._store, self._news, None if given is None else int(given))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+
+def _router(*routes: Any) -> Router:
+    router = Router(routes)
+    # A reader would not follow.
+    router.redirect_slashes = False
+    return router
 
 
 def _check_names(asked: QueryParams, known: str = "") -> None:

@@ -1,8 +1,9 @@
 """The web application: intake, API and page."""
 
+import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,10 +16,13 @@ from starlette.routing import Route
 
 from durable_jobs.wire import as_unicode
 
-from .api import Api, answer
+from .answers import answer
+from .api import Api
 from .auth import Guard
-from .body import MAX_BYTES, TooLarge, read_body, says_json
-from .intake import Accepted, Batch, Malformed, read_batch
+from .body import MAX_BYTES, Bodies, TooLarge, says_json
+from .front import Application, Front
+from .hosts import Hosts
+from .intake import MAX_ELEMENTS, Accepted, Batch, Malformed, TooMany, read_batch
 from .queries import WrongQuery
 from .settings import CollectorSettings
 from .store import Store, StoreBusy
@@ -28,6 +32,7 @@ from .writing import kept
 Show: TypeAlias = Callable[[dict[str, Any]], None]
 """Gets each event that is new, once it is kept."""
 
+_LARGE = 65_536  # bytes of a body: its parsing must not hold the others up
 _INTAKE = ("/", "/events", "/{path:path}/events")
 _PAGE = Path(__file__).parent / "page"
 _MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -45,14 +50,14 @@ _log = logging.getLogger(__name__)
 
 def create_app(
     store: Store, news: News, settings: CollectorSettings, show: Show | None = None
-) -> Callable[..., Awaitable[None]]:
+) -> Application:
     """Give the collector over an open store."""
     intake = _Intake(store, news, Guard(settings), show)
     app = Starlette(
         routes=[
-            *Api(store, news, settings).routes,
-            *_page_routes(),
             *(Route(path, intake.take, methods=["POST"]) for path in _INTAKE),
+            *_page_routes(),
+            *Api(store, news, settings).routes,
         ],
         exception_handlers={
             HTTPException: _unroutable,
@@ -64,7 +69,7 @@ def create_app(
     )
     # A sender would not follow.
     app.router.redirect_slashes = False
-    return app
+    return Front(app, Hosts(settings.names))
 
 
 async def _unroutable(_: Request, error: Exception) -> Response:
@@ -90,29 +95,42 @@ class _Intake:
 
     def __init__(self, store: Store, news: News, guard: Guard, show: Show | None) -> None:
         self._store, self._news, self._guard, self._show = store, news, guard, show
+        self._bodies, self._parsing = Bodies(), asyncio.Lock()
 
     async def take(self, request: Request) -> Response:
         if problem := self._guard.token_problem(request.headers):
             return answer({"error": problem}, 401, {"WWW-Authenticate": "Bearer"})
         if not says_json(request.headers):
             return answer({"error": "the Content-Type must be application/json"}, 415)
-        try:
-            body = await read_body(request.stream())
-        except TooLarge:
-            return answer({"error": f"over {MAX_BYTES} bytes"}, 413, {"Connection": "close"})
-        except TimeoutError:
-            return answer({"error": "the body did not come in time"}, 408, {"Connection": "close"})
-        except ClientDisconnect:
-            return answer({"error": "the body ended early"}, 400)
-        if problem := self._guard.signature_problem(request.headers, body):
-            return answer({"error": problem}, 401)
-        return await self._keep(body)
+        with self._bodies.room() as room:
+            try:
+                body = await room.read(request.stream())
+            except TooLarge:
+                return _closing(f"over {MAX_BYTES} bytes", 413)
+            except TimeoutError:
+                return _closing("the body did not come in time", 408)
+            except ClientDisconnect:
+                return answer({"error": "the body ended early"}, 400)
+            if problem := self._guard.signature_problem(request.headers, body):
+                return answer({"error": problem}, 401)
+            return await self._keep(body)
 
     async def _keep(self, body: bytes) -> Response:
-        batch = read_batch(body)
+        try:
+            batch = await self._read(body)
+        except TooMany:
+            # A worker sends it again in halves.
+            return answer({"error": f"over {MAX_ELEMENTS} events"}, 413)
         new = await self._store.add(batch.accepted)
         self._tell(new)
         return answer(_verdicts(batch, new, await self._copies(batch)))
+
+    async def _read(self, body: bytes) -> Batch:
+        if len(body) <= _LARGE:
+            return read_batch(body)
+        # One at a time: what is parsed takes many times the room of its text.
+        async with self._parsing:
+            return await asyncio.to_thread(read_batch, body)
 
     async def _copies(self, batch: Batch) -> set[str]:
         """IDs under which one event is refused and another, good one is kept."""
@@ -129,6 +147,11 @@ class _Intake:
         if self._show:
             for event in new:
                 self._show(event.data)
+
+
+def _closing(problem: str, status: int) -> Response:
+    """An answer to a body of which more may follow."""
+    return answer({"error": problem}, status, {"Connection": "close"})
 
 
 def _verdicts(batch: Batch, new: list[Accepted], copies: set[str]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ RETRIED = "retried"
 """Counted beside the types: failures that are tried again."""
 
 _STARTED = {"continuous": "scheduled"}
+# What ends a pause, or begins one.
+_PAUSES = frozenset({"job.paused", "job.resumed", "job.started", "job.terminated"})
 
 
 @dataclass(slots=True)
@@ -42,6 +44,13 @@ class Instance:
     next_at: int | None = None
     execution: str | None = None
     sequence: int | None = None
+    base: str = ""
+    """Its state but for a pause."""
+
+    paused_by: str | None = None
+    pause_note: str | None = None
+    pause_sequence: int | None = None
+    """Which event of its execution told last whether it is paused."""
 
     def note(self, event: Accepted) -> None:
         """Count the event; it changes the state unless a later one did already."""
@@ -50,12 +59,36 @@ class Instance:
         self.failed += event.type == "job.failed"
         self.retried += will_retry(event)
         self.first_at = min(self.first_at, event.at)
-        if self.events > 1 and not self._precedes(event):
+        latest = self.events == 1 or self._precedes(event)
+        self._note_pause(event, latest=latest)
+        if latest:
+            self.last_at = max(self.last_at, event.at)
+            self.last_type = event.type
+            self.execution, self.sequence = event.execution, event.sequence
+            self._follow(event)
+        # A run under way goes on, paused or not; so does what waits to be tried again.
+        self.state = "paused" if self.paused_by and self.base != "retrying" else self.base
+
+    def _note_pause(self, event: Accepted, *, latest: bool) -> None:
+        """A pause holds until its end is told, whatever else is, and even if it is told late."""
+        if event.execution != self.execution:
+            if not latest:
+                return
+            self._pause(None, None)
+        ends = event.type == "debounce.flushed" and self.paused_by == "exhausted"
+        if event.type not in _PAUSES and not ends:
             return
-        self.last_at = max(self.last_at, event.at)
-        self.last_type = event.type
-        self.execution, self.sequence = event.execution, event.sequence
-        self._follow(event)
+        if not latest and (event.sequence or 0) <= (self.pause_sequence or 0):
+            return
+        self._pause(event if event.type == "job.paused" else None, event.sequence)
+
+    def _pause(self, event: Accepted | None, sequence: int | None) -> None:
+        self.pause_sequence = sequence
+        self.paused_by = self.pause_note = None
+        if event is not None:
+            note = event.data.get("note")
+            self.paused_by = "exhausted" if event.data.get("by") == "exhausted" else "user"
+            self.pause_note = _text(note) if note is not None else None
 
     def _precedes(self, event: Accepted) -> bool:
         same = event.execution is not None and event.execution == self.execution
@@ -67,35 +100,44 @@ class Instance:
         data = event.data
         match event.type:
             case "job.started":
-                self.state, self.next_at = _STARTED.get(self.job_type, "running"), None
+                self.base, self.next_at = _STARTED.get(self.job_type, "running"), None
             case "job.executed":
                 self._executed(data, event.at)
             case "job.failed":
-                self.state = "retrying" if will_retry(event) else "failed"
+                self.base = "retrying" if will_retry(event) else self._goes_on(event.at)
                 self.last_error = _message(data)
             case "job.retryExhausted":
-                self.state = "failed"
+                self.base = self._goes_on(event.at)
             case "debounce.started" | "task.scheduled":
-                self.state = "debouncing" if event.type == "debounce.started" else "scheduled"
+                self.base = "debouncing" if event.type == "debounce.started" else "scheduled"
                 name = TIME_FIELDS[event.type]
                 self.next_at = milliseconds(read_moment(data, name)) if data.get(name) else None
             case "job.terminated":
-                self.state, self.next_at = _ending(self.job_type, event), None
+                self.base, self.next_at = _ending(self.job_type, event), None
             case "debounce.flushed":
-                self.state, self.next_at = "completed", None
+                self.base, self.next_at, self.last_error = "completed", None, None
             case _:
-                self.state = self.state or "unknown"
+                # That it lives is all that is known.
+                self.base = self.base or "running"
 
     def _executed(self, data: dict[str, Any], at: int) -> None:
+        self.last_error = None
+        if self.job_type == "debounce":
+            self.base, self.next_at = "completed", None
+            return
+        if self.job_type == "task" and not self._alarm_waits(data.get("handler"), at):
+            self.next_at = None
+        self.base = self._goes_on(at)
+
+    def _goes_on(self, at: int) -> str:
+        """What it does after a run that ended then, if nothing else is told."""
         match self.job_type:
             case "continuous":
-                self.state = "scheduled"
-            case "task":
-                if not self._alarm_waits(data.get("handler"), at):
-                    self.next_at = None
-                self.state = "idle" if self.next_at is None else "scheduled"
+                return "scheduled"
+            case "debounce":
+                return "debouncing"
             case _:
-                self.state, self.next_at = "completed", None
+                return "idle" if self.next_at is None or self.next_at <= at else "scheduled"
 
     def _alarm_waits(self, handler: object, at: int) -> bool:
         """Whether the alarm outlives a run that ended then. No event tells that it was cancelled.
@@ -125,13 +167,21 @@ class Execution:
         sequence = event.sequence or 0
         if sequence <= self.max_sequence and places.taken(self.execution, sequence):
             self.clashes += 1
-        elif sequence <= self.forgotten and not places.fill(self.execution, sequence):
+        elif not self._fill(sequence, places):
             return False
-        else:
-            self.max_sequence = max(self.max_sequence, sequence)
-            self.count = min(self.count + 1, self.max_sequence)
         self.last_at = max(self.last_at, event.at)
         places.take(self.execution, sequence)
+        return True
+
+    def _fill(self, sequence: int, places: Places) -> bool:
+        """Count a place that was not taken; False: it was, and is forgotten."""
+        if sequence <= self.forgotten:
+            hole = places.fill(self.execution, sequence)
+            # One that was acknowledged is counted as if it had come.
+            self.count += hole == "missing"
+            return hole is not None
+        self.max_sequence = max(self.max_sequence, sequence)
+        self.count = min(self.count + 1, self.max_sequence)
         return True
 
 
@@ -171,7 +221,7 @@ def _ending(job_type: str, event: Accepted) -> str:
     if not isinstance(reason, str):
         return "terminated"
     if gave_up(reason):
-        return "exhausted"
+        return "failed"
     done = planned(job_type, reason, event.data.get("runCount"), event.at)
     return "completed" if done else "terminated"
 
@@ -179,5 +229,9 @@ def _ending(job_type: str, event: Accepted) -> str:
 def _message(data: dict[str, Any]) -> str:
     error: Any = data.get("error")
     message = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else error
+    return _text(message)
+
+
+def _text(value: object) -> str:
     # An escaped lone surrogate is JSON, but no text that SQLite takes.
-    return as_unicode(str(message)[:500])
+    return as_unicode(str(value)[:500])

@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NoReturn, TypeAlias, cast
 
@@ -29,6 +28,9 @@ _OPTIONAL = {
     "sequence": 1,
     "attempt": 1,
 }
+MAX_ELEMENTS = 10_000  # of one body
+_DIGITS = 4_300  # of one number; Python reads no more either
+
 _AHEAD = 300_000  # ms that a sender's clock may be ahead of ours
 _SHOWN = 100  # characters of a name in the log
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -41,6 +43,10 @@ Text: TypeAlias = Annotated[str, StringConstraints(strict=True, max_length=1000)
 
 class Malformed(Exception):
     """The body is no batch of events at all."""
+
+
+class TooMany(Exception):
+    """The body has more elements than are looked at."""
 
 
 class _Envelope(BaseModel):
@@ -79,6 +85,7 @@ class Accepted:
     execution: str | None
     sequence: int | None
     data: dict[str, Any]
+    """Its fields that are no objects or lists, and of its error the message."""
     raw: str
     """Its text as it came."""
 
@@ -108,10 +115,16 @@ class Batch:
 
 
 def read_batch(body: bytes) -> Batch:
-    """Judge each event of `{"events": [ … ]}`. Raises Malformed where it is not that."""
+    """Judge each event of `{"events": [ … ]}`; raises Malformed where it is not that.
+
+    Raises TooMany where there are more than it looks at.
+    """
     batch, now = Batch(), time.time_ns() // 1_000_000
-    for value, raw in _elements(body):
+    for element, raw in _elements(body):
+        value = element.value if isinstance(element, _Absurd) else element
         try:
+            if isinstance(element, _Absurd):
+                raise ValueError(f"has a number of more than {_DIGITS:,} digits")
             batch.accepted.append(_accept(value, raw, now))
         except ValueError as error:
             batch.refuse(value, _reason(error))
@@ -140,9 +153,18 @@ def _accept(value: object, raw: str, now: int) -> Accepted:
         service=known.service_key,
         execution=known.execution_id if placed else None,
         sequence=known.sequence if placed else None,
-        data=event,
+        data=_telling(event),
         raw=raw,
     )
+
+
+def _telling(event: dict[str, Any]) -> dict[str, Any]:
+    """What the books and a line for people say of it: the rest is in its text."""
+    told = {name: value for name, value in event.items() if not isinstance(value, dict | list)}
+    error = event.get("error")
+    if isinstance(error, dict):
+        told["error"] = {"message": cast("dict[str, Any]", error).get("message")}
+    return told
 
 
 def _shown(name: object) -> str:
@@ -169,12 +191,62 @@ def _elements(body: bytes) -> list[tuple[object, str]]:
     """Each element of the array `events` with the very text it was written in."""
     text = _text(body)
     try:
-        return _lone_array(text) or list(_walk(text, _array_start(text)))
+        return _parsed(text, _Reader())
+    except (ValueError, IndexError, RecursionError):
+        pass
+    try:
+        # One number may have been too long for Python, which is the fault of one event alone.
+        return _parsed(text, _CarefulReader())
     except (ValueError, IndexError, RecursionError) as error:
         raise Malformed("the body is not JSON") from error
 
 
-def _lone_array(text: str) -> list[tuple[object, str]] | None:
+@dataclass(frozen=True, slots=True)
+class _Absurd:
+    """An element that has a number with more digits than are read."""
+
+    value: object
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class _Reader:
+    """Reads one JSON value after another."""
+
+    decoder: json.JSONDecoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+    def element(self, text: str, position: int) -> tuple[object, int]:
+        """The value that begins there, and where it ends."""
+        return self.decoder.raw_decode(text, position)
+
+
+class _CarefulReader(_Reader):
+    """Slower; marks elements that have an absurd number."""
+
+    def __init__(self) -> None:
+        self.decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=self._whole)
+        self._absurd = False
+
+    def element(self, text: str, position: int) -> tuple[object, int]:
+        """See base class."""
+        self._absurd = False
+        value, end = super().element(text, position)
+        return _Absurd(value) if self._absurd else value, end
+
+    def _whole(self, digits: str) -> int:
+        if len(digits) <= _DIGITS:
+            return int(digits)
+        self._absurd = True
+        return 0
+
+
+def _parsed(text: str, reader: _Reader) -> list[tuple[object, str]]:
+    return _lone_array(text, reader) or _walk(text, _array_start(text, reader), reader)
+
+
+def _lone_array(text: str, reader: _Reader) -> list[tuple[object, str]] | None:
     """The elements where the body has no other member, as almost all have: parsed once."""
     head = _HEAD.match(text)
     if head is None or text[head.end()] == "]":
@@ -182,12 +254,18 @@ def _lone_array(text: str) -> list[tuple[object, str]] | None:
     found: list[tuple[object, str]] = []
     position, mark = head.end(), ","
     while mark == ",":
-        value, end = _DECODER.raw_decode(text, position)
-        found.append((value, text[position:end]))
+        value, end = reader.element(text, position)
+        _keep(found, value, text[position:end])
         position = _skip(text, end)
         mark = text[position]
         position = _skip(text, position + 1)
     return found if mark == "]" and _TAIL.fullmatch(text, position) else None
+
+
+def _keep(found: list[tuple[object, str]], value: object, raw: str) -> None:
+    if len(found) == MAX_ELEMENTS:
+        raise TooMany
+    found.append((value, raw))
 
 
 def _text(body: bytes) -> str:
@@ -197,37 +275,32 @@ def _text(body: bytes) -> str:
         raise Malformed("the body is not UTF-8") from error
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _array_start(text: str) -> int:
+def _array_start(text: str, reader: _Reader) -> int:
     """Where the array begins that is the member `events` of the object `text`."""
-    whole: Any = _DECODER.decode(text)
+    whole: Any = reader.decoder.decode(text)
     events: Any = cast("dict[str, Any]", whole).get("events") if isinstance(whole, dict) else None
     if not isinstance(events, list):
         raise Malformed('expected is {"events": [ … ]}')
     found = position = 0
     position = _skip(text, _skip(text, 0) + 1)
     while text[position] != "}":
-        name, position = _DECODER.raw_decode(text, position)
+        name, position = reader.decoder.raw_decode(text, position)
         start = _skip(text, _skip(text, position) + 1)
         found = start if name == "events" else found
-        position = _skip(text, _DECODER.raw_decode(text, start)[1])
+        position = _skip(text, reader.decoder.raw_decode(text, start)[1])
         position = _skip(text, position + 1) if text[position] == "," else position
     return found
 
 
-def _walk(text: str, start: int) -> Generator[tuple[object, str]]:
+def _walk(text: str, start: int, reader: _Reader) -> list[tuple[object, str]]:
+    found: list[tuple[object, str]] = []
     position = _skip(text, start + 1)
     while text[position] != "]":
-        value, end = _DECODER.raw_decode(text, position)
-        yield value, text[position:end]
+        value, end = reader.element(text, position)
+        _keep(found, value, text[position:end])
         position = _skip(text, end)
         position = _skip(text, position + 1) if text[position] == "," else position
+    return found
 
 
 def _skip(text: str, position: int) -> int:

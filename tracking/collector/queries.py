@@ -17,8 +17,10 @@ JSONObject = dict[str, Any]
 _MISSING_SHOWN = 50  # ranges of one execution
 _BUCKETS = 5000
 _USUAL = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)  # minutes
+_INNER = ("base", "pause_sequence")  # columns that no answer has
 _LATE = 10 * MINUTE  # that an alarm may be, and its run may take, before it counts as cancelled
-_CHARACTERS = 8_000_000  # of events in one answer, about
+_CHARACTERS = 4_000_000  # of events in one answer, about
+_JOBS = 200  # names in a summary
 
 
 class WrongQuery(ValueError):
@@ -69,7 +71,7 @@ class Span:
 def state_now() -> str:
     """The expression for an instance's state: a task whose alarm did not ring waits for none.
 
-    That it was cancelled no event tells, nor that a pause or the lack of a worker holds it up.
+    That it was cancelled no event tells, nor that the lack of a worker holds it up.
     """
     return f"CASE WHEN {_overdue()} THEN 'idle' ELSE state END"
 
@@ -138,10 +140,22 @@ def _found(
         yield from connection.execute(query, (*there.values, limit + 1))
 
 
-def arrived(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, str]]:
-    """The next events in the order of arrival: number and text."""
+def arrived(
+    connection: sqlite3.Connection, after: int, limit: int, most: int
+) -> list[tuple[int, str]]:
+    """The next events in the order of arrival: number and text.
+
+    At least one, where there is any, and no further one once they have `most` characters.
+    """
     query = "SELECT seq, raw FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-    return [(row["seq"], row["raw"]) for row in connection.execute(query, (after, limit))]
+    found: list[tuple[int, str]] = []
+    size = 0
+    for row in connection.execute(query, (after, limit)):
+        found.append((row["seq"], row["raw"]))
+        size += len(row["raw"])
+        if size >= most:
+            break
+    return found
 
 
 def newest(connection: sqlite3.Connection) -> int:
@@ -231,7 +245,7 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
     """What stands at the top of the page."""
     ends = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
     first, last = connection.execute(ends).fetchone()
-    jobs = connection.execute("SELECT DISTINCT job FROM counts WHERE step = ?", (HOUR,))
+    jobs = _jobs(connection)
     broken = "SELECT count(*) FROM executions WHERE max_sequence > count"
     clashing = "SELECT count(*) FROM executions WHERE clashes > 0"
     return {
@@ -239,10 +253,21 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
         "events": 0 if first is None else last - first + 1,
         "seq": newest(connection),
         "states": _states(connection),
-        "jobs": sorted(row[0] for row in jobs),
+        "jobs": jobs[:_JOBS],
+        "moreJobs": len(jobs) > _JOBS,
         "gaps": connection.execute(broken).fetchone()[0],
         "clashes": connection.execute(clashing).fetchone()[0],
     }
+
+
+def _jobs(connection: sqlite3.Connection) -> list[str]:
+    """The first names of jobs, one more than are shown where there are so many."""
+    first = f"SELECT min(job) FROM counts INDEXED BY counts_jobs WHERE step = {HOUR}"
+    query = f"""WITH RECURSIVE found(job) AS (
+          {first} UNION ALL
+          SELECT ({first} AND job > found.job) FROM found WHERE found.job IS NOT NULL
+        ) SELECT job FROM found WHERE job IS NOT NULL LIMIT ?"""
+    return [row[0] for row in connection.execute(query, (_JOBS + 1,))]
 
 
 def _states(connection: sqlite3.Connection) -> dict[str, int]:
@@ -268,8 +293,11 @@ def _instance(row: sqlite3.Row) -> JSONObject:
         "last_error": "lastError",
         "next_at": "nextAt",
         "execution": "executionId",
+        "paused_by": "pausedBy",
+        "pause_note": "pauseNote",
     }
-    return {names.get(column, column): row[column] for column in row.keys()}  # noqa: SIM118
+    shown = [column for column in row.keys() if column not in _INNER]  # noqa: SIM118
+    return {names.get(column, column): row[column] for column in shown}
 
 
 def _after(row: sqlite3.Row, name: str) -> str:

@@ -60,7 +60,8 @@ def _forget_instances(connection: sqlite3.Connection, names: list[str]) -> None:
     """Those that are over and have no event left. A quiet poll or task lives on."""
     connection.executemany(
         f"""DELETE FROM instances WHERE instance = ?
-        AND (job_type = 'debounce' OR state IN ('completed', 'terminated', 'exhausted'))
+        AND (job_type = 'debounce' OR state IN ('completed', 'terminated', 'failed'))
+        AND state <> 'paused'
         AND NOT EXISTS ({_DONE.format("instance", "instances")})""",
         [(name,) for name in names],
     )

@@ -1,9 +1,11 @@
 """The tables. What the page shows first is kept ready, so that no view counts events."""
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
-VERSION = 3
+VERSION = 4
 APPLICATION = 0x646A6576  # "djev": what the file is, by SQLite's field for that
 
 _SCHEMA = """
@@ -45,7 +47,12 @@ CREATE TABLE IF NOT EXISTS instances (
   last_error TEXT,
   next_at INTEGER,
   execution TEXT,
-  sequence INTEGER
+  sequence INTEGER,
+  -- The state without regard to a pause; `state` is what is shown.
+  base TEXT NOT NULL DEFAULT '',
+  paused_by TEXT,
+  pause_note TEXT,
+  pause_sequence INTEGER
 ) WITHOUT ROWID;
 -- Filters are looked for in it, as with events; each event moves an instance in every index.
 CREATE INDEX IF NOT EXISTS instances_shown ON instances (last_at, instance, state, job_type, job);
@@ -67,11 +74,13 @@ CREATE TABLE IF NOT EXISTS executions (
 CREATE INDEX IF NOT EXISTS executions_flawed ON executions (last_at)
   WHERE max_sequence > count OR clashes > 0;
 
--- Sequences that were missing when retention passed them, both ends included.
+-- Sequences that were missing when retention passed them, or when somebody acknowledged that they
+-- are, both ends included.
 CREATE TABLE IF NOT EXISTS holes (
   execution TEXT NOT NULL,
   first INTEGER NOT NULL,
   last INTEGER NOT NULL,
+  acknowledged INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (execution, first)
 ) WITHOUT ROWID;
 
@@ -91,6 +100,8 @@ CREATE TABLE IF NOT EXISTS counts (
   n INTEGER NOT NULL,
   PRIMARY KEY (step, start, job, type)
 ) WITHOUT ROWID;
+-- By it the jobs' names are found one after the other: an hour's rows have them all.
+CREATE INDEX IF NOT EXISTS counts_jobs ON counts (job) WHERE step = 3600000;
 """
 
 _ENDED = """state = 'terminated' AND EXISTS (
@@ -109,7 +120,28 @@ WHERE {_ENDED.format('''instr(raw, '"Retry exhausted after ') > 0''')};
 """,
     # Those of version 2 called a planned end terminated.
     2: f"UPDATE instances SET state = 'completed' WHERE {_ENDED.format(_PLANNED)};",
+    # Those of version 3 had words of their own, and knew no pause.
+    3: """
+UPDATE instances SET last_error = NULL WHERE state NOT IN ('failed', 'retrying', 'exhausted');
+UPDATE instances SET base = CASE state
+  WHEN 'exhausted' THEN 'failed'
+  WHEN 'unknown' THEN 'running'
+  WHEN 'failed' THEN CASE job_type
+    WHEN 'continuous' THEN 'scheduled' WHEN 'debounce' THEN 'debouncing' ELSE 'idle' END
+  ELSE state END;
+UPDATE instances SET state = base;
+""",
 }
+_ADDED = {
+    "instances": (
+        "base TEXT NOT NULL DEFAULT ''",
+        "paused_by TEXT",
+        "pause_note TEXT",
+        "pause_sequence INTEGER",
+    ),
+    "holes": ("acknowledged INTEGER NOT NULL DEFAULT 0",),
+}
+"""Columns that the first three versions lacked."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -117,7 +149,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
     Raises ValueError where the file is another program's or a later version's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
     # Its transactions are begun by hand. It is made in one thread and used in another.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -130,8 +162,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -131072")
         # 80 MB: copied into the file rarely, a page that changed often is copied once.
         connection.execute("PRAGMA wal_autocheckpoint = 20000")
-        upgrade = "".join(sql for old, sql in _UPGRADES.items() if 0 < version <= old)
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {upgrade}")
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+        _add_columns(connection)
+        for old, commands in _UPGRADES.items():
+            if 0 < version <= old:
+                _run(connection, commands)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -139,6 +174,32 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file, and the folders to it, that only this user can read.
+
+    One that is there stays as it is. SQLite gives its further files the same rights.
+    """
+    missing = [folder for folder in path.parents if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _run(connection: sqlite3.Connection, commands: str) -> None:
+    """Several commands within the transaction, which a script would end."""
+    for command in commands.split(";"):
+        connection.execute(command)
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    for table, columns in _ADDED.items():
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for column in columns:
+            if column.split()[0] not in present:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
 def write_nothing_new(connection: sqlite3.Connection) -> None:

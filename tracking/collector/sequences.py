@@ -1,7 +1,11 @@
 """Which places in an execution's sequence were taken, and which are missing."""
 
 import sqlite3
+from typing import Literal, TypeAlias
 
+Hole: TypeAlias = Literal["missing", "acknowledged"]
+
+_COLUMNS = "execution, first, last, acknowledged"
 _BETWEEN = """
 SELECT before + 1 AS first, sequence - 1 AS last FROM (
   SELECT sequence, lag(sequence, 1, :above) OVER (ORDER BY sequence) AS before
@@ -29,24 +33,24 @@ class Places:
         query = "SELECT 1 FROM events WHERE execution = ? AND sequence = ? LIMIT 1"
         return self._connection.execute(query, (execution, sequence)).fetchone() is not None
 
-    def fill(self, execution: str, sequence: int) -> bool:
-        """Fill a place that retention has passed; False: it was not missing."""
-        query = "SELECT first, last FROM holes WHERE execution = ? AND first <= ?"
+    def fill(self, execution: str, sequence: int) -> Hole | None:
+        """Fill a place up to which all is noted, and say what it was; None: it was taken once."""
+        query = "SELECT first, last, acknowledged FROM holes WHERE execution = ? AND first <= ?"
         found = self._connection.execute(
             f"{query} ORDER BY first DESC LIMIT 1", (execution, sequence)
         ).fetchone()
         if found is None or found[1] < sequence:
-            return False
-        first, last = found
+            return None
+        first, last, acknowledged = found
         self._connection.execute(
             "DELETE FROM holes WHERE execution = ? AND first = ?", (execution, first)
         )
         left = [(first, sequence - 1), (sequence + 1, last)]
         self._connection.executemany(
-            "INSERT INTO holes VALUES (?, ?, ?)",
-            [(execution, *part) for part in left if part[0] <= part[1]],
+            f"INSERT INTO holes ({_COLUMNS}) VALUES (?, ?, ?, ?)",
+            [(execution, *part, acknowledged) for part in left if part[0] <= part[1]],
         )
-        return True
+        return "acknowledged" if acknowledged else "missing"
 
 
 def missing(
@@ -55,7 +59,8 @@ def missing(
     """The first missing ranges, both ends included, and how many there are in all."""
     query = f"""
     SELECT first, last, count(*) OVER () FROM (
-      SELECT first, last FROM holes WHERE execution = :execution UNION ALL {_BETWEEN}
+      SELECT first, last FROM holes WHERE execution = :execution AND acknowledged = 0
+      UNION ALL {_BETWEEN}
     ) ORDER BY first LIMIT :limit
     """
     values = {"execution": execution, "above": forgotten, "top": _HIGHEST, "limit": limit}
@@ -64,14 +69,33 @@ def missing(
 
 
 def pass_by(connection: sqlite3.Connection, execution: str, top: int) -> None:
-    """Note what is missing up to `top`, before retention deletes the events around it."""
+    """Note what is missing up to `top`, so that nobody has to look at the events around it."""
     query = "SELECT forgotten, max_sequence > count FROM executions WHERE execution = ?"
     row = connection.execute(query, (execution,)).fetchone()
     if row is None or row[0] >= top:
         return
     if row[1]:
         connection.execute(
-            f"INSERT INTO holes SELECT :execution, first, last FROM ({_BETWEEN})",
+            f"INSERT INTO holes ({_COLUMNS}) SELECT :execution, first, last, 0 FROM ({_BETWEEN})",
             {"execution": execution, "above": row[0], "top": top},
         )
     connection.execute("UPDATE executions SET forgotten = ? WHERE execution = ?", (top, execution))
+
+
+def acknowledge(connection: sqlite3.Connection, instance: str | None, most: int) -> tuple[int, int]:
+    """Count as no longer missing what is missing now, of one instance or of all.
+
+    Does it for at most so many executions, in a transaction; gives how many there were, and how
+    many sequences that was. What was acknowledged and comes after all is kept.
+    """
+    where, values = "max_sequence > count", [most]
+    if instance is not None:
+        where, values = f"{where} AND instance = ?", [instance, most]
+    query = f"SELECT execution, max_sequence, count FROM executions WHERE {where} LIMIT ?"
+    found = connection.execute(query, values).fetchall()
+    for execution, top, _ in found:
+        pass_by(connection, execution, top)
+    names = [(row[0],) for row in found]
+    connection.executemany("UPDATE holes SET acknowledged = 1 WHERE execution = ?", names)
+    connection.executemany("UPDATE executions SET count = max_sequence WHERE execution = ?", names)
+    return len(found), sum(top - count for _, top, count in found)

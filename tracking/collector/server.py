@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -14,6 +15,7 @@ import uvicorn
 
 from ._protocol import ImpatientProtocol
 from .app import Show, create_app
+from .hosts import is_name
 from .retention import forget_step
 from .settings import CollectorSettings
 from .store import Store
@@ -48,7 +50,7 @@ async def collecting(
     """
     with _listen(host, port) as listener:
         store, news = Store(settings.database), News()
-        server = _Server(_config(store, news, settings, show))
+        server = _Server(_config(store, news, _named(settings, host), show))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         sweeping = asyncio.create_task(_sweep(store, settings.retention))
         try:
@@ -59,6 +61,11 @@ async def collecting(
             server.should_exit = True
             await serving
             await store.close()
+
+
+def _named(settings: CollectorSettings, host: str) -> CollectorSettings:
+    """The settings with the name that it listens under, where that is one."""
+    return replace(settings, names=(*settings.names, host)) if is_name(host) else settings
 
 
 def _listen(host: str, port: int) -> socket.socket:

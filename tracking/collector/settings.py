@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..sinks.signing import signing_key
+from .hosts import is_name
 
 
 def signing_keys(secrets: str) -> list[bytes]:
@@ -32,6 +33,9 @@ class CollectorSettings:
     retention: timedelta | None = None
     """Older events are deleted, by the time they came; None keeps all."""
 
+    names: tuple[str, ...] = ()
+    """Host names under which it is reached, beside addresses and `localhost`."""
+
     temporal_ui: str | None = None
     """The address of Temporal's UI; with `/namespaces/NAME` where that is not `default`."""
 
@@ -43,6 +47,12 @@ class CollectorSettings:
             raise ValueError("the secret is empty; leave it out if requests need no signature")
         if self.secret is not None:
             signing_keys(self.secret)
+        for name in self.names:
+            if not is_name(name):
+                raise ValueError(
+                    f"the name {name!r} must be a host's alone, such as jobs.example.com,"
+                    " without https:// and without a port"
+                )
         if self.temporal_ui and urlsplit(self.temporal_ui).scheme not in {"http", "https"}:
             raise ValueError(f"the Temporal UI {self.temporal_ui!r} must be an http(s) address")
 

@@ -8,6 +8,7 @@ from .queries import arrived, newest
 from .store import Store
 
 _AT_ONCE = 200
+_CHARACTERS = 200_000  # of the events that are read at once, about: they wait for a slow reader
 # Further behind than this, a reader does better to load its views again.
 _BEHIND = 2000
 _PAUSE = 0.25  # seconds between two reads: a page has no use for more
@@ -66,7 +67,7 @@ async def _next(store: Store, at: int) -> tuple[str, int]:
     last = await store.read(newest)
     if last < at:  # another file than the one that the reader knows
         return _skipped(0, last)
-    rows = await store.read(partial(arrived, after=at, limit=_AT_ONCE))
+    rows = await store.read(partial(arrived, after=at, limit=_AT_ONCE, most=_CHARACTERS))
     # Arrival numbers have no holes: what is not there was deleted.
     first = rows[0][0] if rows else last + 1
     if last - first >= _BEHIND:

@@ -11,6 +11,7 @@ from durable_jobs.questions import NextDue, NextDueRequest
 from durable_jobs.schedule import LONGEST, CatchUp, ScheduleRule
 from durable_jobs.values import JSON
 
+from .life import PausedBy
 from .machine import Machine
 from .messages import BadInput, Message, Refused
 from .run import Run, Succeeded
@@ -71,10 +72,10 @@ class ContinuousMachine(Machine):
                 raise BadInput(f"continuous jobs know no {message.verb!r}")
         return {"status": self.status_word()}
 
-    def resume(self, at: datetime, note: str | None = None) -> None:
+    def resume(self, at: datetime, note: str | None = None, by: PausedBy = "user") -> None:
         """See base class. Ticks missed while paused are not made up for."""
         was_paused = self.life.paused is not None
-        super().resume(at, note)
+        super().resume(at, note, by)
         times = self._times
         if was_paused and (times.due is None or times.due <= at or not times.chosen):
             self._forget()

@@ -12,6 +12,7 @@ from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
 from .gathered import Gathered
+from .life import PausedBy
 from .machine import Machine
 from .messages import BadInput, Message
 from .run import Run, Succeeded
@@ -175,14 +176,14 @@ class DebounceMachine(Machine):
         self._quiet_at = None
         return count
 
-    def pause(self, by: str, at: datetime, note: str | None = None) -> None:
+    def pause(self, by: PausedBy, at: datetime, note: str | None = None) -> None:
         """See base class. Events gather, the first one too."""
         super().pause(by, at, note)
         self._waiting.leads = False
 
-    def resume(self, at: datetime, note: str | None = None) -> None:
+    def resume(self, at: datetime, note: str | None = None, by: PausedBy = "user") -> None:
         """See base class. A window that was due meanwhile flushes at once."""
-        super().resume(at, note)
+        super().resume(at, note, by)
         self._touched = True
 
     # -- windows
@@ -351,7 +352,7 @@ class DebounceMachine(Machine):
             # What was rejected led nothing.
             self._quiet_at = None
         if self.life.paused == "exhausted":
-            self.resume(at)
+            self.resume(at, by="exhausted")
         if result.terminate:
             self.end_by_run(at, result.terminate_reason)
 

@@ -15,7 +15,7 @@ from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.tracking.outbox import Outbox
 from durable_jobs.values import JSON
 
-from .life import Ended, Ending, Life
+from .life import Ended, Ending, Life, PausedBy
 from .messages import Message
 from .run import CutOff, Failed, Lost, NoHandler, Outcome, Run, Succeeded
 from .steps import Attempt, Call, Cancel, Finish, Step, Wait
@@ -144,14 +144,16 @@ class Machine(ABC):
     def take(self, message: Message) -> JSON:
         """Take a message of the job type's own."""
 
-    def pause(self, by: str, at: datetime, note: str | None = None) -> None:
+    def pause(self, by: PausedBy, at: datetime, note: str | None = None) -> None:
         """Start no new run until resumed."""
-        if self.life.pause("exhausted" if by == "exhausted" else "user", at, note):
+        if self.life.pause(by, at, note):
             self.emit("job.paused", at, by=by, note=note)
 
-    def resume(self, at: datetime, note: str | None = None) -> None:
-        """Go on, and at once with a run that waits for its next attempt."""
-        by = self.life.paused
+    def resume(self, at: datetime, note: str | None = None, by: PausedBy = "user") -> None:
+        """Go on, and at once with a run that waits for its next attempt.
+
+        By `exhausted` where the pause after a failed run ends by itself.
+        """
         if self.life.resume(at, note):
             self.emit("job.resumed", at, by=by, note=note)
         self.hurry()
@@ -385,7 +387,7 @@ class Machine(ABC):
 
     def emit_failed(self, run: Run, report: Report) -> None:
         """Tell of a failed attempt."""
-        self.life.last_error = titled(report)
+        self.life.last_error = report.message
         error = {"message": report.message}
         if report.stack is not None:
             error["stack"] = report.stack
@@ -553,14 +555,10 @@ class Machine(ABC):
         }
 
     def story(self) -> str:
-        """What the instance does, in a few words."""
-        run = self.run
+        """What the instance does, in a few words; its status stands before them."""
+        run, word = self.run, self.status_word()
         if run is None or self.over:
-            return self.status_word()
+            noted = word == "paused" and self.life.pause_note
+            return f"{word} ({self.life.pause_note})" if noted else word
         again = f", again at {iso_ms(run.retry_at)}" if run.retry_at else ""
         return f"{run.handler}, run {run.count}, attempt {run.attempt}{again}"
-
-
-def titled(report: Report) -> str:
-    """How a failure is shown in one line."""
-    return report.message

@@ -40,6 +40,9 @@ class Doing(BaseModel):
     report: Report | None = None
     """Of `on_error`: how it failed."""
 
+    key: str = ""
+    """Of one that failed for good: its run's idempotency key."""
+
     @property
     def item(self) -> Item | None:
         """The event of the run at hand."""
@@ -61,7 +64,7 @@ class Doing(BaseModel):
             item = self.failed.item
             failure: Detail = {
                 "handler": self.failed.handler,
-                "message": self.report.message,
+                "message": self.report.text,
                 "type": self.report.type,
                 "attempts": self.report.attempt,
                 "event": item.text.event().data if item else None,
@@ -403,6 +406,7 @@ class TaskMachine(Machine):
         doing, self._doing = self._doing, None
         if doing is None:
             return
+        doing.key = run.key
         rest = take_rest(doing.items)
         if self.ending.asked:
             self.ending.discarded += len(rest)
@@ -429,16 +433,16 @@ class TaskMachine(Machine):
             self.pause("exhausted", now)
             self._put_back(doing, now)
         elif item is not None:
-            self._keep_failed(item, report, now)
+            self._keep_failed(item, doing.key, report, now)
 
     def _drop(self, item: Item | None, report: Report) -> None:
         if item is not None:
             self.ending.discarded += 1
             self._answer(item, {"error": report.message})
 
-    def _keep_failed(self, item: Item, report: Report, now: datetime) -> None:
+    def _keep_failed(self, item: Item, key: str, report: Report, now: datetime) -> None:
         gone = self._set_aside.crowded_out
-        self._set_aside.add(item, report.event_id, report, now)
+        self._set_aside.add(item, key, report, now)
         gone = self._set_aside.crowded_out - gone
         if gone:
             why = "failed events had to go for a later one: too many are set aside"
@@ -515,6 +519,6 @@ class TaskMachine(Machine):
     def story(self) -> str:
         """See base class."""
         at = self._entity.scheduled_at
-        if self.run is not None or at is None or self.closing:
+        if self.run is not None or at is None or self.closing or self.life.paused:
             return super().story()
         return f"next alarm at {at:%Y-%m-%d %H:%M:%S} UTC, {len(self._queue)} events wait"

@@ -181,7 +181,7 @@ class WorkerPoolMachine(Machine):
             return found
         failure = {
             "handler": "execute",
-            "message": doing.report.message,
+            "message": doing.report.text,
             "type": doing.report.type,
             "attempts": doing.report.attempt,
             "event": first["event"],

@@ -82,7 +82,10 @@ async def send(
             progress(outcome)
 
     try:
-        async with httpx.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
+        async with (
+            httpx.AsyncClient(timeout=30, trust_env=False) as client,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(_AT_ONCE):
                 group.create_task(one_by_one(client))
     except* (DemoError, httpx.TransportError) as failures:

@@ -2,13 +2,14 @@
 
 import { FILTERS, go, read, withChange } from "./address.js";
 import { ask, askFor } from "./ask.js";
-import { byId, count, h } from "./dom.js";
+import { byId, count, foreign, h } from "./dom.js";
 import { draw } from "./draw.js";
 import { gapRow, gapTitle, instanceRow } from "./list.js";
 import { showRates } from "./rates.js";
 import { about, entries } from "./timeline.js";
 
-const STATES = ["scheduled", "debouncing", "idle", "running", "retrying", "failed", "exhausted", "completed", "terminated", "unknown"];
+// The words of the instance's own status, in the order in which they are offered.
+const STATES = ["scheduled", "debouncing", "idle", "running", "retrying", "paused", "terminating", "completed", "terminated", "failed"];
 const NARROW = matchMedia("(max-width:52rem)"); // as in the style
 
 const shown = { instances: 50, events: 100, gaps: 3 };
@@ -26,7 +27,7 @@ function setOptions(select, values, chosen) {
 function totals({ states, events, gaps }) {
   const instances = Object.values(states).reduce((sum, n) => sum + n, 0);
   const part = (n, word) => h("span", { "data-key": word }, h("b", {}, count(n)), ` ${word}${n === 1 ? "" : "s"}`);
-  const troubled = ["retrying", "failed", "exhausted"].filter((state) => states[state]);
+  const troubled = ["retrying", "paused", "failed"].filter((state) => states[state]);
   return [
     part(instances, "instance"), part(events, "event"),
     ...troubled.map((state) => h("a", { "data-key": state, href: withChange({ state, instance: "" }) }, h("b", {}, count(states[state])), ` ${state}`)),
@@ -66,7 +67,7 @@ const emptiness = () => [
 ];
 
 const unknown = (instance) => [
-  h("p", { "data-key": "unknown" }, `Nothing is known of ${instance}. `, h("a", { href: "?", "data-instance": "" }, "Close")),
+  h("p", { "data-key": "unknown" }, "Nothing is known of ", foreign(instance), ". ", h("a", { href: "?", "data-instance": "" }, "Close")),
 ];
 
 let told = ""; // what the timeline that stands there follows from

@@ -7,7 +7,7 @@ function fill(element, attributes, children) {
     if (name === "onclick") element.addEventListener("click", value);
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
   }
-  const present = children.flat().filter((child) => child !== null && child !== undefined && child !== "");
+  const present = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== "");
   element.append(...present.map((child) => (child instanceof Node ? child : String(child))));
   return element;
 }
@@ -17,6 +17,9 @@ export const h = (name, attributes = {}, ...children) =>
 
 export const s = (name, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, name), attributes, children);
+
+// A text from outside, whose direction, right to left perhaps, ends where it ends.
+export const foreign = (text) => h("bdi", {}, text);
 
 export const byId = (id) => document.getElementById(id);
 
@@ -36,7 +39,7 @@ const otherYear = { ...otherDay, year: "numeric" };
 
 export function time(value) {
   const moment = new Date(value);
-  if (Number.isNaN(moment.valueOf())) return h("time", {}, String(value));
+  if (Number.isNaN(moment.valueOf())) return h("time", {}, foreign(String(value)));
   const now = new Date();
   const thisYear = moment.getFullYear() === now.getFullYear();
   const today = moment.toDateString() === now.toDateString();

@@ -1,6 +1,6 @@
 // The instances, and above them the executions whose numbering has faults.
 
-import { count, h, some, time } from "./dom.js";
+import { count, foreign, h, some, time } from "./dom.js";
 import { withChange } from "./address.js";
 
 const MOST_RANGES = 5; // in a line
@@ -15,11 +15,16 @@ function numbers(instance) {
   return parts.join(", ");
 }
 
+// Who paused it, and the note that was left.
+export function pause({ pausedBy, pauseNote }) {
+  const who = pausedBy === "exhausted" ? "Paused after its retries were exhausted" : "Paused by a caller";
+  return pauseNote ? [`${who}: `, foreign(pauseNote)] : who;
+}
+
 // An alarm or flush whose time is over is no longer to come.
 export const next = (instance) => (instance.nextAt > Date.now() ? instance.nextAt : null);
 
 export function instanceRow(instance, chosen) {
-  const troubled = ["failed", "retrying", "exhausted"].includes(instance.state) && instance.lastError;
   const attributes = {
     href: withChange({ instance: instance.instanceId }),
     "data-instance": instance.instanceId,
@@ -27,11 +32,12 @@ export function instanceRow(instance, chosen) {
   };
   const soon = next(instance);
   return h("li", { "data-key": instance.instanceId }, h("a", attributes,
-    h("span", {}, h("b", {}, instance.id || instance.instanceId), " ", h("small", {}, instance.jobName)),
+    h("span", {}, h("b", {}, foreign(instance.id || instance.instanceId)), " ", h("small", {}, foreign(instance.jobName))),
     pill(instance.state),
-    h("small", {}, `${instance.jobType || "job"}, ${numbers(instance)}`, soon ? [", next at ", time(soon)] : null),
+    h("small", {}, foreign(instance.jobType || "job"), `, ${numbers(instance)}`, soon ? [", next at ", time(soon)] : null),
     h("span", { class: "when" }, time(instance.lastAt)),
-    troubled ? h("span", { class: "error" }, instance.lastError) : null));
+    instance.pausedBy ? h("span", { class: "note" }, pause(instance)) : null,
+    instance.lastError ? h("span", { class: "error" }, foreign(instance.lastError)) : null));
 }
 
 function missing(gap, most) {
@@ -57,7 +63,7 @@ export function gapTitle({ gaps, total }) {
 
 export function gapRow(gap) {
   return h("li", { "data-key": `${gap.instanceId} ${gap.executionId}` },
-    h("a", { href: withChange({ instance: gap.instanceId }), "data-instance": gap.instanceId }, gap.instanceId),
+    h("a", { href: withChange({ instance: gap.instanceId }), "data-instance": gap.instanceId }, foreign(gap.instanceId)),
     h("span", {}, fault(gap, MOST_RANGES)),
     h("small", {}, "last event ", time(gap.lastAt)));
 }

@@ -2,7 +2,7 @@
 
 import { read } from "./address.js";
 import { ask } from "./ask.js";
-import { byId, own } from "./dom.js";
+import { byId, foreign, own } from "./dom.js";
 import { legend, plot } from "./plot.js";
 
 const HOUR = 3_600_000, DAY = 24 * HOUR;
@@ -30,7 +30,7 @@ export async function showRates() {
   const { range, job } = read();
   const rates = own(RANGES, range) ? await during(range, job) : await fitting(job);
   byId("range").value = rates.range;
-  byId("rates-title").textContent = job ? `Attempts of job ${job}` : "Attempts of all jobs";
+  byId("rates-title").replaceChildren(...(job ? ["Attempts of job ", foreign(job)] : ["Attempts of all jobs"]));
   byId("legend").replaceChildren(...legend(rates));
   byId("plot").replaceChildren(...plot(rates));
 }

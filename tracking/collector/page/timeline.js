@@ -1,7 +1,7 @@
 // What happened to one instance, newest first; where sequences are missing, it says so.
 
-import { count, duration, h, own, some, time } from "./dom.js";
-import { fault, next, pill } from "./list.js";
+import { count, duration, foreign, h, own, some, time } from "./dom.js";
+import { fault, next, pause, pill } from "./list.js";
 import { withChange } from "./address.js";
 
 const KNOWN = new Set([
@@ -20,7 +20,9 @@ const TELL = {
   "job.terminated": (event) => ["calm", "Ended", ended(event)],
   "debounce.started": (event) => ["calm", "Window opened", event.flushAt ? ["flushes at ", time(event.flushAt), " at the latest"] : "flushes when it is full"],
   "debounce.flushed": flushed,
-  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), own(SET_BY, event.trigger) ?? ` by ${event.trigger}`]],
+  "task.scheduled": (event) => ["calm", "Alarm set", ["for ", time(event.scheduledAt), own(SET_BY, event.trigger) ?? [" by ", foreign(event.trigger)]]],
+  "job.paused": (event) => ["warn", "Paused", by(event, "after its retries were exhausted")],
+  "job.resumed": (event) => ["calm", "Resumed", by(event, "by itself, as a run succeeded")],
 };
 
 const SET_BY = {
@@ -33,22 +35,31 @@ const WHY = {
 };
 
 function executed(event) {
-  return [event.attempt > 1 ? `at attempt ${event.attempt}` : null,
-    `in ${duration(event.durationMs)}`, event.handler && event.handler !== "execute" ? event.handler : null].filter(Boolean).join(", ");
+  return listed(", ", [event.attempt > 1 ? `at attempt ${event.attempt}` : null,
+    `in ${duration(event.durationMs)}`, event.handler && event.handler !== "execute" ? foreign(event.handler) : null]);
+}
+
+function by({ by, note }, exhausted) {
+  const who = by === "exhausted" ? exhausted : "by a caller";
+  return note ? [`${who}: `, foreign(note)] : who;
+}
+
+// Texts and elements with something between them; nothing for those that are not there.
+function listed(between, parts) {
+  return parts.filter(Boolean).flatMap((part, place) => (place ? [between, part] : [part]));
 }
 
 function flushed(event) {
   const why = event.flushReason ?? event.reason;
-  const after = `after ${duration(event.durationMs)}, because ${own(WHY, why) ?? why}`;
+  const after = [`after ${duration(event.durationMs)}, because `, own(WHY, why) ?? foreign(why)];
   return event.eventCount
     ? ["ok", `Window flushed with ${some(event.eventCount, "event")}`, after]
-    : ["warn", "Window closed without a run", `every event in it was rejected; ${after}`];
+    : ["warn", "Window closed without a run", ["every event in it was rejected; ", ...after]];
 }
 
 function ended(event) {
-  const parts = [event.reason, `after ${some(event.runCount ?? 0, "run")}`];
-  if (event.discardedEvents) parts.push(`${some(event.discardedEvents, "event")} discarded`);
-  return parts.filter(Boolean).join("; ");
+  const discarded = event.discardedEvents ? `${some(event.discardedEvents, "event")} discarded` : null;
+  return listed("; ", [event.reason && foreign(event.reason), `after ${some(event.runCount ?? 0, "run")}`, discarded]);
 }
 
 // Of a type that this page does not know: all that it says beyond what every event says.
@@ -63,7 +74,7 @@ function failure(event) {
   if (event.type !== "job.failed") return null;
   const { message, stack } = event.error;
   return [
-    h("p", { class: "said" }, message),
+    h("p", { class: "said" }, foreign(message)),
     stack ? h("details", {}, h("summary", {}, "Stack"), h("pre", {}, stack)) : null,
   ];
 }
@@ -75,7 +86,7 @@ function states(event) {
 }
 
 function entry(event) {
-  const tell = own(TELL, event.type) ?? (() => ["", event.type]);
+  const tell = own(TELL, event.type) ?? (() => ["", foreign(event.type)]);
   const [kind, title, more] = tell(event);
   const number = event.sequence ? `#${event.sequence} ` : "";
   return h("li", { class: kind, "data-key": event.eventId },
@@ -134,7 +145,7 @@ function between(name, after, event, gaps) {
 export function entries(events, gaps) {
   const groups = lives(events);
   return groups.flatMap(([name, members]) => {
-    const heading = name && groups.length > 1 ? h("li", { class: "life", "data-key": `life ${name}` }, `Execution ${name}`) : null;
+    const heading = name && groups.length > 1 ? h("li", { class: "life", "data-key": `life ${name}` }, "Execution ", foreign(name)) : null;
     const rows = members.flatMap((event, place) => [between(name, members[place - 1], event, gaps), entry(event)].flat());
     return [heading, ...rows, missingBelow(name, members.at(-1), gaps)];
   });
@@ -147,8 +158,8 @@ function facts(instance) {
   const fact = (name, value) => h("span", {}, `${name} `, h("b", {}, value));
   const soon = next(instance);
   return h("div", { class: "facts", "data-key": "facts" },
-    pill(instance.state), fact("job", instance.jobName), instance.env ? fact("in", instance.env) : null,
-    instance.serviceKey ? fact("service", instance.serviceKey) : null,
+    pill(instance.state), fact("job", foreign(instance.jobName)), instance.env ? fact("in", foreign(instance.env)) : null,
+    instance.serviceKey ? fact("service", foreign(instance.serviceKey)) : null,
     fact("runs", count(instance.executed)), fact("failures", count(instance.failed)),
     fact("retries", count(instance.retried)), fact("since", time(instance.firstAt)),
     soon ? fact("next", time(soon)) : null);
@@ -164,10 +175,11 @@ function links(instance, workflowsUrl) {
 
 // What stands above the timeline.
 export function about(instance, events, gaps, workflowsUrl) {
-  const error = instance.state === "exhausted" && instance.lastError;
+  const error = instance.state === "failed" && instance.lastError;
   return [
-    h("h3", { "data-key": "name" }, instance.instanceId), facts(instance), links(instance, workflowsUrl),
-    error ? h("p", { class: "said", "data-key": "error" }, error) : null,
+    h("h3", { "data-key": "name" }, foreign(instance.instanceId)), facts(instance), links(instance, workflowsUrl),
+    instance.pausedBy ? h("p", { class: "note", "data-key": "pause" }, pause(instance)) : null,
+    error ? h("p", { class: "said", "data-key": "error" }, foreign(error)) : null,
     ...gaps.map((gap) => h("p", { class: "said", "data-key": `gap ${gap.executionId}` }, fault(gap))),
     disordered(events)
       ? h("p", { class: "note", "data-key": "order" }, "The numbers are the order in which the instance learned of things; their times may be in another order.")

@@ -1,0 +1,31 @@
+"""The time that calls may take."""
+
+from datetime import timedelta
+from time import monotonic
+
+ANSWER_TIME = timedelta(seconds=15)
+"""For a worker's answer, where a caller says nothing else. One that was killed is missed for 10."""
+
+_SHORTEST = timedelta(milliseconds=50)
+_TO_EXPLAIN = timedelta(seconds=1)
+
+
+class TimeLimit:
+    """The time that one call may take."""
+
+    def __init__(self, limit: timedelta) -> None:
+        self.limit = limit
+        self._end = monotonic() + limit.total_seconds()
+
+    @property
+    def left(self) -> timedelta:
+        """What is left of it, and never nothing: the server takes none for no limit."""
+        return max(timedelta(seconds=self._end - monotonic()), _SHORTEST)
+
+    @property
+    def for_answer(self) -> timedelta:
+        """What is left for an answer, so that time remains to find out why none came."""
+        return max(self.left - min(self.limit / 3, _TO_EXPLAIN), _SHORTEST)
+
+    def __str__(self) -> str:
+        return f"{self.limit.total_seconds():g} s"
