@@ -56,7 +56,7 @@ class Driver:
         self._cancelled_at: datetime | None = None
         self._call: Pending | None = None
         self._timer = Timer()
-        self._too_heavy_at = -1
+        self._too_heavy_at: tuple[int, int] | None = None
         self._judges: list[asyncio.Task[None]] = []
         self._judge_turn = asyncio.Lock()
         self._cause: BaseException | None = None
@@ -301,13 +301,18 @@ class Driver:
         machine = self.machine
         machine.carry_due = carry.is_due(self.mailbox.received, self.updates)
         ready = machine.at_rest and self._call is None and not self._is_judging and machine.fits
-        if not (machine.carry_due and ready) or self._too_heavy_at == self.mailbox.received:
+        if not (machine.carry_due and ready) or self._too_heavy_at == self._progress():
             return None
         kept = carry.Carry(machine=machine.snapshot(), outbox=machine.outbox.carry())
         packed = carry.packed(kept)
         if packed is None:
-            self._too_heavy_at = self.mailbox.received
+            self._too_heavy_at = self._progress()
         return packed
+
+    def _progress(self) -> tuple[int, int]:
+        """Changes when what was too heavy to carry may be lighter. Weighing takes its time."""
+        runs = self.machine.life.run_count
+        return self.mailbox.received, runs // 8 if self.machine.more_waits else runs
 
     async def _carry_on(self, packed: JSON) -> None:
         """Continue as new, unless something comes first."""
