@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from durable_jobs.faults import faults_of
 from durable_jobs.protocol import EventTypes, TrackingIdentity
+from durable_jobs.spans import is_span
 
 from .events import check_event
 from .sinks.base import Sink
@@ -49,7 +50,7 @@ class Tracking:
     and counted. `types="core"` is for collectors that do not know `job.paused` and `job.resumed`:
     these are not made then, so that the sequences of the others have no gap.
 
-    Raises `ValueError` if `give_up_after` is not more than 0, or `types` is another word.
+    Raises `ValueError` if `give_up_after` is nothing or over ten years, or `types` is another word.
     """
 
     sink: Sink
@@ -61,8 +62,11 @@ class Tracking:
     _tally: _Tally = field(default_factory=_Tally, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.give_up_after <= timedelta():
-            raise ValueError("give_up_after must be more than 0")
+        if not is_span(self.give_up_after):
+            raise ValueError(
+                "give_up_after must be a timedelta of more than 0 and at most 10 years, it is "
+                f"{self.give_up_after!r}"
+            )
         if self.types not in get_args(EventTypes):
             raise ValueError(f"types must be 'all' or 'core', not {self.types!r}")
 
