@@ -57,7 +57,7 @@ async def crowd(client: Client, handle: Handle[Any], runs: int) -> None:
         found = [r async for r in client.list_workflows(f"WorkflowId = '{handle.instance_id}'")]
         return len(found) > runs
 
-    await eventually(more, within=30)
+    await eventually(more)
 
 
 async def attempts_outside(client: Client, queue: str) -> list[WorkflowExecutionStatus | None]:
@@ -158,7 +158,7 @@ async def test_an_attempt_outside_that_somebody_ended_is_made_again(
         query = f"TaskQueue = '{queue}' AND WorkflowType = 'JobAttempt'"
         [outside] = [run async for run in client.list_workflows(query)]
         await client.get_workflow_handle(outside.id).terminate("by mistake")
-        await eventually(lambda: len(notes.attempts) == 3, within=20)
+        await eventually(lambda: len(notes.attempts) == 3)
         gate.opened.set()
         assert await the_state(task) == 7
         await task.terminate()
