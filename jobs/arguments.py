@@ -3,15 +3,14 @@
 A wrong argument is refused before anything is sent, so that it hurts no caller but its own.
 """
 
-from collections.abc import Iterable
-from datetime import timedelta
+import math
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from .errors import InvalidArgument, InvalidEvent
+from .spans import LONGEST
 from .wire import MAX_EVENT_ID, MAX_TEXT
-
-LONGEST = timedelta(days=3_650)
-"""Of a time limit: beyond it, sums of times overflow."""
 
 _SINGLE = (str, bytes)
 
@@ -50,6 +49,52 @@ def check_time(value: object, what: str) -> None:
         raise InvalidArgument(
             f"{what} lies between 0 and {LONGEST.days:,} days; it is {shown(value)}"
         )
+
+
+def moment_of(when: object, clock: Callable[[], datetime], what: str) -> datetime:
+    """When something is due that a handler sets, in UTC; `clock` is the one that it goes by.
+
+    A datetime that has passed is at once.
+
+    Raises:
+        InvalidArgument: it is neither an aware datetime nor a timedelta, or out of range.
+    """
+    if isinstance(when, timedelta):
+        if not timedelta() <= when <= LONGEST:
+            raise InvalidArgument(f"{what} takes a timedelta from 0 to 10 years; it got {when}")
+        return (clock() + when).astimezone(UTC)
+    if not isinstance(when, datetime):
+        raise InvalidArgument(
+            f"{what} takes an aware datetime, or a timedelta such as timedelta(minutes=5); "
+            f"it got {shown(when)}"
+        )
+    if when.utcoffset() is None:
+        raise InvalidArgument(f"{what} needs an aware datetime, such as datetime.now(UTC)")
+    # Their difference exists also where the same moment in UTC does not.
+    now = datetime.now(UTC)
+    if when - now > LONGEST:
+        raise InvalidArgument(f"{what} takes a time within the next 10 years; it got {when}")
+    return max(when, now - LONGEST).astimezone(UTC)
+
+
+def check_number(value: object, what: str) -> None:
+    """Raise `InvalidArgument` where a value is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidArgument(f"{what} is a finite number, not {shown(value)}")
+
+
+def check_is_text(value: object, what: str) -> None:
+    """Raise `InvalidArgument` where a value is neither a text nor None."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidArgument(f"{what} is a text, not {shown(value)}")
+
+
+def check_kind(value: object, kind: type, what: str, example: str) -> None:
+    """Raise `InvalidArgument` where a value is neither of a class nor None."""
+    if value is not None and not isinstance(value, kind):
+        # Not shown: an address may hold credentials.
+        given = type(value).__name__
+        raise InvalidArgument(f"{what} is a {kind.__name__}, as in {example}, not a {given}")
 
 
 def many(values: object, what: str) -> list[Any]:

@@ -1,9 +1,7 @@
 """What the options of definitions are checked for, whichever they are."""
 
-from datetime import timedelta
-
 from .errors import DefinitionError
-from .spans import LONGEST
+from .spans import is_span
 
 
 def is_whole(value: object) -> bool:
@@ -15,7 +13,7 @@ def check_span(job: str, option: str, value: object, *, or_none: bool = False) -
     """Raise `DefinitionError` where an option is no positive span of at most ten years."""
     if value is None and or_none:
         return
-    if not isinstance(value, timedelta) or not timedelta() < value <= LONGEST:
+    if not is_span(value):
         none = ", or None" if or_none else ""
         raise DefinitionError(
             f"{job}: {option} is a positive timedelta of at most 10 years{none}; it is {value!r}"

@@ -24,6 +24,7 @@ from durable_jobs.workflows.delivery import TrackingDelivery
 from durable_jobs.workflows.reconcile import TrackingReconcile
 from durable_jobs.workflows.routing import RoutingInterceptor
 
+from .arguments import check_kind
 from .client import JobClient
 from .definitions import Job
 from .keys import keep_keys
@@ -53,6 +54,7 @@ class JobsPlugin(SimplePlugin):
     """
 
     def __init__(self, jobs: Sequence[Job], tracking: Tracking | None = None) -> None:
+        check_kind(tracking, Tracking, "JobsPlugin: tracking", "Tracking(HttpSink(url))")
         enabled = tracking if tracking is not None and tracking.enabled else None
         self._registry = Registry(jobs, _identity(enabled))
         self._courier = Courier(enabled) if enabled is not None else None

@@ -1,7 +1,9 @@
 """The jobs that a worker knows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
+from .arguments import shown
 from .definitions import Job
 from .errors import DefinitionError
 from .protocol import JobRef, JobType, Options, TrackingIdentity
@@ -12,14 +14,12 @@ class Registry:
     """Checks job instances and finds them by type and name.
 
     Raises:
-        DefinitionError: a definition is wrong, or two jobs have one name.
+        DefinitionError: a definition is wrong, two jobs have one name, or none is given.
     """
 
     def __init__(self, jobs: Sequence[Job], identity: TrackingIdentity | None) -> None:
         self._jobs: dict[str, Job] = {}
-        for job in jobs:
-            if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise DefinitionError(f"{job!r} is no instance of a job class; give RepoDigest()")
+        for job in _listed(jobs):
             job.check()
             if job.name in self._jobs:
                 raise DefinitionError(f"two jobs are named {job.name!r}; rename one")
@@ -48,3 +48,22 @@ class Registry:
                 f"the last one knows: {known}. Start a worker with it.",
             )
         return Described(known=True, options=self._options[ref.job])
+
+
+def _listed(jobs: object) -> list[Job]:
+    """Jobs as they were given; raises `DefinitionError` where they are none."""
+    text = shown(jobs)
+    listed = list(cast("Iterable[object]", jobs)) if isinstance(jobs, Iterable) else None
+    if listed is None or isinstance(jobs, str):
+        raise DefinitionError(f"jobs are a list of job instances, not {text}")
+    if not listed:
+        raise DefinitionError("no jobs are given: a worker needs at least one job instance")
+    return [_judged(job) for job in listed]
+
+
+def _judged(job: object) -> Job:
+    if isinstance(job, Job):
+        return job
+    text, name = shown(job), getattr(job, "__name__", "")
+    hint = f": give {name}()" if isinstance(job, type) and issubclass(job, Job) else ""
+    raise DefinitionError(f"{text} is no instance of a job class{hint}")

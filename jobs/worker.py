@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from durable_jobs.tracking import Tracking
 
+from .arguments import check_is_text, check_kind, check_name, check_time
 from .connection import connect, reachable, target_of
 from .errors import TemporalUnreachable
 from .loading import JobsSource, opened
@@ -54,9 +55,18 @@ async def run_worker(
     jobs; a `client` that is given has its own runtime, to whose metrics those of the jobs go.
     While Temporal does not answer, the worker says so and tries again.
 
-    Raises LoadError, DefinitionError or InvalidSettings before any connection, and the SDK's
-    RuntimeError where Temporal refuses the worker, for example for an unknown namespace.
+    Raises LoadError, DefinitionError, InvalidArgument or InvalidSettings before any connection,
+    and the SDK's RuntimeError where Temporal refuses the worker, for example for an unknown
+    namespace.
     """
+    check_kind(client, Client, "run_worker: client", "await Client.connect(address)")
+    check_kind(tracking, Tracking, "run_worker: tracking", "Tracking(HttpSink(url))")
+    check_kind(stop, asyncio.Event, "run_worker: stop", "asyncio.Event()")
+    check_is_text(metrics, "run_worker: metrics")
+    if task_queue is not None:
+        check_name(task_queue, "run_worker: task_queue")
+    if grace != timedelta():
+        check_time(grace, "run_worker: grace")
     settings = load_settings()
     stop = stop or asyncio.Event()
     async with opened(jobs) as opened_jobs:

@@ -18,7 +18,7 @@ import psutil
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until what does not come counts as missing, on a busy machine too."""
 
 
@@ -142,6 +142,23 @@ class Python:
         except AssertionError as error:
             raise AssertionError(f"no line with {containing!r} in:\n{self.text}") from error
         return line
+
+    async def lines(self, *containing: str) -> None:
+        """Wait for a line with each of these texts, after those given, in whatever order."""
+
+        def found() -> list[int]:
+            rest = self.output[self._given :]
+            places = [
+                next((i for i, line in enumerate(rest, 1) if text in line), None)
+                for text in containing
+            ]
+            return [place for place in places if place is not None]
+
+        try:
+            await eventually(lambda: len(found()) == len(containing))
+        except AssertionError as error:
+            raise AssertionError(f"not all of {containing} in:\n{self.text}") from error
+        self._given += max(found())
 
     async def exit_code(self, *, within: float = PATIENCE) -> int:
         """Wait for its end, and for the end of its output."""

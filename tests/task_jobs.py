@@ -123,7 +123,7 @@ class Oracle(TaskJob[Question, int, str]):
     """Replies with the number of the question, unless it is held back."""
 
     name = "oracle"
-    heartbeat_timeout = timedelta(milliseconds=300)
+    heartbeat_timeout = timedelta(seconds=1.5)
     retry = at_most(2)
 
     def __init__(self) -> None:

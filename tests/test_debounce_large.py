@@ -22,7 +22,7 @@ async def test_many_large_events_in_one_window_are_all_executed(bench: Bench) ->
     held = bench.new(Held)
     await asyncio.gather(*(held.add(Push(n=n, note=LARGE)) for n in range(20)))
     await held.flush()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         result = await bench.result(held)
     assert (result["status"], result["runCount"]) == ("completed", 1)
     assert sorted(bench.executed(held)) == list(range(20))
@@ -34,7 +34,7 @@ async def test_large_events_that_fill_a_window_are_all_executed(bench: Bench) ->
     # The last one or two may not have filled a window.
     await counted.flush()
     await eventually(lambda: len(bench.executed(counted)) >= 15)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await bench.result(counted)
     assert sorted(bench.executed(counted)) == list(range(15))
 
@@ -72,7 +72,7 @@ async def test_a_window_whose_state_grows_too_large_pauses_with_its_events_kept(
         await hoard.add(Push(n=99), id="delivery-99")
         assert (await until_status(hoard, "paused")).event_count == count + 1
         assert await hoard.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             result = await client.get_workflow_handle(hoard.instance_id).result()
         assert result["discardedEvents"] == count + 1
 
@@ -91,7 +91,7 @@ async def test_ids_of_any_number_and_length_do_not_wedge_an_instance(
     receipt = await held.add_confirmed(Push(), id="59-99".rjust(300, "i"))
     assert (receipt.duplicate, receipt.event_count) == (True, 6001)
     await held.flush()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await bench.result(held)
     assert len(bench.executed(held)) == 6001
 
@@ -109,7 +109,7 @@ async def test_more_than_a_run_can_carry_that_came_after_an_end_opens_a_fresh_li
     async with running_worker(client, queue, Held(book)):
         assert await eventually(lambda: _state_is(held, list(range(12))))
         await held.flush()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             result = await client.get_workflow_handle(held.instance_id).result()
     assert (result["status"], result["runCount"]) == ("completed", 1)
     assert [call.state.ns for call in book.of(key)] == [list(range(12))]

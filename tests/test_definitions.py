@@ -27,7 +27,6 @@ from tests.scripted import Push, Total
 
 def test_good_definitions_are_taken() -> None:
     JobsPlugin([Latest(), Sums(), Poll(), Triage()])
-    JobsPlugin([])
 
 
 # -- names

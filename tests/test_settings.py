@@ -138,4 +138,4 @@ async def test_a_server_that_accepts_but_never_answers_fails_within_the_timeout(
         started = time.monotonic()
         with pytest.raises(TemporalUnreachable, match=address):
             await connect(address=address, timeout=timedelta(seconds=0.4))
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8

@@ -28,7 +28,7 @@ async def test_the_alarm_runs_execute_after_its_time(client: Client, queue: str)
         before = datetime.now(UTC)
         await follow.send("event")
         [rang] = await eventually(lambda: job.alarms)
-        assert SOON <= rang - before < timedelta(seconds=5)
+        assert rang - before >= SOON
         status = await until_settled(follow)
         assert (status.next_run_at, status.run_count) == (None, 2)
         await follow.terminate()

@@ -75,8 +75,8 @@ async def test_a_reply_of_another_type_fails_the_run_for_good(client: Client, qu
         await confused.terminate()
 
 
-async def test_what_a_handler_without_a_reply_type_returns_is_ignored(
-    client: Client, queue: str
+async def test_what_a_handler_without_a_reply_type_returns_is_dropped_with_a_warning(
+    client: Client, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Silent(TaskJob[Question, int]):
         name = "silent"
@@ -90,6 +90,7 @@ async def test_what_a_handler_without_a_reply_type_returns_is_ignored(
     async with running_worker(client, queue, Silent()) as jobs:
         silent = jobs.task(Silent, new_key())
         assert await silent.ask(Question()) is None
+        assert "silent: on_event returned object, nobody gets it: a reply needs" in caplog.text
         await silent.terminate()
 
 

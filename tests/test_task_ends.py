@@ -59,7 +59,7 @@ async def test_terminate_cuts_a_handler_short_and_counts_its_event(
     begun = asyncio.Event()
 
     class Endless(Triage):
-        heartbeat_timeout = timedelta(milliseconds=300)
+        heartbeat_timeout = timedelta(seconds=1.5)
 
         async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
             begun.set()
@@ -162,7 +162,7 @@ async def test_a_caller_may_end_an_instance_while_on_error_runs(
     begun = asyncio.Event()
 
     class Repairing(Triage):
-        heartbeat_timeout = timedelta(milliseconds=300)
+        heartbeat_timeout = timedelta(seconds=1.5)
 
         async def on_event(self, run: TaskRun[Thread], event: Note) -> int:
             self.runs.append(run)

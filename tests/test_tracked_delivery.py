@@ -100,7 +100,7 @@ async def test_a_life_without_a_collector_ends_on_time_and_its_events_arrive_lat
     await collector.stop()
     sink = HttpSink(collector.url)
     async with tracked_worker(client, queue, all_jobs(), sink=sink) as worker:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(9):
             instance_id = await live_a_window(worker, queue)
         child = client.get_workflow_handle(await eventually(lambda: delivery_of(worker)))
         waiting = await eventually(lambda: trouble_of(child))

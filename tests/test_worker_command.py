@@ -150,8 +150,7 @@ async def test_a_worker_outlives_its_server_and_says_so(folder: Path, queue: str
             await server.restart()
             add = adding(await Client.connect(server.target), queue)
             await add("quick", "after")
-            await worker.line("executed after")
-            await worker.line("answers again")
+            await worker.lines("executed after", "answers again")
 
 
 async def test_a_worker_takes_its_first_task_with_little_work_and_stays_small(

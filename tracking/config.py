@@ -11,6 +11,8 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from durable_jobs.arguments import check_name, check_time
+from durable_jobs.errors import InvalidArgument
 from durable_jobs.faults import faults_of
 from durable_jobs.protocol import EventTypes, TrackingIdentity
 
@@ -49,7 +51,8 @@ class Tracking:
     and counted. `types="core"` is for collectors that do not know `job.paused` and `job.resumed`:
     these are not made then, so that the sequences of the others have no gap.
 
-    Raises `ValueError` if `give_up_after` is not more than 0, or `types` is another word.
+    Raises:
+        InvalidArgument: an argument has a wrong type or value; it is a ValueError and a TypeError.
     """
 
     sink: Sink
@@ -61,10 +64,20 @@ class Tracking:
     _tally: _Tally = field(default_factory=_Tally, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.give_up_after <= timedelta():
-            raise ValueError("give_up_after must be more than 0")
+        if isinstance(self.sink, type) or not callable(getattr(self.sink, "send", None)):
+            # An address is not shown: it may hold credentials.
+            raise InvalidArgument(
+                f"Tracking: sink is a sink, as in Tracking(HttpSink(url)), "
+                f"not a {type(self.sink).__name__}"
+            )
+        for name in ("env", "service_key"):
+            if (value := getattr(self, name)) != "":
+                check_name(value, f"Tracking: {name}")
+        if self.before_send is not None and not callable(self.before_send):
+            raise InvalidArgument("Tracking: before_send is a function that takes an event")
+        check_time(self.give_up_after, "Tracking: give_up_after")
         if self.types not in get_args(EventTypes):
-            raise ValueError(f"types must be 'all' or 'core', not {self.types!r}")
+            raise InvalidArgument(f"Tracking: types must be 'all' or 'core', not {self.types!r}")
 
     @property
     def enabled(self) -> bool:

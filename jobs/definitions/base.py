@@ -22,6 +22,7 @@ from .codec import codec_of
 from .generics import open_parameters, type_arguments
 from .methods import PLAIN, check_method
 from .run import RunContext
+from .warn import warn_once
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -145,3 +146,15 @@ def bind_types(cls: type[Job], base: type[Any], names: tuple[str, ...]) -> None:
     """Set `event_type` and so on from the arguments that `cls` gave to `base`."""
     for attribute, kind in zip(names, type_arguments(cls, base) or (), strict=False):
         setattr(cls, attribute, kind)
+
+
+def expect_nothing(returned: object, job: Job, handler: str) -> None:
+    """Warn, once a job and handler, of what a handler returned though nobody gets it."""
+    if returned is None:
+        return
+    hint = (
+        "a reply needs a type, as in TaskJob[Event, State, Reply]"
+        if handler == "on_event"
+        else "assign run.state to keep a state"
+    )
+    warn_once(f"{job.name}: {handler} returned {type(returned).__name__}, nobody gets it: {hint}")

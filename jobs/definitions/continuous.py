@@ -2,17 +2,18 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic
 
+from ..arguments import moment_of, shown
 from ..checks import is_whole
-from ..errors import DefinitionError, InvalidKey
+from ..errors import DefinitionError, InvalidArgument, InvalidKey
 from ..protocol import Detail, JobType, RunResult
 from ..schedule import CatchUp, Cron, Every, Schedule
-from .base import Job, bind_types
+from .base import Job, bind_types, expect_nothing
 from .identity import instance_id_of
 from .methods import call, not_written
-from .run import Run, RunContext, State, aware
+from .run import Run, RunContext, State
 from .state import check_initial_state, initial_state, load_or_create, result_of
 
 
@@ -30,16 +31,27 @@ class ContinuousRun(Run[State]):
         """Choose when the next tick is due: so long from now, in place of the schedule's next.
 
         After that tick the schedule goes on. A second choice replaces the first.
+
+        Raises:
+            ValueError: it is negative, or over ten years. TypeError: it is no timedelta.
         """
-        self.next_at(self._context.now() + delay)
+        if not isinstance(delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgument(
+                "run.next_in takes a timedelta, such as timedelta(minutes=5); "
+                f"it got {shown(delay)}"
+            )
+        self.next_run_at = moment_of(delay, self._now, "run.next_in")
 
     def next_at(self, when: datetime) -> None:
         """Choose when the next tick is due, as `next_in`. A time that has passed is at once.
 
         Raises:
-            ValueError: `when` has no time zone.
+            ValueError: `when` has no time zone, or is more than ten years ahead. TypeError: it is
+                no datetime.
         """
-        self.next_run_at = aware(when, "next_at").astimezone(UTC)
+        if not isinstance(when, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgument(f"run.next_at takes an aware datetime; it got {shown(when)}")
+        self.next_run_at = moment_of(when, self._now, "run.next_at")
 
 
 class ContinuousJob(Job, Generic[State]):
@@ -140,7 +152,7 @@ class ContinuousJob(Job, Generic[State]):
         request = context.request
         state = await load_or_create(self, context)
         run = ContinuousRun[Any](context, state, datetime.fromisoformat(request.detail["due_at"]))
-        await call(self.execute, run)
+        expect_nothing(await call(self.execute, run), self, "execute")
         return result_of(
             self, run, {"next_at": run.next_run_at.isoformat()} if run.next_run_at else {}
         )

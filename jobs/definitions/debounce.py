@@ -11,7 +11,7 @@ from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, FlushReason, JobType, OnExhausted, RunResult
 from ..questions import Folded, Rejected
 from ..wire import JSON
-from .base import Job, bind_types
+from .base import Job, bind_types, expect_nothing
 from .codec import codec_of
 from .methods import call, call_plain, not_written
 from .run import Run, RunContext, State
@@ -131,7 +131,7 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
             detail["flush_reason"],
             datetime.fromisoformat(detail["opened_at"]),
         )
-        await call(self.execute, run)
+        expect_nothing(await call(self.execute, run), self, "execute")
         return result_of(self, run, judged)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from ..arguments import check_is_text, check_number
 from ..protocol import Checkpoint, Detail, Options, RunRequest
 from ..status import Progress
 from ..wire import JSON, MAX_TEXT, as_unicode
@@ -99,13 +100,25 @@ class Run(Generic[State]):
         """A client on the worker's connection; its calls are made once per run."""
         return self._context.jobs()
 
+    def _now(self) -> datetime:
+        return self._context.now()
+
     def terminate(self, reason: str | None = None) -> None:
         """End the instance once this attempt has succeeded. Keeps 1,000 characters of a reason."""
+        check_is_text(reason, "run.terminate: the reason")
         self.terminated = True
         self.terminate_reason = reason and as_unicode(reason)[:MAX_TEXT]
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the run is: shown by `status` and with the activity in the Temporal UI."""
+        """Say how far the run is: shown by `status` and with the activity in the Temporal UI.
+
+        Raises:
+            TypeError: `done` or `total` is no finite number, or `message` no text.
+        """
+        check_number(done, "run.progress: done")
+        if total is not None:
+            check_number(total, "run.progress: total")
+        check_is_text(message, "run.progress: the message")
         shown = {"done": done, "total": total, "message": message and as_unicode(message)}
         self._context.progress({name: v for name, v in shown.items() if v is not None})
 
@@ -133,10 +146,3 @@ class Run(Generic[State]):
             self._context.from_thread(self._context.checkpoint(self.state))
         else:
             raise RuntimeError("checkpoint_sync() is for plain handlers: await run.checkpoint()")
-
-
-def aware(value: datetime, what: str) -> datetime:
-    """`value` itself; raises `ValueError` where it has no time zone."""
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise ValueError(f"{what} needs an aware datetime, such as datetime.now(UTC)")
-    return value

@@ -2,20 +2,21 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
+from ..arguments import moment_of
 from ..burst import following
 from ..checks import check_span
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, JobType, RunRequest, RunResult
 from ..retry import Retry
-from .base import Job, bind_types
+from .base import Job, bind_types, expect_nothing
 from .codec import codec_of
 from .methods import call, not_written
-from .run import Run, RunContext, State, aware
+from .run import Run, RunContext, State
 from .state import check_initial_state, initial_state, load_or_create, result_of
 
 Event = TypeVar("Event")
@@ -59,11 +60,13 @@ class TaskRun(Run[State]):
     def schedule(self, when: datetime | timedelta) -> None:
         """Set the alarm that runs `execute`; a second call replaces the first.
 
+        A datetime that has passed is at once.
+
         Raises:
-            ValueError: `when` is a datetime without a time zone.
+            ValueError: `when` is a datetime without a time zone, a negative timedelta, or more
+                than ten years ahead. TypeError: it is neither.
         """
-        at = self._context.now() + when if isinstance(when, timedelta) else when
-        self.scheduled_at = aware(at, "schedule").astimezone(UTC)
+        self.scheduled_at = moment_of(when, self._now, "run.schedule")
         self.changed = True
 
     def cancel_schedule(self) -> None:
@@ -150,6 +153,8 @@ class TaskJob(Job, Generic[Event, State, Reply]):
         detail: Detail = {}
         if request.handler == "on_event":
             detail["reply"] = codec.dump_reply(reply, run.key)
+        if request.handler != "on_event" or self.reply_type in (None, type(None)):
+            expect_nothing(reply, self, request.handler)
         if run.changed:
             at = run.scheduled_at
             detail["scheduled_at"] = at.isoformat() if at else None

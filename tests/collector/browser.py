@@ -25,7 +25,7 @@ _FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-_SECONDS = 20.0  # for one answer
+_SECONDS = 60.0  # for one answer
 
 NO_BROWSER = "the collector's page is not tested: no Chromium (apt-get install -y chromium)"
 

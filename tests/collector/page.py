@@ -17,7 +17,7 @@ async def shows(browser: Browser, words: str, selector: str = "body") -> None:
         return words in " ".join((await browser.text(selector)).split())
 
     try:
-        await eventually(found, within=15)
+        await eventually(found)
     except AssertionError as error:
         raise AssertionError(f"{words!r} is not in: {await browser.text()}") from error
 

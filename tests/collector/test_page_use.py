@@ -21,7 +21,7 @@ async def is_true(browser: Browser, expression: str) -> None:
         return await browser.evaluate(expression) is True
 
     try:
-        await eventually(holds, within=15)
+        await eventually(holds)
     except AssertionError as error:
         raise AssertionError(f"{expression} does not hold") from error
 

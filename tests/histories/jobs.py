@@ -174,11 +174,17 @@ class NumberThread(TaskJob[Item, int, int]):
     async def execute(self, run: TaskRun[int]) -> None: ...
 
 
+class Another(Poll):
+    """A job of none of the histories."""
+
+    name = "another"
+
+
 def changed_jobs() -> dict[str, list[Any]]:
     """Other definitions of the same jobs, by what changed."""
     return {
         "a stricter event type": [StricterDigest(), Poll(), StricterThread()],
         "other options": [OtherDigest(), OtherPoll(), OtherThread()],
         "another state type": [NumberDigest(), NumberPoll(), NumberThread()],
-        "no such job any more": [],
+        "no such job any more": [Another()],
     }

@@ -46,7 +46,7 @@ def ids_of(items: list[dict[str, Any]]) -> list[str]:
     return [item["eventId"] for item in items]
 
 
-async def until(condition: Callable[[], object], within: float = 5.0) -> None:
+async def until(condition: Callable[[], object], within: float = 30.0) -> None:
     """Wait for a condition, or fail."""
     deadline = time.monotonic() + within
     while not condition():

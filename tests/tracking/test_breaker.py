@@ -48,7 +48,7 @@ async def test_the_limit_is_kept(collector: Collector, courier_to: MakeCourier) 
 
     collector.behaviour = hang
     courier = courier_to()
-    assert 0.015 <= await flush(courier, 1, timedelta(seconds=0.02)) < 1
+    assert 0.015 <= await flush(courier, 1, timedelta(seconds=0.02)) < 4
     gate.set()
 
 
@@ -58,16 +58,16 @@ async def test_a_first_failure_lets_those_go_who_wait_with_a_limit(
     collector.behaviour = lambda _: Answer(500)
     courier = courier_to(pace=Pace(first_wait=60))
     patient = asyncio.create_task(flush(courier, 1, None))
-    assert await flush(courier, 2) < 1
+    assert await flush(courier, 2) < 4
     assert not patient.done()
-    assert await flush(courier, 3) < 1
+    assert await flush(courier, 3) < 4
     patient.cancel()
 
 
 async def test_after_two_slow_requests_nobody_waits_until_one_is_quick_again(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
-    delay = 0.2
+    delay = 0.6
 
     async def slow(_: Request) -> Answer:
         await asyncio.sleep(delay)
@@ -77,9 +77,9 @@ async def test_after_two_slow_requests_nobody_waits_until_one_is_quick_again(
     await flush(courier, -1)
     await flush(courier, 0)
     collector.behaviour = slow
-    assert await flush(courier, 1) >= 0.2
-    assert await flush(courier, 2) >= 0.2
-    assert await flush(courier, 3) < 0.15
+    assert await flush(courier, 1) >= 0.6
+    assert await flush(courier, 2) >= 0.6
+    assert await flush(courier, 3) < 0.5
     delay = 0.0
     await flush(courier, 4, None)
     await until(lambda: len(collector.accepted) == 6)
@@ -99,7 +99,7 @@ async def test_a_request_that_hangs_counts_as_slow_before_it_ends(
     collector.behaviour = hang
     courier = courier_to()
     await flush(courier, 1, timedelta(seconds=0.15))
-    assert await flush(courier, 2) < 1
+    assert await flush(courier, 2) < 4
     gate.set()
 
 
@@ -120,4 +120,4 @@ async def test_a_dead_collector_costs_settle_nothing(
     courier = courier_to(pace=replace(FAST, first_wait=60, longest_wait=60))
     await flush(courier, 0)
     times = [await flush(courier, number) for number in range(1, 50)]
-    assert max(times) < 1
+    assert max(times) < 4

@@ -154,9 +154,12 @@ def test_without_before_send_the_event_stays_the_same_object() -> None:
     assert Tracking(MemorySink()).redact(given) is given
 
 
-def test_give_up_after_must_be_more_than_nothing() -> None:
+@pytest.mark.parametrize("span", [timedelta(), -timedelta(seconds=1), timedelta.max, 5, None])
+def test_the_spans_of_tracking_are_more_than_nothing_and_at_most_ten_years(span: Any) -> None:
     with pytest.raises(ValueError, match="give_up_after"):
-        Tracking(MemorySink(), give_up_after=timedelta())
+        Tracking(MemorySink(), give_up_after=span)
+    with pytest.raises(ValueError, match="timeout"):
+        HttpSink("http://127.0.0.1:1/events", timeout=span)
 
 
 def test_an_error_text_that_utf8_cannot_hold_is_still_sent() -> None:

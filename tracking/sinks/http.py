@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from durable_jobs.spans import is_span
 from durable_jobs.tracking.wire import WireEvent, encode
 
 from .base import (
@@ -153,5 +154,5 @@ def _named(status: int) -> str:
 def _check(batch_size: object, timeout: object) -> None:
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError("batch_size must be a whole number of at least 1")
-    if not isinstance(timeout, timedelta) or timeout <= timedelta():
-        raise ValueError("timeout must be a timedelta of more than 0")
+    if not is_span(timeout):
+        raise ValueError("timeout must be a timedelta of more than 0 and at most 10 years")

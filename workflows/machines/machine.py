@@ -160,7 +160,7 @@ class Machine(ABC):
 
     def hurry(self) -> bool:
         """Begin the next attempt now. Returns whether a run waited for it."""
-        waits = self.run is not None and not self.running
+        waits = self.run is not None and not self.running and not self._search.needed
         if self.run is not None and waits:
             self.run.retry_at = None
         return waits
