@@ -10,7 +10,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_jobs.names import FLUSH
-from durable_jobs.protocol import Detail, FlushRequest, FlushResult, Options
+from durable_jobs.protocol import Detail, FlushRequest, FlushResult
 from durable_jobs.registry import Registry
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier, Verdict
@@ -42,21 +42,20 @@ class FlushActivities:
         A `TrackingDelivery` itself asks for as many tries as it takes.
         """
         request = model_from_raw(FlushRequest, raw)
-        options = self._options(request)
+        told = self._registry.describe(request.job) if request.job else None
+        options = told.options if told else None
+        if options is not None and options.digest == request.digest:
+            options = None
         if self._courier is None or self._tracking is None:
             result = self._left_to_others(request)
         else:
             result = await self._deliver(self._courier, self._tracking, request)
-        shown = {"execution_id": request.execution_id, "options": options}
+        shown = {
+            "execution_id": request.execution_id,
+            "options": options,
+            "unknown": told.message if told else None,
+        }
         return to_raw(result.model_copy(update=shown))
-
-    def _options(self, request: FlushRequest) -> Options | None:
-        """The options of the instance's job, where it has others."""
-        ref = request.job
-        if ref is None or self._registry.find(ref.job_type, ref.job) is None:
-            return None
-        options = self._registry.options(ref.job)
-        return options if options.digest != request.digest else None
 
     async def _deliver(
         self, courier: Courier, tracking: Tracking, request: FlushRequest

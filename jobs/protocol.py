@@ -243,6 +243,8 @@ class FlushResult(Record):
 
     last_error: str | None = None
     options: Options | None = None
+    unknown: str | None = None
+    """Of a worker that was asked about a job that it does not know: says so."""
 
 
 class Leftover(Record):

@@ -31,7 +31,6 @@ from tests.support import eventually
 async def test_many_attempts_keep_their_history_short_and_are_one_run(
     client: Client, queue: str, job: Any, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "MAX_ATTEMPTS", 30)
     monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 300)
     notes, sink = Notes(failing_until(300)), MemorySink()
     async with running_worker(client, queue, job(notes), tracking=Tracking(sink)) as jobs:
@@ -123,7 +122,6 @@ async def test_the_time_limit_of_a_run_is_kept_over_activities_and_continue_as_n
             max_duration=timedelta(seconds=1.5),
         )
 
-    monkeypatch.setattr(attempt, "MAX_ATTEMPTS", 3)
     monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 50)
     notes, sink = Notes(failing_until(1_000_000)), MemorySink()
     async with running_worker(client, queue, Limited(notes), tracking=Tracking(sink)) as jobs:
@@ -147,7 +145,6 @@ async def test_an_attempt_that_begins_while_the_run_is_carried_counts_once(
 ) -> None:
     """The race: continue-as-new is due again and again, just as attempts begin and fail."""
     monkeypatch.setattr(carry, "MAX_LETTERS", 3)
-    monkeypatch.setattr("durable_jobs.workflows.runner.LONG_BACKOFF", timedelta(milliseconds=1))
 
     class Hasty(Stubborn):
         retry = Retry(initial=timedelta(milliseconds=15), backoff="fixed", jitter=False)

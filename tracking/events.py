@@ -113,12 +113,16 @@ class JobRetryExhausted(BaseEvent):
 
 
 class JobTerminated(BaseEvent):
-    """The instance ended by terminate, cancel, clear or exhausted retries."""
+    """The instance ended by terminate, cancel, clear, exhausted retries, or as planned.
+
+    `ended` says how: `completed` is a planned end.
+    """
 
     type: Literal["job.terminated"] = "job.terminated"
     reason: str | None = None
     run_count: NonNegativeInt
     discarded_events: NonNegativeInt | None = None
+    ended: Literal["completed", "terminated", "failed", "exhausted"] | None = None
 
 
 class DebounceStarted(BaseEvent):

@@ -109,3 +109,5 @@ class Flusher:
             return
         self._outbox.settle(result)
         self._machine.adopt(result.options, now)
+        if result.unknown is not None:
+            self._machine.not_known(result.unknown)

@@ -99,8 +99,14 @@ class Machine(ABC):
         if options is None:
             return
         self.outbox.track(options.tracking)
-        self.confirmed = True
+        if not self.confirmed:
+            self.confirmed, self.life.last_error = True, None
         self._use(options)
+
+    def not_known(self, message: str) -> None:
+        """A worker does not know the job; until one does, the instance says so."""
+        if not self.confirmed:
+            self.life.last_error = message
 
     def suggest(self, options: Options) -> None:
         """Take the options of the client that started the instance, until a worker's come."""
