@@ -13,6 +13,8 @@ from .definitions import (
     RunFailure,
     TaskJob,
     TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
     collect,
 )
 from .errors import (
@@ -29,6 +31,7 @@ from .errors import (
     NoWorker,
     PayloadTooLarge,
     RetryAfter,
+    Snooze,
     StateMismatch,
     TemporalUnreachable,
 )
@@ -66,11 +69,14 @@ __all__ = [
     "Retry",
     "RetryAfter",
     "RunFailure",
+    "Snooze",
     "StartReceipt",
     "StateMismatch",
     "TaskJob",
     "TaskRun",
     "TemporalUnreachable",
+    "WorkerPoolJob",
+    "WorkerPoolRun",
     "collect",
     "run_worker",
 ]

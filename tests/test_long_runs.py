@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs import Retry, RetryAfter
-from durable_jobs.tracking import MemorySink, Tracking, attempt
+from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import carry
 from tests.jobs import running_worker, status_of, until_status
 from tests.lives import histories_of, in_order

@@ -357,6 +357,9 @@ class Machine(ABC):
             run.put_off(report)
             return
         self.run = None
+        kept = report.checkpoint or run.checkpoint
+        if kept is not None and self.rules.keep_checkpoint:
+            self.keep_state(kept.state, kept.state_version)
         if report.exhausted is not None and self.rules.retry.max_attempts != 1:
             fields = {"attempts": report.attempt, "reason": report.exhausted}
             self.outbox.emit("job.retryExhausted", report.at, fields)
