@@ -89,8 +89,8 @@ class DebounceJob(Job, Generic[Event, DebounceState]):
         check_rules(cls)
         if cls.keep_checkpoint_on_exhausted:
             raise DefinitionError(
-                f"{cls.__qualname__}: keep_checkpoint_on_exhausted is for continuous and task jobs; "
-                "a window's state is folded from its events, which are kept"
+                f"{cls.__qualname__}: keep_checkpoint_on_exhausted is for continuous and task "
+                "jobs; a window's state is folded from its events, which are kept"
             )
         if not cls.has("reduce") and cls.event_type != cls.state_type:
             raise DefinitionError(
