@@ -80,17 +80,17 @@ class RetryAfter(JobsError):
     `when` is a `timedelta` from now or an aware `datetime`. The wait is cut to ten years.
 
     Raises:
-        TypeError: `when` is neither. ValueError: it is a datetime without a time zone.
+        InvalidArgument: `when` is neither.
     """
 
     def __init__(self, when: timedelta | datetime, message: str = "") -> None:
         if not isinstance(when, timedelta | datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
+            raise InvalidArgument(
                 "RetryAfter takes a timedelta, such as timedelta(seconds=30), or an aware "
                 f"datetime; it got {when!r}"
             )
         if isinstance(when, datetime) and when.utcoffset() is None:
-            raise ValueError("RetryAfter needs an aware datetime, such as datetime.now(UTC)")
+            raise InvalidArgument("RetryAfter needs an aware datetime, such as datetime.now(UTC)")
         super().__init__(message or f"retry after {when}")
         self.when = when
 
