@@ -51,6 +51,10 @@ class Busy(JobsError):
     """An instance, or the server for it, takes no more at the moment. Nothing accepted is lost."""
 
 
+class InvalidSettings(JobsError):
+    """A setting cannot be used. The message names it and says what is expected."""
+
+
 class TemporalUnreachable(JobsError):
     """No Temporal server answered at the address within the time limit."""
 

@@ -276,8 +276,7 @@ def _run(instance: list[str], timeout: float, act: Action) -> NoReturn:
 
 
 async def _code(instance: list[str], timeout: timedelta, act: Action) -> int:
-    from ..connection import InvalidSettings
-    from ..errors import TemporalUnreachable
+    from ..errors import InvalidSettings, TemporalUnreachable
     from .remote import FAILED, WRONG_INPUT, Remote, Trouble, instance_of
 
     try:
