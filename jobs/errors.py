@@ -51,6 +51,10 @@ class Busy(JobsError):
     """An instance, or the server for it, takes no more at the moment. Nothing accepted is lost."""
 
 
+class InvalidSettings(JobsError):
+    """A setting cannot be used. The message names it and says what is expected."""
+
+
 class TemporalUnreachable(JobsError):
     """No Temporal server answered at the address within the time limit."""
 
@@ -80,12 +84,12 @@ class Later(JobsError):
     def __init__(self, when: timedelta | datetime, message: str = "") -> None:
         name = type(self).__name__
         if not isinstance(when, timedelta | datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
+            raise InvalidArgument(
                 f"{name} takes a timedelta, such as timedelta(seconds=30), or an aware "
                 f"datetime; it got {when!r}"
             )
         if isinstance(when, datetime) and when.utcoffset() is None:
-            raise ValueError(f"{name} needs an aware datetime, such as datetime.now(UTC)")
+            raise InvalidArgument(f"{name} needs an aware datetime, such as datetime.now(UTC)")
         super().__init__(message or f"go on after {when}")
         self.when = when
 
@@ -100,7 +104,7 @@ class RetryAfter(Later):
     `when` is a `timedelta` from now or an aware `datetime`. The wait is cut to ten years.
 
     Raises:
-        TypeError: `when` is neither. ValueError: it is a datetime without a time zone.
+        InvalidArgument: `when` is neither.
     """
 
     def __init__(self, when: timedelta | datetime, message: str = "") -> None:

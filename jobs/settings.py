@@ -15,7 +15,8 @@ from durable_jobs.tracking import HttpSink, Tracking
 from durable_jobs.tracking.sinks.headers import checked_headers
 from durable_jobs.tracking.sinks.signing import signing_key
 
-from .connection import InvalidSettings, connect
+from .connection import connect
+from .errors import InvalidSettings
 from .protocol import EventTypes
 
 __all__ = ["InvalidSettings", "Settings", "connect", "load_settings", "tracking_from"]

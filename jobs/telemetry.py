@@ -12,7 +12,7 @@ from temporalio.runtime import (
     TelemetryConfig,
 )
 
-from .connection import InvalidSettings
+from .errors import InvalidSettings
 
 _REQUESTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ATTEMPTS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)

@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -98,6 +99,18 @@ async def test_what_is_no_key_is_refused(jobs: JobClient, key: Any) -> None:
         job: Any = {jobs.debounce: Words, jobs.continuous: Poll, jobs.task: Triage}[make]
         with pytest.raises(InvalidKey):
             make(job, key)
+
+
+class Account(str, Enum):  # noqa: UP042 - the kind under test
+    """As `StrEnum` was written before Python 3.11; it is formatted by its name."""
+
+    ADA = "ada"
+
+
+async def test_a_key_that_is_a_kind_of_text_counts_as_that_text(jobs: JobClient) -> None:
+    words = jobs.debounce(Words, Account.ADA)
+    assert (words.key, type(words.key)) == ("ada", str)
+    assert words.instance_id == "debounce:words:ada"
 
 
 # -- arguments of handles -------------------------------------------------------------------

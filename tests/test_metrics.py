@@ -17,9 +17,9 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
 from durable_jobs import DebounceJob, DebounceRun, JobClient, JobsPlugin
-from durable_jobs.connection import InvalidSettings
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.embedded.ports import free_port
+from durable_jobs.errors import InvalidSettings
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.sinks.base import Accepted, RetryLater, SendResult
 from durable_jobs.tracking.wire import WireEvent

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from typer.testing import CliRunner
 
 from durable_jobs import ContinuousRun, DebounceJob, DebounceRun, Every, JobClient
+from durable_jobs.cli.app import app
 from durable_jobs.cli.operate import schedule_of
 from durable_jobs.cli.remote import Trouble, instance_of
 from durable_jobs.cli.spans import moment_text, parse_duration, parse_span, span_text
@@ -218,12 +220,36 @@ async def test_an_answer_that_only_a_worker_can_give_is_missed_in_time_with_one_
         (["continuous:poll:"], "is no instance ID"),
         (["continuous:poll:" + "k" * 300], "at most 240 characters"),
         (["continuous", "poll"], "not by 2 words"),
+        (["continuous:poll:\udcff"], "is no Unicode text"),
+        (["\udcff:poll:a"], "begins with one of"),
     ],
 )
 def test_what_names_no_instance_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(Trouble, match=message) as refused:
         instance_of(words)
     assert refused.value.code == 2
+    str(refused.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["status", "continuous:poll:a", "--timeout", "inf"], "--timeout"),
+        (["status", "continuous:poll:a", "--timeout", "nan"], "--timeout"),
+        (["pause", "continuous:poll:a", "--note", "x" * 1_001], "at most 1,000"),
+        (["resume", "continuous:poll:a", "--note", "\udcff"], "surrogate"),
+        (["terminate", "continuous:poll:a", "--reason", "x" * 1_001], "at most 1,000"),
+        (["redrive", "task:poll:a", "--event", ""], "is empty"),
+        (["redrive", "task:poll:a", "--event", "x" * 301], "at most 300"),
+        (["worker", "--jobs", "a:b", "--grace", "inf"], "--grace"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_sent(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(
+        app, words, env={"TEMPORAL_ADDRESS": "127.0.0.1:1", "COLUMNS": "200"}
+    )
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_an_instance_is_named_by_its_id_or_its_parts() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from durable_jobs.connection import InvalidSettings, connect, target_of
+from durable_jobs.connection import connect, target_of
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.embedded.ports import free_port
-from durable_jobs.errors import TemporalUnreachable
+from durable_jobs.errors import InvalidSettings, TemporalUnreachable
 from durable_jobs.settings import load_settings, tracking_from
 from durable_jobs.tracking import HttpSink
 

@@ -53,7 +53,7 @@ async def test_redrive_takes_one_event_by_the_id_it_is_listed_with(
         await sieve.send("bad 1")
         await sieve.send("bad 2", id="mine")
         first, second = (await until_settled(sieve)).failed_events
-        assert (second["id"], second["error"]) == ("mine", "no bad 2")
+        assert (second["id"], second["error"]) == ("mine", "NonRetryable: no bad 2")
         assert first["id"] == job.keys[0]
         assert first["event"] == {"data": "bad 1", "id": None}
         job.open = True

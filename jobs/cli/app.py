@@ -34,7 +34,10 @@ Queue = Annotated[
     typer.Option(help="The task queue, else DURABLE_JOBS_TASK_QUEUE, else durable-jobs."),
 ]
 Grace = Annotated[
-    float, typer.Option(min=0, help="Seconds that running attempts get when the worker stops.")
+    float,
+    typer.Option(
+        min=0, max=86_400, help="Seconds that running attempts get when the worker stops."
+    ),
 ]
 Metrics = Annotated[
     str | None,

@@ -24,10 +24,39 @@ Instance = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Patience = Annotated[
-    float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the server and a worker.")
+    float,
+    typer.Option(
+        "--timeout", min=0.1, max=86_400, help="Seconds to wait for the server and a worker."
+    ),
 ]
-Note = Annotated[str | None, typer.Option(help="Who and why; the status shows it.")]
 DEFAULT_PATIENCE = 10.0
+
+
+def _text(value: str | None) -> str | None:
+    """A note or a reason, where it is one that the server takes."""
+    from ..arguments import check_text
+    from ..errors import InvalidArgument
+
+    try:
+        check_text(value, "it")
+    except InvalidArgument as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
+def _event_id(value: str | None) -> str | None:
+    """The id of an event, where it is one."""
+    from ..arguments import check_event_id
+    from ..errors import InvalidEvent
+
+    try:
+        check_event_id(value, "an event")
+    except InvalidEvent as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
+Note = Annotated[str | None, typer.Option(callback=_text, help="Who and why; the status shows it.")]
 
 Action = Callable[["Remote"], Awaitable[None]]
 
@@ -117,7 +146,10 @@ def clear(
 def redrive(
     instance: Instance,
     event: Annotated[
-        str | None, typer.Option(metavar="ID", help="This one alone, by its id in the status.")
+        str | None,
+        typer.Option(
+            metavar="ID", callback=_event_id, help="This one alone, by its id in the status."
+        ),
     ] = None,
     as_json: AsJson = False,
     timeout: Patience = DEFAULT_PATIENCE,
@@ -144,7 +176,9 @@ def redrive(
 
 def terminate(
     instance: Instance,
-    reason: Annotated[str | None, typer.Option(help="Why; kept with its end.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(callback=_text, help="Why; kept with its end.")
+    ] = None,
     as_json: AsJson = False,
     timeout: Patience = DEFAULT_PATIENCE,
 ) -> None:
@@ -242,8 +276,7 @@ def _run(instance: list[str], timeout: float, act: Action) -> NoReturn:
 
 
 async def _code(instance: list[str], timeout: timedelta, act: Action) -> int:
-    from ..connection import InvalidSettings
-    from ..errors import TemporalUnreachable
+    from ..errors import InvalidSettings, TemporalUnreachable
     from .remote import FAILED, WRONG_INPUT, Remote, Trouble, instance_of
 
     try:

@@ -20,8 +20,8 @@ from temporalio.service import RPCError
 
 from durable_jobs.tracking import Tracking
 
-from ..connection import InvalidSettings, connect
-from ..errors import JobsError
+from ..connection import connect
+from ..errors import InvalidSettings, JobsError
 from ..names import RECONCILE_WORKFLOW
 from ..protocol import Reconciled, ReconcileRequest
 from ..settings import load_settings, tracking_from

@@ -10,8 +10,8 @@ from temporalio.service import RPCError
 
 from ..connection import connect
 from ..definitions.base import NAME
-from ..definitions.identity import MAX_INSTANCE_ID
-from ..errors import JobsError, NoWorker
+from ..definitions.identity import checked_id
+from ..errors import InvalidKey, JobsError, NoWorker
 from ..handles.connection import Connection
 from ..handles.ended import ended_word
 from ..handles.instance import Instance, UnreadableAnswer, is_missing
@@ -62,15 +62,16 @@ def instance_of(words: list[str]) -> str:
     name, _, key = rest.partition(":")
     if job_type not in _VERBS:
         known = ", ".join(_VERBS)
-        raise Trouble(f"{instance!r} is no instance ID like {_EXAMPLE}: it begins with one of "
+        raise Trouble(f"{instance!a} is no instance ID like {_EXAMPLE}: it begins with one of "
                       f"{known}", WRONG_INPUT)  # fmt: skip
-    if not re.fullmatch(NAME, name) or not key or len(instance) > MAX_INSTANCE_ID:
+    if not re.fullmatch(NAME, name) or not key:
         raise Trouble(
-            f"{instance!r} is no instance ID like {_EXAMPLE}: job type, name and key, "
-            f"at most {MAX_INSTANCE_ID} characters",
-            WRONG_INPUT,
+            f"{instance!a} is no instance ID like {_EXAMPLE}: job type, name and key", WRONG_INPUT
         )
-    return instance
+    try:
+        return checked_id(job_type, name, key)
+    except InvalidKey as error:
+        raise Trouble(str(error), WRONG_INPUT) from error
 
 
 class Remote:
@@ -134,7 +135,8 @@ class Remote:
             if is_missing(error):
                 raise await self._absence() from error
             explained = await self._instance.explained(error)
-            raise Trouble(f"{self.id}: {explained}", FAILED) from error
+            prefix = "" if isinstance(explained, JobsError) else f"{self.id}: "
+            raise Trouble(f"{prefix}{explained}", FAILED) from error
 
     async def _absence(self) -> Trouble:
         found = self._there(await self._done(lambda limit: self._instance.look(limit)))

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NoReturn
 
-from ..connection import InvalidSettings
-from ..errors import DefinitionError, JobsError
+from ..errors import DefinitionError, InvalidSettings, JobsError
 from ..loading import LoadError, load_jobs, opened
 from .leave import complain, leave
 from .logs import forward_core_logs, print_at_once

@@ -5,7 +5,7 @@ from typing import TypeVar
 Event = TypeVar("Event")
 
 
-def collect(job: object, state: list[Event] | None, event: Event) -> list[Event]:
+def collect(self: object, state: list[Event] | None, event: Event) -> list[Event]:
     """Keep every event, in a list: `reduce = collect` in a `DebounceJob[Push, list[Push]]`.
 
     A list flushes at 256 KB of events, whatever the other rules; what came beyond that is the next

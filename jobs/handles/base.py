@@ -35,9 +35,9 @@ class Handle(Generic[State]):
     """The workflow type."""
 
     def __init__(self, connection: Connection, job: type[Job], key: str) -> None:
-        self.key = key
         self.job_name: str = job.name
         self.instance_id: str = instance_id_of(job, key)
+        self.key: str = str.__str__(key)
         self._connection = connection
         self._instance = Instance(connection, self.instance_id)
         self._codec: Codec = codec_of(job)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_jobs.connection import InvalidSettings
+from durable_jobs.errors import InvalidSettings
 from durable_jobs.settings import load_settings, tracking_from
 from durable_jobs.tracking import HttpSink
 from durable_jobs.tracking.sinks import Accepted, RetryLater
