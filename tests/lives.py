@@ -135,7 +135,14 @@ def flushed(count: int, reason: str = "timeout", ms: object = DURATION) -> Event
 def terminated(reason: str | None, run: int, discarded: int = 0) -> Event:
     """A life ended."""
     given = {} if reason is None else {"reason": reason}
-    return {"type": "job.terminated", "runCount": run, "discardedEvents": discarded, **given}
+    ended = "exhausted" if (reason or "").startswith("Retry exhausted") else "terminated"
+    return {
+        "type": "job.terminated",
+        "runCount": run,
+        "discardedEvents": discarded,
+        **given,
+        "ended": ended,
+    }
 
 
 def paused(by: str = "user", **note: str) -> Event:

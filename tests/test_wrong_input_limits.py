@@ -26,7 +26,7 @@ from durable_jobs import (
     TaskRun,
 )
 from durable_jobs.embedded import EmbeddedServer
-from tests.jobs import QUICK, last_error_of, new_key, running_worker
+from tests.jobs import QUICK, last_error_of, new_key, running_worker, until_status
 from tests.scripted import Book, Push, Total
 from tests.simple_jobs import Count, Held, Note, simple_jobs
 from tests.support import eventually
@@ -272,9 +272,8 @@ async def test_an_instance_of_a_job_no_worker_knows_waits_visibly_until_one_does
         await held.add(Push(n=2))
         await count.trigger()
         await held.flush()
-        status = await held.status()
-        assert status
-        assert (status.status, status.event_count) == ("debouncing", 2)
+        status = await until_status(held, "debouncing")
+        assert status.event_count == 2
         # The worker that does not know the jobs stays.
         second = await Client.connect(server.target)
         async with running_worker(second, queue, *simple_jobs()):

@@ -101,11 +101,11 @@ class Raw:
         handle = await self.start(kind, {"job": JOBS[kind], "key": key}, key, **first)
         word = {"continuous": "scheduled", "debounce": "debouncing", "task": "idle"}[kind]
         await eventually(lambda: self._says(handle, status=word, runCount=int(kind == "task")))
-        if kind == "continuous":
-            await eventually(lambda: self._knows_its_schedule(handle))
+        if kind != "task":
+            await eventually(lambda: self._knows_its_options(handle))
         return handle
 
-    async def _knows_its_schedule(self, handle: Handle) -> bool:
+    async def _knows_its_options(self, handle: Handle) -> bool:
         return (await handle.query("status"))["nextRunAt"] is not None
 
     async def start(self, kind: str, argument: Any, key: str, **options: Any) -> Handle:

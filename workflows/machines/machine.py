@@ -522,7 +522,7 @@ class Machine(ABC):
             return self.ending.status
         if self.ending.asked:
             return "terminating"
-        if self.run is not None:
+        if self.run is not None and not self._search.needed:
             return "running" if self.running else "retrying"
         return "paused" if self.life.paused else self.waiting_word()
 
