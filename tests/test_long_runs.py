@@ -144,7 +144,7 @@ async def test_an_attempt_that_begins_while_the_run_is_carried_counts_once(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The race: continue-as-new is due again and again, just as attempts begin and fail."""
-    monkeypatch.setattr(carry, "MAX_LETTERS", 3)
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 15)
 
     class Hasty(Stubborn):
         retry = Retry(initial=timedelta(milliseconds=15), backoff="fixed", jitter=False)

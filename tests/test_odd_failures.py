@@ -237,7 +237,9 @@ async def test_an_odd_error_can_be_final(
     async with tracked_worker(client, queue, [FailsForGood(fail)]) as worker:
         window = worker.jobs.debounce(FailsForGood, queue)
         await window.add(1)
-        events = await eventually(lambda: all_of(worker, window.instance_id, WHOLE[:2]))
+        events = await eventually(
+            lambda: all_of(worker, window.instance_id, [*WHOLE[:2], "job.paused"])
+        )
         await window.terminate()
     assert (events[1]["error"]["message"], events[1]["willRetry"]) == (message, False)
 
@@ -249,7 +251,9 @@ async def test_an_error_that_is_no_exception_exhausts_the_retries(
     async with tracked_worker(client, queue, [FailsTwice(fail)]) as worker:
         window = worker.jobs.debounce(FailsTwice, queue)
         await window.add(1)
-        events = await eventually(lambda: all_of(worker, window.instance_id, TWICE))
+        events = await eventually(
+            lambda: all_of(worker, window.instance_id, [*TWICE, "job.paused"])
+        )
         await window.terminate()
     assert [event["willRetry"] for event in events[1:3]] == [True, False]
     assert events[3]["reason"] == "max_attempts"

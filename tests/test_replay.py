@@ -39,7 +39,7 @@ def test_the_kept_histories_are_rich() -> None:
         kept.events[0].workflow_execution_started_event_attributes.workflow_type.name
         for kept in KEPT
     }
-    assert types == {"ContinuousJob", "DebounceJob", "JobAttempt", "TaskJob", "TrackingDelivery"}
+    assert types == {"ContinuousJob", "DebounceJob", "TaskJob", "TrackingDelivery"}
     assert {
         "activity_task_completed_event_attributes",
         "activity_task_failed_event_attributes",

@@ -17,11 +17,9 @@ from temporalio.worker import Worker
 
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.embedded import EmbeddedServer
-from durable_jobs.protocol import Away, RunRequest, Terms
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.tracking.sinks.base import SendResult
 from durable_jobs.tracking.wire import WireEvent
-from durable_jobs.wire import to_raw
 from tests.histories.jobs import Digest, Item, Notes, Poll, Thread, jobs
 from tests.support import eventually
 
@@ -62,7 +60,6 @@ class Recorder:
     async def all(self) -> None:
         """Live one life of each type, to the end of its last delivery."""
         await asyncio.gather(self.digest(), self.poll(), self.thread())
-        await self.attempt()
         await self.window(f"{self._key}-prompt")
         await self.window(f"{self._key}-late")
         await eventually(self.nothing_runs)
@@ -92,45 +89,6 @@ class Recorder:
         digest = self._jobs.debounce(Digest, key)
         await digest.add(Item())
         await eventually(lambda: self.ended(digest.instance_id))
-
-    async def attempt(self) -> None:
-        """An attempt outside an instance that is no more when it ends."""
-        digest = self._jobs.debounce(Digest, self._key)
-        event = {"data": {"word": "one"}, "id": None}
-        request = RunRequest(
-            job_type="debounce",
-            job=Digest.name,
-            key=self._key,
-            handler="execute",
-            run_count=1,
-            idempotency_key="outside",
-            retry=Digest.retry.rule(),
-            timeout=60,
-            detail={
-                "events": [event],
-                "folded": 0,
-                "flush_reason": "manual",
-                "opened_at": "2026-01-01T00:00:00Z",
-            },
-            alone=True,
-        )
-        terms = Terms(
-            activity=f"{Digest.name}.execute",
-            summary="outside",
-            timeout=60,
-            heartbeat_timeout=15,
-            initial=1,
-            factor=1,
-            maximum=1,
-            most=1,
-        )
-        away = Away(instance_id=digest.instance_id, terms=terms)
-        await self._client.start_workflow(
-            "JobAttempt",
-            args=[to_raw(away), to_raw(request)],
-            id=f"job-attempt:{self._key}:1",
-            task_queue=self._queue,
-        )
 
     async def poll(self) -> None:
         """Ticks, triggers, retries, a pause, an exhausted run, continue-as-new."""
@@ -201,7 +159,7 @@ async def write(client: Client) -> None:
     counts: dict[str, int] = {}
     runs = [run async for run in client.list_workflows(f"TaskQueue = '{QUEUE}'")]
     for run in sorted(runs, key=lambda run: run.start_time):
-        ours = run.workflow_type in ("TrackingDelivery", "JobAttempt")
+        ours = run.workflow_type == "TrackingDelivery"
         name = run.workflow_type if ours else run.id
         name = name.replace(":", "-").lower()
         counts[name] = counts.get(name, 0) + 1
