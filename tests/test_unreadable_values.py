@@ -128,6 +128,10 @@ class Counted:
     b: int = dataclasses.field(init=False, default=0, compare=False)
 
 
+class Holder(BaseModel):
+    counted: Counted
+
+
 class Pair(Enum):
     FIRST = (1, 2)
 
@@ -169,6 +173,9 @@ def without(value: Any, name: str) -> Any:
         (Lossy, Lossy(price=1.5), "price comes back with another value"),
         (Counted, with_(Counted(1), b=9), "b comes back with another value"),
         (Closed, Closed(id=1, note=SECRET), "note comes back with another value"),
+        (list[Closed], [Closed(id=1, note=SECRET)], "0.note comes back with another value"),
+        (Holder, Holder(counted=with_(Counted(1), b=9)), "counted.b comes back with another value"),
+        (Numbers, Numbers(x=-math.inf), "x is NaN or infinite"),
         (Hidden, with_(Hidden(), _origin=SECRET), "_origin comes back with another value"),
         (Open, Open(**{SECRET: (1, 2)}), "<key 1> is list, got tuple"),
         (Any, (1, 2), "event is list, got tuple"),
