@@ -107,8 +107,14 @@ class Codec:
         return self._dump(self._reply, reply, key, "a reply") if self._replies else None
 
     def load_reply(self, data: JSON) -> Any:
-        """A reply out of JSON."""
-        return self._reply.read(data)
+        """A reply out of an instance's answer; raises `InvalidState`."""
+        try:
+            return self._reply.read(data)
+        except ValidationError as error:
+            raise InvalidState(
+                f"{self._job}: the reply does not fit the reply type of this class: "
+                f"{self._reply.describe(error, data)}. The worker's class may be another."
+            ) from None
 
     def check_state(self, state: Any, key: str) -> JSON:
         """A state that a caller gave, judged and as JSON; raises as `dump_state`."""
