@@ -11,7 +11,7 @@ from pydantic.errors import (
     PydanticUndefinedAnnotation,
     PydanticUserError,
 )
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
 from ..errors import (
     DefinitionError,
@@ -139,6 +139,10 @@ class Codec:
                 f"{self._job}: the stored state (version {version}) does not fit: "
                 f"{self._state.describe(error, data)}. Raise state_version and write upgrade_state."
             ) from None
+        except PydanticSerializationError as error:
+            raise StateMismatch(
+                f"{self._job}: upgrade_state gave what JSON cannot hold (version {version})"
+            ) from error
 
     def read_state(self, data: JSON) -> Any:
         """A state out of an instance's answer; raises `StateMismatch`."""
@@ -190,7 +194,7 @@ def _adapter(job: type["Job"], kind: Any, what: str) -> TypeAdapter[Any]:
     try:
         adapter = TypeAdapter(kind)
         if not adapter.pydantic_complete:
-            names = vars(sys.modules[job.__module__])
+            names = vars(sys.modules.get(job.__module__, sys))
             adapter.rebuild(raise_errors=True, _types_namespace=names)
     except PydanticUndefinedAnnotation as error:
         raise DefinitionError(
