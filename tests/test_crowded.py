@@ -225,9 +225,10 @@ async def test_more_than_a_history_takes_from_a_raw_client_during_an_attempt_is_
             await raw.signal("add", {"n": n, "note": "x" * 200 * KB})
             if n % 10 == 0:
                 # It takes them in as they come: no guard is fast enough for all at once.
-                await raw.query("status")
+                await raw.query("status", rpc_timeout=timedelta(seconds=60))
         gate.opened.set()
-        result = await result_of(client, whole.instance_id)
+        async with asyncio.timeout(120):
+            result = await result_of(client, whole.instance_id)
     assert result["status"] == "completed"
     flushed = [run.state.ns for run in notes.attempts]
     assert flushed[:2] == [[0], [0]]
