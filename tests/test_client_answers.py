@@ -30,8 +30,8 @@ from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles.connection import Once
 from durable_jobs.handles.task import how_it_fares
 from tests.jobs import QUICK, new_key, running_worker, until_status
+from tests.operating import Operator
 from tests.support import eventually
-from tests.test_operate_command import Operator
 
 BRIEF = timedelta(seconds=1)
 HOUR = timedelta(hours=1)

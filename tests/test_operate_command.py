@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +23,7 @@ from tests.jobs import (
     until_settled,
     until_status,
 )
+from tests.operating import Operator
 from tests.skipping import HOUR, Noting
 from tests.support import eventually
 from tests.task_jobs import Sieve
@@ -51,25 +49,6 @@ class Words(DebounceJob[str, list[str]]):
         return [*(state or []), event]
 
     async def execute(self, run: DebounceRun[list[str]]) -> None: ...
-
-
-class Operator:
-    """Runs commands in a terminal of 200 columns that shows no colours."""
-
-    def __init__(self, target: str) -> None:
-        self._environment = {**os.environ, "TEMPORAL_ADDRESS": target, "COLUMNS": "200"}
-
-    async def __call__(self, *words: str, code: int = 0) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "durable_jobs.cli", *words),
-            env=self._environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=Path(__file__).parents[1],
-        )
-        output, _ = await process.communicate()
-        assert process.returncode == code, output.decode()
-        return output.decode()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs import InvalidEvent, JobClient, JobFailed, TaskJob, TaskRun
+from durable_jobs import InvalidEvent, InvalidState, JobClient, JobFailed, TaskJob, TaskRun
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles import TaskHandle
 from tests.jobs import new_key, result_of, running_worker, status_of
@@ -265,6 +265,20 @@ async def test_an_ask_from_a_client_with_another_event_type_is_refused(
         oracle = jobs.task(Elsewhere, new_key())
         with pytest.raises(InvalidEvent, match="number"):
             await oracle.ask(Stricter(number="one"))
+        await oracle.terminate()
+
+
+async def test_a_reply_that_does_not_fit_the_callers_class_is_said_without_the_reply(
+    client: Client, queue: str
+) -> None:
+    class Elsewhere(TaskJob[Question, int, int]):
+        name = "oracle"
+
+    async with running_worker(client, queue, Oracle()) as jobs:
+        oracle = jobs.task(Elsewhere, new_key())
+        with pytest.raises(InvalidState, match="oracle: the reply does not fit") as refused:
+            await oracle.ask(Question(number=1))
+        assert "reply 1" not in str(refused.value)
         await oracle.terminate()
 
 

@@ -26,8 +26,9 @@ from pydantic import (
     field_validator,
 )
 
-from durable_jobs import InvalidEvent, InvalidState, TaskJob, TaskRun
+from durable_jobs import InvalidEvent, InvalidState, StateMismatch, TaskJob, TaskRun
 from durable_jobs.definitions.codec import Codec, codec_of
+from durable_jobs.wire import dumps, from_raw, json_to_raw
 
 BERLIN: tzinfo = ZoneInfo("Europe/Berlin")
 SECRET = "hunter2"
@@ -128,6 +129,10 @@ class Counted:
     b: int = dataclasses.field(init=False, default=0, compare=False)
 
 
+class Holder(BaseModel):
+    counted: Counted
+
+
 class Pair(Enum):
     FIRST = (1, 2)
 
@@ -169,6 +174,9 @@ def without(value: Any, name: str) -> Any:
         (Lossy, Lossy(price=1.5), "price comes back with another value"),
         (Counted, with_(Counted(1), b=9), "b comes back with another value"),
         (Closed, Closed(id=1, note=SECRET), "note comes back with another value"),
+        (list[Closed], [Closed(id=1, note=SECRET)], "0.note comes back with another value"),
+        (Holder, Holder(counted=with_(Counted(1), b=9)), "counted.b comes back with another value"),
+        (Numbers, Numbers(x=-math.inf), "x is NaN or infinite"),
         (Hidden, with_(Hidden(), _origin=SECRET), "_origin comes back with another value"),
         (Open, Open(**{SECRET: (1, 2)}), "<key 1> is list, got tuple"),
         (Any, (1, 2), "event is list, got tuple"),
@@ -408,3 +416,38 @@ def test_objects_that_know_each_other_are_taken_as_they_are_written() -> None:
         PlainSerializer(lambda knot: knot.n),
     ]
     assert codec(kind).dump_state(Knot(5), "k") == 5
+
+
+def test_numbers_that_json_has_not_are_no_json_on_the_wire_either() -> None:
+    for text in (b"NaN", b'{"x":-Infinity}'):
+        with pytest.raises(ValueError, match="not valid JSON"):
+            from_raw(json_to_raw(text))
+    assert dumps({"x": math.nan}) == b'{"x":null}'
+
+
+def test_an_upgrade_that_gives_what_json_cannot_hold_is_a_mismatch() -> None:
+    class Upgraded(TaskJob[int, int]):
+        name = "upgraded"
+        state_version = 2
+
+        def upgrade_state(self, version: int, data: Any) -> Any:
+            return object()
+
+        async def on_event(self, run: TaskRun[int], event: int) -> None:
+            """Nothing."""
+
+        async def execute(self, run: TaskRun[int]) -> None:
+            """Nothing."""
+
+    with pytest.raises(StateMismatch, match="upgraded: upgrade_state gave what JSON cannot hold"):
+        codec_of(Upgraded).load_state(Upgraded(), 5, 1)
+
+
+class Deferred(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+    n: int = 1
+
+
+def test_a_type_that_is_built_when_it_is_first_used_is_taken() -> None:
+    assert codec(Deferred).event_json(Deferred(n=2), "k") == b'{"n":2}'

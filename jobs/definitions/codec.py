@@ -11,7 +11,7 @@ from pydantic.errors import (
     PydanticUndefinedAnnotation,
     PydanticUserError,
 )
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
 from ..errors import (
     DefinitionError,
@@ -107,8 +107,14 @@ class Codec:
         return self._dump(self._reply, reply, key, "a reply") if self._replies else None
 
     def load_reply(self, data: JSON) -> Any:
-        """A reply out of JSON."""
-        return self._reply.read(data)
+        """A reply out of an instance's answer; raises `InvalidState`."""
+        try:
+            return self._reply.read(data)
+        except ValidationError as error:
+            raise InvalidState(
+                f"{self._job}: the reply does not fit the reply type of this class: "
+                f"{self._reply.describe(error, data)}. The worker's class may be another."
+            ) from None
 
     def check_state(self, state: Any, key: str) -> JSON:
         """A state that a caller gave, judged and as JSON; raises as `dump_state`."""
@@ -133,6 +139,10 @@ class Codec:
                 f"{self._job}: the stored state (version {version}) does not fit: "
                 f"{self._state.describe(error, data)}. Raise state_version and write upgrade_state."
             ) from None
+        except PydanticSerializationError as error:
+            raise StateMismatch(
+                f"{self._job}: upgrade_state gave what JSON cannot hold (version {version})"
+            ) from error
 
     def read_state(self, data: JSON) -> Any:
         """A state out of an instance's answer; raises `StateMismatch`."""
@@ -184,7 +194,7 @@ def _adapter(job: type["Job"], kind: Any, what: str) -> TypeAdapter[Any]:
     try:
         adapter = TypeAdapter(kind)
         if not adapter.pydantic_complete:
-            names = vars(sys.modules[job.__module__])
+            names = vars(sys.modules.get(job.__module__, sys))
             adapter.rebuild(raise_errors=True, _types_namespace=names)
     except PydanticUndefinedAnnotation as error:
         raise DefinitionError(

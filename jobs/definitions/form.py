@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from ..faults import faults_of
 from ..wire import JSON, dumps, too_deep
 from .sameness import Difference, difference
-from .schemas import Node, compares_wholly, is_plain, words_in
+from .schemas import Node, class_of, is_plain, quick_look, words_in
 from .unwritable import TOO_DEEP, not_finite_in, place_in, unwritable
 
 _SHOWN = 5
@@ -34,7 +34,8 @@ class Form:
         schema: Node = adapter.core_schema  # type: ignore[assignment]
         self._words = words_in(schema)
         self._plain = is_plain(schema)
-        self._compares_wholly = compares_wholly(schema)
+        self._class = class_of(schema)
+        self._held = quick_look(schema)
 
     def judge(self, value: Any) -> Any:
         """The value as the type takes it; raises `UnreadableError`."""
@@ -47,7 +48,7 @@ class Form:
 
     def write_judged(self, value: Any) -> bytes:
         """The JSON of a value as the type takes it; raises as `judge` and `write`."""
-        judged = self.judge(value)
+        judged = value if type(value) is self._class else self.judge(value)
         if self._plain and len(encoded := self._encode_plain(judged)) < _SHORT:
             return encoded
         return self.write(judged)
@@ -58,11 +59,27 @@ class Form:
         Raises:
             UnreadableError: another value came back, or none.
         """
+        return self._write_at_a_glance(value) or self._write_closely(value)
+
+    def _write_at_a_glance(self, value: Any) -> bytes | None:
+        """The JSON where it is easily seen to be right; else a closer look says what is wrong."""
+        if (held := self._held) is None:
+            return None
+        try:
+            # Of a part of another type pydantic only warns: it does not come back the same.
+            encoded = self._write(value, by_alias=True, warnings=False)
+            back = self._read(encoded)
+            same = type(value) is type(back) and held(value) == held(back)
+            return encoded if same and b"Inf" not in encoded and not too_deep(encoded) else None
+        except Exception:
+            return None
+
+    def _write_closely(self, value: Any) -> bytes:
         encoded = self._encode(value)
         if too_deep(encoded):
             raise UnreadableError(f"{self._what} {TOO_DEEP}")
-        back = self._read_back(encoded, value)
-        if not self._is_whole(value, back) and (found := _difference(value, back)):
+        found = _difference(value, self._read_back(encoded, value))
+        if found is not None:
             fault = f"{place_in(found.path, self._words) or self._what} {found.text}"
             raise UnreadableError(self._explained(value, fault))
         return encoded
@@ -86,7 +103,6 @@ class Form:
 
     def _encode(self, value: Any) -> bytes:
         try:
-            # Of a part of another type pydantic only warns: it does not come back the same.
             encoded = self._write(value, by_alias=True, warnings=False)
             if b"NaN" in encoded or b"Infinity" in encoded:
                 from_json(encoded, allow_inf_nan=False)
@@ -102,16 +118,6 @@ class Form:
             raise UnreadableError(self._explained(value, fault)) from None
         except Exception as error:
             raise UnreadableError(self._raised(error)) from error
-
-    def _is_whole(self, value: Any, back: Any) -> bool:
-        """Whether `==` is enough to see that they are the same."""
-        if not self._compares_wholly or type(value) is not type(back):
-            return False
-        try:
-            # A model's own `==` looks at these three, and takes longer.
-            return bool(_held(value) == _held(back))
-        except Exception:
-            return False
 
     def _unwritable(self, value: Any, error: Exception) -> str:
         return unwritable(value, str(error), self._words, self._what) + _ADVICE
@@ -138,9 +144,3 @@ def _difference(value: Any, back: Any) -> Difference | None:
     except RecursionError:
         # Objects of the user's that know each other: they alone can tell.
         return None
-
-
-def _held(value: Any) -> Any:
-    if not isinstance(value, BaseModel):
-        return value
-    return value.__dict__, value.__pydantic_extra__, value.__pydantic_private__

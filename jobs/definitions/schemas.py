@@ -1,6 +1,7 @@
 """What pydantic's core schema of a type tells of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, cast
 
 from pydantic import BaseModel, RootModel
@@ -71,10 +72,35 @@ def words_in(schema: Node) -> frozenset[str]:
     return frozenset(found - {""})
 
 
-def compares_wholly(schema: Node) -> bool:
-    """Whether `==` of such values looks at all they hold: an `__eq__` of the user's may not."""
-    classes = [node["cls"] for node in all_nodes(schema) if node["type"] in ("model", "dataclass")]
-    return all(cls.__eq__ in _WHOLE for cls in classes)
+def quick_look(schema: Node) -> Callable[[Any], Any] | None:
+    """What two values of the type are the same by, if it is `==`; None where that shows too little.
+
+    An `__eq__` of the user's may leave out part of what a value holds.
+    """
+    inner = children(schema) if schema["type"] in _HOLDING else (schema,)
+    within = [node for each in inner for node in all_nodes(each) if node["type"] in _HOLDING]
+    if not all(node["cls"].__eq__ in _WHOLE for node in within):
+        return None
+    if schema["type"] == "dataclass" and schema.get("slots"):
+        return None
+    return _HOLDING.get(schema["type"], _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+_HOLDING = {
+    # Of a model its own `==` looks at these, and takes longer.
+    "model": attrgetter("__dict__", "__pydantic_extra__", "__pydantic_private__"),
+    "dataclass": attrgetter("__dict__"),
+}
+
+
+def class_of(schema: Node) -> type[Any] | None:
+    """The class of which an instance is valid as it is: it was judged when it was made."""
+    judged_again = schema.get("config", {}).get("revalidate_instances", "never") != "never"
+    return schema["cls"] if schema["type"] in _HOLDING and not judged_again else None
 
 
 def is_plain(schema: Node) -> bool:

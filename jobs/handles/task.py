@@ -66,6 +66,7 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         Raises:
             InvalidEvent, PayloadTooLarge, Busy: as `send`.
             JobFailed: the handler failed for good, or the instance ended first.
+            InvalidState: the event was handled, and the reply does not fit the reply type.
             NoReply: none in time; says how the event fares. It stays queued, and asking again with
                 the same `id` joins it. It is a TimeoutError.
             NoWorker: none in time, as no worker answers at all. It is a TimeoutError too.
