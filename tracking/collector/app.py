@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from durable_jobs.wire import as_unicode
 
+from .acknowledging import Acknowledging
 from .answers import answer
 from .api import Api
 from .auth import Guard
@@ -52,11 +53,13 @@ def create_app(
     store: Store, news: News, settings: CollectorSettings, show: Show | None = None
 ) -> Application:
     """Give the collector over an open store."""
-    intake = _Intake(store, news, Guard(settings), show)
+    guard = Guard(settings)
+    intake = _Intake(store, news, guard, show)
     app = Starlette(
         routes=[
             *(Route(path, intake.take, methods=["POST"]) for path in _INTAKE),
             *_page_routes(),
+            *Acknowledging(store, guard).routes,
             *Api(store, news, settings).routes,
         ],
         exception_handlers={
