@@ -91,6 +91,7 @@ async def test_without_a_worker_the_page_is_not_green(tmp_path: Path, browser: B
             return await browser.evaluate(GREEN)
 
         await eventually(green)
+        await shows(browser, "1 worker, last sign of life", "#workers")
     with sqlite3.connect(path) as file:
         file.execute("UPDATE events SET received = received - 3600000")
     async with running(path) as collector:

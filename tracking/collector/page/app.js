@@ -2,7 +2,7 @@
 
 import { FILTERS, go, read, withChange } from "./address.js";
 import { ask, askFor, tell } from "./ask.js";
-import { byId, count, duration, foreign, h, some } from "./dom.js";
+import { byId, count, duration, foreign, h, some, time } from "./dom.js";
 import { draw } from "./draw.js";
 import { gapRow, gapTitle, instanceRow } from "./list.js";
 import { showRates } from "./rates.js";
@@ -39,6 +39,8 @@ async function showSummary() {
   const summary = await ask("api/summary");
   workflowsUrl = summary.workflowsUrl;
   status.workers = summary.workers;
+  const { alive, lastSeenAt } = summary.workers;
+  byId("workers").replaceChildren(...(lastSeenAt ? [`${some(alive, "worker")}, last sign of life `, time(lastSeenAt)] : []));
   const chosen = read();
   setOptions(byId("job"), summary.jobs, chosen.job);
   setOptions(byId("state"), STATES.filter((state) => summary.states[state]), chosen.state);
@@ -144,19 +146,17 @@ const status = { connection: "Connecting …", problem: "", workers: null };
 
 // Events come from workers alone: where none is heard of, what is shown may long be otherwise.
 function lifeOf({ alive, lastSeenAt }) {
-  if (alive) return ["Live", `${some(alive, "worker")} heard of in the last 90 s`];
-  if (!lastSeenAt) return ["Live, but no worker has been heard of yet", ""];
-  return [`Live, but no sign of a worker for ${duration(Math.max(0, Date.now() - lastSeenAt))}`, new Date(lastSeenAt).toISOString()];
+  if (alive) return "Live";
+  if (!lastSeenAt) return "Live, but no worker has been heard of yet";
+  return `Live, but no sign of a worker for ${duration(Math.max(0, Date.now() - lastSeenAt))}`;
 }
 
 function say(change) {
   Object.assign(status, change);
   const { connection, problem, workers } = status;
-  const asked = workers ? lifeOf(workers) : ["Connecting …", ""];
-  const [text, title] = connection !== "Live" ? [connection, ""] : problem ? [problem, ""] : asked;
+  const text = connection !== "Live" ? connection : problem || (workers ? lifeOf(workers) : "Connecting …");
   byId("live").classList.toggle("on", text === "Live");
   if (byId("live").textContent !== text) byId("live").textContent = text;
-  byId("live").title = title;
 }
 
 let stream = null;

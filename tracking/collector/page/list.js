@@ -10,8 +10,8 @@ export function pill(text) {
 }
 
 function numbers(instance) {
-  const parts = [`${some(instance.executed, "run")}`];
-  if (instance.failed) parts.push(`${count(instance.failed)} failed`);
+  const parts = [`${some(instance.executed, "run")} succeeded`];
+  if (instance.failed) parts.push(`${some(instance.failed, "attempt")} failed`);
   return parts.join(", ");
 }
 
