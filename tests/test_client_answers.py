@@ -277,6 +277,17 @@ async def test_a_foreign_workflow_under_an_instances_id_is_shown_as_what_it_is(
         assert text in (ended.last_error or "")
 
 
+async def test_a_workflow_that_temporal_terminated_has_no_error_of_its_own(
+    client: Client, queue: str
+) -> None:
+    async with running_worker(client, queue, Words()) as jobs:
+        words = jobs.debounce(Words, new_key())
+        await words.add("a")
+        await until_status(words, "debouncing")
+        await client.get_workflow_handle(words.instance_id).terminate("by hand")
+        assert (await until_status(words, "terminated")).last_error is None
+
+
 async def test_a_run_names_its_calls_one_by_one() -> None:
     once = Once("run-1")
     ids = [once.next_id("task:a:b", "pause") for _ in range(2)]

@@ -88,14 +88,15 @@ class Instance:
             return answer
         if word is not None:
             # Temporal's own terminate and time-outs run no workflow code: the server alone knows.
-            return answer | {"status": word, "lastError": await self._last_error(answer, limit)}
+            answer["status"] = word
+            if word == "failed" and answer.get("lastError") is None:
+                answer["lastError"] = await self._failure(limit)
+            return answer
         progress = await progress_of(found) if answer["status"] in ("running", "retrying") else None
         return answer if progress is None else answer | {"progress": progress}
 
-    async def _last_error(self, answer: dict[str, JSON], limit: TimeLimit) -> JSON:
-        """What the instance says of its last error, else what its workflow failed with."""
-        if answer.get("lastError") is not None:
-            return answer["lastError"]
+    async def _failure(self, limit: TimeLimit) -> str | None:
+        """What its workflow failed with."""
         try:
             await (await self.workflow()).result(rpc_timeout=limit.left)
         except WorkflowFailureError as error:

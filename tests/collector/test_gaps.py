@@ -1,8 +1,11 @@
 """Completeness: which events are missing, and which places were taken twice."""
 
+from pathlib import Path
 from typing import Any
 
-from .support import Sender, event
+import pytest
+
+from .support import Sender, event, running
 
 WHOLE = {"total": 0, "gaps": [], "cursor": None}
 
@@ -69,3 +72,65 @@ async def test_a_cursor_gives_every_gap_once(collector: Sender) -> None:
         more = {"cursor": found["cursor"]}
     assert more == {"cursor": None}
     assert set(seen) == {f"e{n}" for n in range(25)}
+
+
+async def acknowledged(collector: Sender, **body: str) -> dict[str, int]:
+    """Acknowledge what is missing, and say how much that was."""
+    answer = await collector.http.post("/api/acknowledge", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_what_a_fresh_collector_never_saw_can_be_acknowledged(collector: Sender) -> None:
+    await collector.send(event(57), event(58), event(60), event(9, executionId="y"))
+    assert await acknowledged(collector, executionId="x") == {"executions": 1, "acknowledged": 57}
+    [gap] = (await collector.get("/api/gaps"))["gaps"]
+    assert (gap["executionId"], gap["missing"]) == ("y", 8)
+    # What is missing from then on is told again.
+    await collector.send(event(62))
+    gaps = {gap["executionId"]: gap for gap in (await collector.get("/api/gaps"))["gaps"]}
+    assert (gaps["x"]["missing"], gaps["x"]["ranges"]) == (1, [[61, 61]])
+    assert await acknowledged(collector) == {"executions": 2, "acknowledged": 9}
+    assert (await collector.get("/api/gaps"))["total"] == 0
+    assert (await collector.get("/api/summary"))["gaps"] == 0
+
+
+async def test_what_was_acknowledged_and_comes_after_all_is_kept_once(collector: Sender) -> None:
+    await collector.send(event(5))
+    await acknowledged(collector)
+    late = await collector.send(event(3), event(3))
+    assert (late["accepted"], late["duplicates"]) == (1, 1)
+    assert await collector.ids() == ["x-5", "x-3"]
+    await collector.send(event(7))
+    [gap] = (await collector.get("/api/gaps"))["gaps"]
+    assert (gap["missing"], gap["ranges"], gap["clashes"]) == (1, [[6, 6]], 0)
+
+
+async def test_many_executions_are_acknowledged_at_once(collector: Sender) -> None:
+    await collector.send(*(event(2, executionId=f"x{n}") for n in range(450)))
+    assert await acknowledged(collector) == {"executions": 450, "acknowledged": 450}
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", '{"executionId": 5}', '{"execution": "x"}', "x" * 20_000]
+)
+async def test_what_cannot_be_understood_acknowledges_nothing(collector: Sender, body: str) -> None:
+    await collector.send(event(2))
+    answer = await collector.http.post("/api/acknowledge", content=body)
+    assert answer.status_code == 400
+    assert (await collector.get("/api/gaps"))["total"] == 1
+
+
+async def test_who_may_not_send_may_not_acknowledge(tmp_path: Path) -> None:
+    async with running(tmp_path / "events.db", token="secret") as collector:
+        assert (await collector.http.post("/api/acknowledge", json={})).status_code == 401
+        allowed = {"Authorization": "Bearer secret"}
+        answer = await collector.http.post("/api/acknowledge", json={}, headers=allowed)
+        assert answer.json() == {"executions": 0, "acknowledged": 0}
+    async with running(tmp_path / "other.db") as collector:
+        foreign = {"Origin": "http://evil.example"}
+        answer = await collector.http.post("/api/acknowledge", json={}, headers=foreign)
+        assert answer.status_code == 403
+        plain = {"Content-Type": "text/plain"}
+        answer = await collector.http.post("/api/acknowledge", content="{}", headers=plain)
+        assert answer.status_code == 415

@@ -1,6 +1,7 @@
 """The page in use: what its user holds, does and goes back to stays, however much comes."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -340,3 +341,53 @@ async def test_states_can_be_read_on_the_chosen_row_too(
         "contrast(light(`--${ink}`), light(`--${ground}`))))); })()"
     )
     assert worst >= 4.5  # WCAG 2.2, 1.4.3
+
+
+MARKED = "\u202eevil\u202d"  # turns what follows around
+
+
+async def test_texts_from_outside_keep_their_direction_to_themselves(
+    collector: Sender, browser: Browser
+) -> None:
+    texts = {"id": f"key{MARKED}", "jobName": f"job{MARKED}", "env": f"env{MARKED}"}
+    instance = f"task:triage:{MARKED}"
+    await collector.send(
+        failed(2, f"no{MARKED}", **texts, instanceId=instance),
+        event(3, type="job.paused", by="user", note=f"note{MARKED}", **texts, instanceId=instance),
+        event(4, type="job.terminated", reason=f"why{MARKED}", **texts, instanceId=instance),
+    )
+    await browser.go(f"{collector.address}?instance={quote(instance)}")
+    await shows(browser, "why", "#events")
+    await shows(browser, "missing", "#gap-list")
+    outside = await browser.evaluate(
+        "(() => { const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);"
+        "const found = []; while (walk.nextNode()) { const node = walk.currentNode;"
+        "if (node.data.includes('\u202e') && !node.parentElement.closest('bdi, option'))"
+        "found.push(node.data); } return found; })()"
+    )
+    assert outside == []
+    # Right before the state stands what says who paused it.
+    assert await browser.evaluate("document.querySelectorAll('#instances bdi').length") >= 3
+
+
+async def test_what_is_missing_can_be_acknowledged_by_a_click(
+    collector: Sender, browser: Browser
+) -> None:
+    await collector.send(event(7), event(9, executionId="y", instanceId="task:triage:y"))
+    await browser.go(collector.address)
+    await shows(browser, "6 events missing of 7", "#gap-list")
+    await browser.evaluate("document.querySelector('#gap-list li:last-child button').click()")
+    await shows(browser, "Missing events in 1 execution", "#gaps-title")
+    await browser.evaluate("window.confirm = () => true")
+    await browser.evaluate("document.getElementById('all-gaps').click()")
+    await is_true(browser, "document.getElementById('gaps').hidden")
+    assert (await collector.get("/api/gaps"))["total"] == 0
+
+
+async def test_a_paused_instance_shows_why(collector: Sender, browser: Browser) -> None:
+    await collector.send(event(1), event(2, type="job.paused", by="user", note="ann: no budget"))
+    await browser.go(collector.address)
+    await shows(browser, "Paused by a caller: ann: no budget", "#instances")
+    await shows(browser, "1 paused", "#totals")
+    await chosen(browser, "state", "paused")
+    await shows(browser, "triage", "#instances")

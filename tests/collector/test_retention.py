@@ -13,8 +13,9 @@ import pytest
 
 from durable_jobs.tracking.collector.intake import read_batch
 from durable_jobs.tracking.collector.queries import Page, gaps
-from durable_jobs.tracking.collector.retention import forget_step
+from durable_jobs.tracking.collector.retention import Clock, forget_step
 from durable_jobs.tracking.collector.schema import open_reader, open_writer
+from durable_jobs.tracking.collector.sequences import acknowledge
 from durable_jobs.tracking.collector.writing import write
 from tests.support import eventually
 
@@ -176,6 +177,71 @@ def looked_at(path: Path) -> bool:
         return file.execute("SELECT count(*) FROM endings WHERE last_at = 0").fetchone()[0] == 0
 
 
+async def test_what_came_while_the_clock_was_ahead_is_kept_for_as_long_as_the_rest(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.db"
+    async with running(path) as collector:
+        await collector.send(*(event(n) for n in range(1, 7)))
+    ahead, long_ago = int((time.time() + 40 * 86_400) * 1000), 0
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE events SET received = ? WHERE seq IN (3, 4)", (ahead,))
+        file.execute("UPDATE events SET received = ? WHERE seq NOT IN (3, 4)", (long_ago,))
+    async with running(path, retention=timedelta(days=1)) as collector:
+        await until_left(collector, 4)
+        assert await collector.ids() == ["x-6", "x-5", "x-4", "x-3"]
+        assert (await collector.get("/api/gaps"))["total"] == 0
+    with sqlite3.connect(path) as file:
+        [(latest,)] = file.execute("SELECT max(received) FROM events").fetchall()
+        assert latest <= time.time() * 1000
+        # A day later, by the clock as it is now.
+        file.execute("UPDATE events SET received = received - 86400000 WHERE received > 0")
+    async with running(path, retention=timedelta(days=1)) as collector:
+        await until_left(collector, 0)
+        await collector.send(event(7))
+        assert (await collector.get("/api/gaps"))["total"] == 0
+
+
+class Watch:
+    """A clock that can be set, and one that cannot."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = 1_800_000_000.0, 50.0
+        self.clock = Clock(lambda: self.wall, lambda: self.steady)
+
+    def passes(self, seconds: float) -> float:
+        """So long passes; how far the time is from what it was at the start."""
+        self.wall += seconds
+        self.steady += seconds
+        return self.clock.now() / 1000 - 1_800_000_000
+
+
+def test_a_clock_that_jumps_ahead_and_comes_back_makes_nothing_old() -> None:
+    watch = Watch()
+    assert watch.passes(30) == 30
+    watch.wall += 40 * 86_400
+    assert watch.passes(30) == 60
+    assert watch.passes(3_600) == 3_660
+    watch.wall -= 40 * 86_400
+    assert watch.passes(30) == 3_690
+
+
+def test_a_clock_that_stays_ahead_is_believed_after_a_day() -> None:
+    watch = Watch()
+    watch.wall += 40 * 86_400
+    assert watch.passes(30) == 30
+    assert watch.passes(86_401) == 40 * 86_400 + 86_431
+    assert watch.passes(30) == 40 * 86_400 + 86_461
+
+
+def test_a_clock_that_is_set_back_or_drifts_is_believed_at_once() -> None:
+    watch = Watch()
+    watch.wall -= 7_200
+    assert watch.passes(30) == -7_170
+    watch.wall += 200
+    assert watch.passes(30) == -6_940
+
+
 class Books:
     """A file, without a server, and what should be in it."""
 
@@ -183,6 +249,7 @@ class Books:
         self._writer, self.chance = open_writer(path), random.Random(seed)
         self._reader = open_reader(path)
         self._came: dict[str, set[int]] = {"a": set(), "b": set()}
+        self.known: dict[str, set[int]] = {"a": set(), "b": set()}
 
     def send(self) -> None:
         """Send a few events, many of them again; exactly those that never came are new."""
@@ -205,14 +272,23 @@ class Books:
             while forget_step(self._writer, 1, step=self.chance.choice([1, 3, 1000])):
                 pass
 
+    def acknowledge(self) -> None:
+        """Say of what is missing now that it is known."""
+        which = self.chance.choice(["a", "b", None])
+        with self._transaction():
+            acknowledge(self._writer, which, 10)
+        for name, came in self._came.items():
+            if which in (None, name):
+                self.known[name] |= set(range(1, max(came, default=0))) - came
+
     def check(self) -> None:
-        """What never came is missing, and nothing else."""
+        """What never came and nobody acknowledged is missing, and nothing else."""
         found = gaps(self._reader, Page(10))["gaps"]
         named = {gap["executionId"]: gap for gap in found}
         for name, came in self._came.items():
             gap = named.get(name, {"ranges": [], "missing": 0, "clashes": 0})
             listed = [n for first, last in gap["ranges"] for n in range(first, last + 1)]
-            assert listed == sorted(set(range(1, max(came, default=0))) - came)
+            assert listed == sorted(set(range(1, max(came, default=0))) - came - self.known[name])
             assert (gap["missing"], gap["clashes"]) == (len(listed), 0)
 
     def close(self) -> None:
@@ -232,6 +308,7 @@ def test_whatever_comes_late_or_again_only_what_never_came_is_missing(
 ) -> None:
     books = Books(tmp_path / "events.db", seed)
     for _ in range(50):
-        books.chance.choice((books.send, books.send, books.forget))()
+        steps = (books.send, books.send, books.send, books.forget, books.acknowledge)
+        books.chance.choice(steps)()
         books.check()
     books.close()

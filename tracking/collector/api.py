@@ -19,6 +19,7 @@ from .books import HOUR, MINUTE
 from .front import InTurn, Limited
 from .queries import Page, Span, Where, WrongQuery
 from .settings import CollectorSettings
+from .signs import Signs
 from .store import Reading, Store
 from .stream import News, stream
 
@@ -32,8 +33,8 @@ _AT_ONCE = 8  # answers that are made or sent
 class Api:
     """Answers from one store."""
 
-    def __init__(self, store: Store, news: News, settings: CollectorSettings) -> None:
-        self._store, self._news, self._settings = store, news, settings
+    def __init__(self, store: Store, news: News, settings: CollectorSettings, signs: Signs) -> None:
+        self._store, self._news, self._settings, self._signs = store, news, settings, signs
         self._check: asyncio.Task[None] | None = None
 
     @property
@@ -68,7 +69,9 @@ class Api:
     async def _summary(self, request: Request) -> Response:
         _check_names(request.query_params)
         found = await self._store.read(queries.summary)
-        return answer({**found, "workflowsUrl": self._settings.workflows_url})
+        workers = self._signs.summary(found["lastReceivedAt"])
+        more = {"workers": workers, "workflowsUrl": self._settings.workflows_url}
+        return answer({**found, **more})
 
     async def _health(self, _: Request) -> Response:
         # Who asks meanwhile gets the same answer: a check stands in line with intake.

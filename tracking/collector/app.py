@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from durable_jobs.wire import as_unicode
 
+from .acknowledging import Acknowledging
 from .answers import answer
 from .api import Api
 from .auth import Guard
@@ -25,6 +26,7 @@ from .hosts import Hosts
 from .intake import MAX_ELEMENTS, Accepted, Batch, Malformed, TooMany, read_batch
 from .queries import WrongQuery
 from .settings import CollectorSettings
+from .signs import ASKING, Signs
 from .store import Store, StoreBusy
 from .stream import News
 from .writing import kept
@@ -52,12 +54,14 @@ def create_app(
     store: Store, news: News, settings: CollectorSettings, show: Show | None = None
 ) -> Application:
     """Give the collector over an open store."""
-    intake = _Intake(store, news, Guard(settings), show)
+    guard, signs = Guard(settings), Signs()
+    intake = _Intake(store, news, guard, signs, show)
     app = Starlette(
         routes=[
             *(Route(path, intake.take, methods=["POST"]) for path in _INTAKE),
             *_page_routes(),
-            *Api(store, news, settings).routes,
+            *Acknowledging(store, guard).routes,
+            *Api(store, news, settings, signs).routes,
         ],
         exception_handlers={
             HTTPException: _unroutable,
@@ -93,8 +97,11 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 class _Intake:
     """`POST` of a batch, to `/` or to any path that ends in `/events`."""
 
-    def __init__(self, store: Store, news: News, guard: Guard, show: Show | None) -> None:
-        self._store, self._news, self._guard, self._show = store, news, guard, show
+    def __init__(
+        self, store: Store, news: News, guard: Guard, signs: Signs, show: Show | None
+    ) -> None:
+        self._store, self._news, self._guard, self._signs = store, news, guard, signs
+        self._show = show
         self._bodies, self._parsing = Bodies(), asyncio.Lock()
 
     async def take(self, request: Request) -> Response:
@@ -113,6 +120,7 @@ class _Intake:
                 return answer({"error": "the body ended early"}, 400)
             if problem := self._guard.signature_problem(request.headers, body):
                 return answer({"error": problem}, 401)
+            self._signs.note(request.headers)
             return await self._keep(body)
 
     async def _keep(self, body: bytes) -> Response:
@@ -123,7 +131,7 @@ class _Intake:
             return answer({"error": f"over {MAX_ELEMENTS} events"}, 413)
         new = await self._store.add(batch.accepted)
         self._tell(new)
-        return answer(_verdicts(batch, new, await self._copies(batch)))
+        return answer(_verdicts(batch, new, await self._copies(batch)), headers=ASKING)
 
     async def _read(self, body: bytes) -> Batch:
         if len(body) <= _LARGE:

@@ -253,11 +253,16 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
         "events": 0 if first is None else last - first + 1,
         "seq": newest(connection),
         "states": _states(connection),
+        "lastReceivedAt": None if last is None else _received(connection, last),
         "jobs": jobs[:_JOBS],
         "moreJobs": len(jobs) > _JOBS,
         "gaps": connection.execute(broken).fetchone()[0],
         "clashes": connection.execute(clashing).fetchone()[0],
     }
+
+
+def _received(connection: sqlite3.Connection, seq: int) -> int:
+    return connection.execute("SELECT received FROM events WHERE seq = ?", (seq,)).fetchone()[0]
 
 
 def _jobs(connection: sqlite3.Connection) -> list[str]:

@@ -1,13 +1,17 @@
 """Old events leave in small steps, so that intake never waits for long."""
 
+import itertools
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .books import HOUR, MINUTE
 from .sequences import pass_by
 
 STEP = 1000  # events
+_JUMP = 300.0  # seconds that a clock may gain between two looks at it
+_DAY = 86_400.0
 
 # Twice as long as a worker tries to deliver an event, unless told otherwise.
 _DELIVERED = 2 * 86_400_000  # ms
@@ -20,18 +24,66 @@ _OVER = """NOT EXISTS (SELECT 1 FROM instances WHERE instances.instance = execut
                 AND instances.execution = executions.execution)"""
 
 
-def forget_step(connection: sqlite3.Connection, before: int, step: int = STEP) -> bool:
+class Clock:
+    """The time in milliseconds since 1970, by a clock that may be set wrong for a while.
+
+    What is deleted does not come back: a jump ahead is believed once it has lasted a day.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = lambda: _steady(),
+    ) -> None:
+        self._wall, self._steady = wall, steady
+        self._believed, self._at = wall(), steady()
+        self._jumped_at: float | None = None
+
+    def now(self) -> int:
+        """The time; to be asked every now and then, as it is compared with the last time."""
+        wall, steady = self._wall(), self._steady()
+        expected = self._believed + steady - self._at
+        if wall <= expected + _JUMP:
+            self._jumped_at = None
+        elif self._jumped_at is None:
+            self._jumped_at = steady
+        if self._jumped_at is None or steady - self._jumped_at > _DAY:
+            self._believed, self._at, self._jumped_at = wall, steady, None
+            return int(wall * 1000)
+        return int(expected * 1000)
+
+
+def _steady() -> float:
+    """Seconds since the start of the machine, its sleep included where it tells."""
+    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+def forget_step(
+    connection: sqlite3.Connection, before: int, step: int = STEP, now: int | None = None
+) -> bool:
     """Delete up to `step` events that came before a time, in a transaction; True: there is more.
 
-    `seq` is the order of arrival, so what is old stands at its beginning.
+    `seq` is the order of arrival, so what is old stands at its beginning, up to the first that is
+    not: numbers of arrival have no holes.
     """
+    now = int(time.time() * 1000) if now is None else now
     query = "SELECT seq, received, instance, execution, sequence FROM events ORDER BY seq LIMIT ?"
-    old = [row for row in connection.execute(query, (step,)) if row[1] < before]
+    rows = connection.execute(query, (step,)).fetchall()
+    _correct_times(connection, [row[0] for row in rows if row[1] > now], now)
+    old = list(itertools.takewhile(lambda row: row[1] < before, rows))
     if old:
         _forget_events(connection, old)
     if len(old) < step:
         _forget_counts(connection, before)
-    return _forget_executions(connection, step) or len(old) == step
+    return _forget_executions(connection, step, now) or len(old) == step
+
+
+def _correct_times(connection: sqlite3.Connection, numbers: list[int], now: int) -> None:
+    """Of events that came while the clock was ahead is known that they came by now."""
+    connection.executemany(
+        "UPDATE events SET received = ? WHERE seq = ?", [(now, seq) for seq in numbers]
+    )
 
 
 def _forget_events(connection: sqlite3.Connection, old: list[tuple[Any, ...]]) -> None:
@@ -76,9 +128,8 @@ def _end_executions(connection: sqlite3.Connection, names: list[str]) -> None:
     )
 
 
-def _forget_executions(connection: sqlite3.Connection, step: int) -> bool:
+def _forget_executions(connection: sqlite3.Connection, step: int, now: int) -> bool:
     """Those of which nothing will be delivered again; True: there may be more."""
-    now = int(time.time() * 1000)
     query = "SELECT execution FROM endings WHERE last_at < ? LIMIT ?"
     names = connection.execute(query, (now - _DELIVERED, step)).fetchall()
     for command in (

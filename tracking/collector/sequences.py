@@ -82,20 +82,18 @@ def pass_by(connection: sqlite3.Connection, execution: str, top: int) -> None:
     connection.execute("UPDATE executions SET forgotten = ? WHERE execution = ?", (top, execution))
 
 
-def acknowledge(connection: sqlite3.Connection, instance: str | None, most: int) -> tuple[int, int]:
-    """Count as no longer missing what is missing now, of one instance or of all.
+def acknowledge(connection: sqlite3.Connection, execution: str | None, most: int) -> list[int]:
+    """Count as no longer missing what is missing now, of one execution or of all.
 
-    Does it for at most so many executions, in a transaction; gives how many there were, and how
-    many sequences that was. What was acknowledged and comes after all is kept.
+    Does it for at most so many executions, in a transaction; gives how many sequences that was of
+    each. What was acknowledged and comes after all is kept.
     """
-    where, values = "max_sequence > count", [most]
-    if instance is not None:
-        where, values = f"{where} AND instance = ?", [instance, most]
-    query = f"SELECT execution, max_sequence, count FROM executions WHERE {where} LIMIT ?"
-    found = connection.execute(query, values).fetchall()
-    for execution, top, _ in found:
-        pass_by(connection, execution, top)
-    names = [(row[0],) for row in found]
-    connection.executemany("UPDATE holes SET acknowledged = 1 WHERE execution = ?", names)
-    connection.executemany("UPDATE executions SET count = max_sequence WHERE execution = ?", names)
-    return len(found), sum(top - count for _, top, count in found)
+    query = """SELECT execution, max_sequence, count FROM executions
+        WHERE max_sequence > count AND execution = coalesce(?, execution) LIMIT ?"""
+    found = connection.execute(query, (execution, most)).fetchall()
+    for name, top, _ in found:
+        pass_by(connection, name, top)
+        connection.execute("UPDATE holes SET acknowledged = 1 WHERE execution = ?", (name,))
+        counted = "UPDATE executions SET count = max_sequence WHERE execution = ?"
+        connection.execute(counted, (name,))
+    return [top - count for _, top, count in found]

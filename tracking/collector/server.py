@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ import uvicorn
 from ._protocol import ImpatientProtocol
 from .app import Show, create_app
 from .hosts import is_name
-from .retention import forget_step
+from .retention import Clock, forget_step
 from .settings import CollectorSettings
 from .store import Store
 from .stream import News
@@ -110,10 +109,11 @@ def _config(
 async def _sweep(store: Store, retention: timedelta | None) -> None:
     if retention is None:
         return
+    clock, kept = Clock(), int(retention.total_seconds() * 1000)
     while True:
-        before = int((time.time() - retention.total_seconds()) * 1000)
+        now = clock.now()
         try:
-            more = await store.change(partial(forget_step, before=before))
+            more = await store.change(partial(forget_step, before=now - kept, now=now))
         except Exception:
             _log.exception("Could not delete old events")
             more = False

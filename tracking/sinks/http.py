@@ -1,5 +1,6 @@
 """The sink that POSTs batches to a collector."""
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from .base import (
 )
 from .headers import checked_headers
 from .signing import message_id, signed_headers, signing_key
+from .signs import Signs
 
 if TYPE_CHECKING:
     from .posting import Answer
@@ -61,6 +63,7 @@ class HttpSink:
         read = read_url(url, "the tracking URL")
         self._where = origin_of(read)
         self._poster = Poster(read, timeout)
+        self._signs = Signs(self._sign)
 
     def __repr__(self) -> str:
         # Headers, secret, path and query can hold credentials.
@@ -75,16 +78,23 @@ class HttpSink:
             answer = await self._poster.post(body, self._headers_of(body, events))
         except NoAnswer as error:
             return RetryLater(f"{self._where}: {error}")
+        self._signs.note(answer.sign_every)
         return self._judge(answer)
+
+    async def _sign(self) -> None:
+        """Say that this worker lives; what comes of it makes no difference."""
+        with contextlib.suppress(Exception):
+            await self.send([])
 
     async def close(self) -> None:
         """Close the connections; a later `send` opens new ones."""
+        self._signs.stop()
         await self._poster.close()
 
     def _headers_of(self, body: bytes, events: Sequence[WireEvent]) -> dict[str, str]:
         # No encoding is asked for, so that no answer can be larger than it looks.
         fixed = {"accept-encoding": "identity", "content-type": "application/json"}
-        headers = {"user-agent": "durable-jobs", **self._headers, **fixed}
+        headers = {"user-agent": "durable-jobs", **self._headers, **fixed, **self._signs.headers}
         if self._key:
             message = message_id(str(event.get("eventId")) for event in events)
             headers |= signed_headers(self._key, message, int(time.time()), body)

@@ -10,6 +10,7 @@ import httpx
 
 from .address import HiddenUrl
 from .environment import client_for
+from .signs import ASKED as SIGNS_ASKED
 
 # An answer with more than this is not naming rejected events: on the wire, and unpacked.
 MAX_ANSWER_BYTES = 256_000
@@ -27,6 +28,7 @@ class Answer:
     status: int
     retry_after: str | None
     body: bytes
+    sign_every: str | None = None
 
 
 class NoAnswer(Exception):
@@ -61,7 +63,10 @@ class Poster:
         except httpx.HTTPError as error:
             raise NoAnswer(_reason(error)) from None
         answer = await _body_of(response, until)
-        return Answer(response.status_code, response.headers.get("retry-after"), answer)
+        headers = response.headers
+        return Answer(
+            response.status_code, headers.get("retry-after"), answer, headers.get(SIGNS_ASKED)
+        )
 
     async def close(self) -> None:
         """Close the connections; a later `post` opens new ones."""

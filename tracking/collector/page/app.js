@@ -1,8 +1,8 @@
 // The page: what it shows follows from the address and from what the stream announces.
 
 import { FILTERS, go, read, withChange } from "./address.js";
-import { ask, askFor } from "./ask.js";
-import { byId, count, foreign, h } from "./dom.js";
+import { ask, askFor, tell } from "./ask.js";
+import { byId, count, duration, foreign, h, some, time } from "./dom.js";
 import { draw } from "./draw.js";
 import { gapRow, gapTitle, instanceRow } from "./list.js";
 import { showRates } from "./rates.js";
@@ -38,6 +38,9 @@ function totals({ states, events, gaps }) {
 async function showSummary() {
   const summary = await ask("api/summary");
   workflowsUrl = summary.workflowsUrl;
+  status.workers = summary.workers;
+  const { alive, lastSeenAt } = summary.workers;
+  byId("workers").replaceChildren(...(lastSeenAt ? [`${some(alive, "worker")}, last sign of life `, time(lastSeenAt)] : []));
   const chosen = read();
   setOptions(byId("job"), summary.jobs, chosen.job);
   setOptions(byId("state"), STATES.filter((state) => summary.states[state]), chosen.state);
@@ -48,8 +51,21 @@ async function showGaps() {
   const found = await askFor(shown.gaps, "api/gaps", "gaps");
   byId("gaps").hidden = !found.gaps.length;
   byId("gaps-title").textContent = gapTitle(found);
-  draw(byId("gap-list"), found.gaps.map(gapRow));
+  draw(byId("gap-list"), found.gaps.map((gap) => gapRow(gap, acknowledge)));
+  byId("all-gaps").hidden = !found.gaps.some((gap) => gap.missing);
   byId("more-gaps").hidden = found.gaps.length === found.total || found.gaps.length < shown.gaps;
+}
+
+// Without a gap's execution: all of them.
+async function acknowledge(gap) {
+  const what = "They are no longer called missing. What comes after all is kept.";
+  if (!gap && !confirm(`Acknowledge all missing events? ${what}`)) return;
+  try {
+    await tell("api/acknowledge", gap ? { executionId: gap.executionId } : {});
+  } catch (error) {
+    alert(`Not acknowledged: ${error.message}`);
+  }
+  show();
 }
 
 async function showInstances() {
@@ -126,11 +142,19 @@ function later() {
   }, wait);
 }
 
-const status = { connection: "Connecting …", problem: "" };
+const status = { connection: "Connecting …", problem: "", workers: null };
+
+// Events come from workers alone: where none is heard of, what is shown may long be otherwise.
+function lifeOf({ alive, lastSeenAt }) {
+  if (alive) return "Live";
+  if (!lastSeenAt) return "Live, but no worker has been heard of yet";
+  return `Live, but no sign of a worker for ${duration(Math.max(0, Date.now() - lastSeenAt))}`;
+}
 
 function say(change) {
   Object.assign(status, change);
-  const text = (status.connection === "Live" && status.problem) || status.connection;
+  const { connection, problem, workers } = status;
+  const text = connection !== "Live" ? connection : problem || (workers ? lifeOf(workers) : "Connecting …");
   byId("live").classList.toggle("on", text === "Live");
   if (byId("live").textContent !== text) byId("live").textContent = text;
 }
@@ -209,6 +233,7 @@ byId("filters").addEventListener("reset", () => {
 grow("more", "instances", 100);
 grow("older", "events", 200);
 grow("more-gaps", "gaps", 50);
+byId("all-gaps").addEventListener("click", () => acknowledge(null));
 addEventListener("popstate", fromAddress);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-instance]");

@@ -10,8 +10,8 @@ export function pill(text) {
 }
 
 function numbers(instance) {
-  const parts = [`${some(instance.executed, "run")}`];
-  if (instance.failed) parts.push(`${count(instance.failed)} failed`);
+  const parts = [`${some(instance.executed, "run")} succeeded`];
+  if (instance.failed) parts.push(`${some(instance.failed, "attempt")} failed`);
   return parts.join(", ");
 }
 
@@ -61,9 +61,10 @@ export function gapTitle({ gaps, total }) {
   return `${what} in ${some(total, "execution")}`;
 }
 
-export function gapRow(gap) {
+export function gapRow(gap, acknowledge) {
   return h("li", { "data-key": `${gap.instanceId} ${gap.executionId}` },
     h("a", { href: withChange({ instance: gap.instanceId }), "data-instance": gap.instanceId }, foreign(gap.instanceId)),
     h("span", {}, fault(gap, MOST_RANGES)),
-    h("small", {}, "last event ", time(gap.lastAt)));
+    h("small", {}, "last event ", time(gap.lastAt)),
+    gap.missing ? h("button", { type: "button", onclick: () => acknowledge(gap) }, "Acknowledge") : null);
 }
