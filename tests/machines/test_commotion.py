@@ -1,0 +1,33 @@
+"""Whatever callers and workers do, in whatever order: the books of each machine balance."""
+
+import pytest
+
+from durable_jobs.definitions import Job
+from tests.machines.commotion import Commotion
+from tests.machines.jobs import (
+    Careful,
+    Deliver,
+    Digest,
+    Lettered,
+    Poll,
+    Triage,
+    with_options,
+)
+
+JOBS: dict[str, Job] = {
+    f"{base.__name__}-{rule}": with_options(base, on_exhausted=rule)
+    for base in (Digest, Poll, Triage, Careful, Deliver, Lettered)
+    for rule in ("continue", "pause", "terminate")
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_each_event_runs_once_or_waits_or_is_accounted_for(name: str) -> None:
+    for seed in range(40):
+        commotion = Commotion(JOBS[name], seed)
+        for _ in range(80):
+            commotion.step()
+            commotion.check_books()
+        commotion.calm()
+        commotion.check_books()
+        commotion.check_tracking()
