@@ -212,7 +212,7 @@ class Reconciler:
                 outbox=carry["outbox"],
                 tracked=carry["outbox"].get("tracked"),
                 run_count=machine["life"]["run_count"],
-                discarded=machine["waiting"] + events,
+                discarded=machine["waiting"] + machine.get("discarded", 0) + events,
             )
         first_run = described.raw_description.workflow_execution_info.first_run_id
         outbox = OutboxCarry(execution_id=first_run)

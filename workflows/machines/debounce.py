@@ -51,8 +51,6 @@ class DebounceMachine(Machine):
         self._folding: Gathered | None = None
         """Whose oldest events a worker folds at the moment."""
 
-        self.ending.discarded = int(extra.get("discarded", 0))
-
     def extra(self) -> Detail:
         """See base class."""
         return {
@@ -60,7 +58,6 @@ class DebounceMachine(Machine):
             "in_flight": self._in_flight.carry(),
             "flight": self._flight,
             "cleared": self._cleared,
-            "discarded": self.ending.discarded,
             "seen": self._seen.model_dump(mode="json"),
             "quiet_at": self._quiet_at.isoformat() if self._quiet_at else None,
         }

@@ -48,6 +48,9 @@ class Snapshot(BaseModel):
     waiting: int = 0
     """Events that were accepted and have not run yet; for `reconcile`, which reads nothing else."""
 
+    discarded: int = 0
+    """Events that were accepted and never will run: a life may go on after a `clear`."""
+
     extra: Detail = Field(default_factory=dict)
     """What only one job type has."""
 
@@ -75,7 +78,7 @@ class Machine(ABC):
         self.outbox = outbox
         self.tools = tools
         self.life: Life = kept.life if kept else Life(started_at=now)
-        self.ending: Ending = Ending()
+        self.ending: Ending = Ending(discarded=kept.discarded if kept else 0)
         self.run: Run | None = kept.run if kept else None
         self.running: bool = False
         """Whether an attempt is under way."""
@@ -498,6 +501,7 @@ class Machine(ABC):
             options=self.options,
             confirmed=self.confirmed,
             waiting=self.waiting_events(),
+            discarded=self.ending.discarded,
             extra=self.extra(),
         )
 
