@@ -227,8 +227,10 @@ def kept_in(value: JSON) -> Iterator[int]:
 def check_runs(events: list[Detail]) -> None:
     """What the tracking events of one execution say of attempts adds up."""
     open_run: tuple[int, int] | None = None
-    last = 0
+    last, ended = 0, False
     for event in events:
+        assert not ended or event["type"] in ("job.started", "debounce.started"), event
+        ended = event["type"] == "job.terminated"
         match event["type"]:
             case "job.terminated":
                 open_run, last = None, 0

@@ -334,9 +334,9 @@ class Machine(ABC):
                 pass
 
     def _give_up_run(self, now: datetime) -> None:
-        if self.run is not None:
-            self.run = None
-            self.given_up(now)
+        # Where none is under way either, one may have failed whose handler was still to hear of it.
+        self.run = None
+        self.given_up(now)
 
     def _lost(self, run: Run, lost: Lost, now: datetime) -> None:
         told = lost.heartbeat or {}
@@ -377,7 +377,7 @@ class Machine(ABC):
         """A run failed for good: do as `on_exhausted` says."""
 
     def given_up(self, now: datetime) -> None:  # noqa: B027 - few need it
-        """A run was given up: the life ends, or its handler has gone."""
+        """What was being done is given up: the life ends, or the run's handler has gone."""
 
     def executed(self, run: Run, done: Executed | None, *, ran: bool) -> None:
         """Count a successful run and tell of it; one with nothing to call is none."""

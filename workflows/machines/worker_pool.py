@@ -281,10 +281,10 @@ class WorkerPoolMachine(Machine):
         doing, self._doing = self._doing, None
         if doing is None:
             return
-        if doing.report is not None:
-            self._on_exhausted(doing.items[0], doing.report, now)
-        elif self.ending.asked:
+        if self.ending.asked:
             self.ending.discarded += len(doing.items)
+        elif doing.report is not None:
+            self._on_exhausted(doing.items[0], doing.report, now)
 
     # -- the end
 

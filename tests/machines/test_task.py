@@ -1,0 +1,17 @@
+"""What a task instance decides."""
+
+from durable_jobs.errors import NonRetryable
+from durable_jobs.workflows.machines.run import Failed
+from tests.machines.jobs import Careful, in_turn, simulated
+from tests.support.scripted_worker import ScriptedWorker
+
+
+def test_an_end_before_on_error_is_called_counts_its_event_as_discarded() -> None:
+    sim, _ = simulated(Careful(), in_turn("hold"))
+    sim.send("send", 1)
+    report = ScriptedWorker(sim.job).report(sim.attempts[-1], NonRetryable("never"), sim.now)
+    sim.end_attempt(Failed(report))
+    sim.post("terminate")
+    sim.settle()
+    [ended] = sim.told("job.terminated")
+    assert ended["discardedEvents"] == 1
