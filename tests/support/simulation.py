@@ -248,14 +248,16 @@ class Simulation:
         """One turn of the loop. Returns whether another follows at once."""
         if self.finished:
             return False
-        self.steps += 1
-        for take in (
-            (self._take_letters, self._take_results)
-            if self.letters_first
-            else (self._take_results, self._take_letters)
-        ):
-            take()
+        self.take()
         return self._do()
+
+    def take(self) -> None:
+        """The first half of a turn: take up what has come, before the machine's next step."""
+        self.steps += 1
+        if self.letters_first:
+            self._take_letters()
+        self._take_results()
+        self._take_letters()
 
     def _take_results(self) -> None:
         if self._attempt is not None and self._has_come(self._attempt):

@@ -32,7 +32,7 @@ class ContinuousMachine(Machine):
         self._times = Timetable.model_validate(
             {"anchor": anchor, "seed": self.ref.instance_id, **extra.get("times", {})}
         )
-        self._begun = bool(extra)
+        self._begun = bool(extra.get("begun"))
         self._triggered = bool(extra.get("triggered"))
         self._due_at: str | None = extra.get("due_at")
         """When the run under way was due."""
@@ -47,7 +47,12 @@ class ContinuousMachine(Machine):
     def extra(self) -> Detail:
         """See base class."""
         times = self._times.model_dump(mode="json")
-        return {"times": times, "triggered": self._triggered, "due_at": self._due_at}
+        return {
+            "begun": self._begun,
+            "times": times,
+            "triggered": self._triggered,
+            "due_at": self._due_at,
+        }
 
     @property
     def at_rest(self) -> bool:
@@ -110,6 +115,11 @@ class ContinuousMachine(Machine):
         self.emit("job.started", self.life.started_at, input=given)
         if self.rules.spec["start_immediately"] and self._times.override is None:
             self._times.start()
+
+    def before_end(self) -> None:
+        """See base class. A life that ends before it could begin is told of too."""
+        if not self._begun:
+            self._begin()
 
     def _wait_for_tick(self, now: datetime) -> Step:
         until = self._until if self.life.paused or self._past_end else self._times.runs_at

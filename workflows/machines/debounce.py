@@ -40,7 +40,7 @@ class DebounceMachine(Machine):
         self._cleared = bool(extra.get("cleared"))
         """Whether the life ends after the flush under way."""
 
-        self._touched = bool(extra)
+        self._touched = bool(extra.get("touched"))
         """Whether anyone asked anything yet; an instance started bare waits for that."""
 
         self._seen = Seen.model_validate(extra.get("seen", {}))
@@ -54,6 +54,7 @@ class DebounceMachine(Machine):
     def extra(self) -> Detail:
         """See base class."""
         return {
+            "touched": self._touched,
             "waiting": self._waiting.carry(),
             "in_flight": self._in_flight.carry(),
             "flight": self._flight,

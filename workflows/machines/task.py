@@ -109,7 +109,7 @@ class TaskMachine(Machine):
 
     def restore(self, extra: Detail) -> None:
         """See base class."""
-        self._begun = bool(extra)
+        self._begun = bool(extra.get("begun"))
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._entity = Entity.model_validate(extra.get("entity", {}))
         self._set_aside = SetAside.model_validate(extra.get("set_aside", {}))
@@ -127,6 +127,7 @@ class TaskMachine(Machine):
     def extra(self) -> Detail:
         """See base class."""
         return {
+            "begun": self._begun,
             "queue": self._queue.model_dump(mode="json"),
             "entity": self._entity.model_dump(mode="json"),
             "set_aside": self._set_aside.model_dump(mode="json"),
@@ -261,7 +262,9 @@ class TaskMachine(Machine):
         return Finish()
 
     def before_end(self) -> None:
-        """See base class."""
+        """See base class. A life that ends before it could begin is told of too."""
+        if not self._begun:
+            self._begin()
         self.ending.discarded += self._set_aside.count
         self._set_aside = SetAside()
 

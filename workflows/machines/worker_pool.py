@@ -43,7 +43,7 @@ class WorkerPoolMachine(Machine):
 
     def restore(self, extra: Detail) -> None:
         """See base class."""
-        self._begun = bool(extra)
+        self._begun = bool(extra.get("begun"))
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._dead = SetAside.model_validate(extra.get("dead", {}))
         doing = extra.get("doing")
@@ -60,6 +60,7 @@ class WorkerPoolMachine(Machine):
     def extra(self) -> Detail:
         """See base class."""
         return {
+            "begun": self._begun,
             "queue": self._queue.model_dump(mode="json"),
             "dead": self._dead.model_dump(mode="json"),
             "doing": self._doing.model_dump(mode="json") if self._doing else None,
@@ -112,8 +113,7 @@ class WorkerPoolMachine(Machine):
     def decide(self, now: datetime) -> Step:
         """See base class."""
         if not self._begun:
-            self._begun = True
-            self.emit("job.started", self.life.started_at)
+            self._begin()
         if self._doing is not None:
             # `on_dead_letter`, after a run that failed for good.
             return self.begin(self._doing.handler, now)
@@ -127,6 +127,10 @@ class WorkerPoolMachine(Machine):
             self._doing = Doing(handler="on_empty")
             return self.begin("on_empty", now)
         return self._rest(now)
+
+    def _begin(self) -> None:
+        self._begun = True
+        self.emit("job.started", self.life.started_at)
 
     def _work(self, now: datetime) -> Step:
         items = self._queue.take(alone=self._triggered)
@@ -164,7 +168,9 @@ class WorkerPoolMachine(Machine):
         return Finish()
 
     def before_end(self) -> None:
-        """See base class."""
+        """See base class. A life that ends before it could begin is told of too."""
+        if not self._begun:
+            self._begin()
         self.ending.discarded += self._dead.count
         self._dead = SetAside()
 

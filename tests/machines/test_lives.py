@@ -1,0 +1,42 @@
+"""What the machines of all types decide alike: how lives begin, pause, go on and end."""
+
+from typing import Any
+
+import pytest
+
+from durable_jobs.definitions import Job
+from tests.machines.commotion import BRINGS
+from tests.machines.jobs import Deliver, Digest, Poll, Triage, simulated
+
+JOBS: list[Job] = [Digest(), Poll(), Triage(), Deliver()]
+STARTED = [Poll(), Triage(), Deliver()]
+
+
+def _named(job: Any) -> str:
+    return type(job).__name__
+
+
+@pytest.mark.parametrize("job", STARTED, ids=_named)
+def test_a_life_that_ends_before_it_could_begin_is_told_from_its_start(job: Job) -> None:
+    sim, _ = simulated(job, options=job.options())
+    sim.machine.outbox.track(sim.options.tracking)
+    sim.send("terminate")
+    assert sim.types() == ["job.started", "job.terminated"]
+
+
+@pytest.mark.parametrize("job", STARTED, ids=_named)
+def test_a_life_begins_once_though_it_continued_as_new_before(job: Job) -> None:
+    sim, worker = simulated(job)
+    if job.job_type in BRINGS:
+        sim.post(BRINGS[job.job_type], 1)
+    sim.turn()
+    assert sim.asked
+    while sim.asked:
+        # As in the driver: what was answered is taken up, and continue-as-new is due.
+        sim.take()
+    assert sim.carry()
+    sim.settle()
+    assert sim.carry()
+    sim.settle()
+    assert sim.types() == ["job.started", "job.executed"]
+    assert len(worker.ran) == 1
