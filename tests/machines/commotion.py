@@ -71,14 +71,17 @@ class Commotion:
 
     def step(self) -> None:
         """One random step of anyone."""
+        if self.sim.finished and not self.brings:
+            self.sim.start_again()
         chance = self.random.random()
         self.sim.letters_first = self.random.random() < 0.5
         if chance < 0.35 and self.brings:
             self._bring()
         elif chance < 0.50:
             self._say(self.random.choice(self.verbs))
-        elif chance < 0.60 and self.carries:
-            self.sim.carry()
+        elif chance < 0.60:
+            if self.carries:
+                self.sim.carry()
         elif chance < 0.65:
             self.sim.take_tracking()
             self.sim.settle_tracking(lost=self.random.random() < 0.5)

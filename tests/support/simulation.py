@@ -161,7 +161,7 @@ class Simulation:
     def post(self, verb: str, *events: JSON | EventText | BadInput, **given: Any) -> Posted:
         """Put a message into the mailbox."""
         if self.finished and verb in self.kind.brings:
-            self._start_again()
+            self.start_again()
         found = [each if _is_event(each) else EventText.of(each) for each in events]
         posted = Posted(Message(verb, self.now, found, **given))
         if verb in ("pause", "resume"):
@@ -170,8 +170,8 @@ class Simulation:
             self._letters.append(posted)
         return posted
 
-    def _start_again(self) -> None:
-        """Signal-with-start after the workflow has ended: another one."""
+    def start_again(self) -> None:
+        """Start another workflow after one has ended; a message that brings events does as well."""
         self.executions.append(self.told())
         self.tracked, self.numbered, self.finished = [], {}, False
         execution = OutboxCarry(execution_id=f"run-{len(self.executions) + 1}")

@@ -206,7 +206,9 @@ class DebounceMachine(Machine):
         if reason is not None:
             return self._flush(reason, now)
         if self._waiting.window is None:
-            return Wait(self._idle_until(), "forget what came before")
+            # A paused one does not end by itself, whatever the time.
+            until = None if self.life.paused else self._idle_until()
+            return Wait(until, "forget what came before")
         why = self._waiting.next_reason(self._windows)
         return Wait(self._flush_at(), f"flush {self.ref.key} ({why})")
 
