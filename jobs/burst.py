@@ -15,9 +15,10 @@ def following(
 ) -> RunRequest:
     """What the handler of the event at `index` is called with, after the last one's result."""
     state = result if result.ran else last
+    counts = result.ran or last.attempt > 1
     return last.model_copy(
         update={
-            "run_count": last.run_count + result.ran,
+            "run_count": last.run_count + counts,
             "idempotency_key": key_in_burst(first.idempotency_key, index),
             "attempt": 1,
             "first_started_at": None,

@@ -28,6 +28,7 @@ WORDS = {
     "end": 1,
     "refuse": 3,
 }
+ACTS = {"bring": 35, "say": 15, "carry": 10, "flush": 5, "go on": 15, "wait": 20}
 BRINGS = {"debounce": "add", "task": "send", "workerPool": "enqueue"}
 VERBS = {
     "continuous": ["pause", "resume", "resume", "trigger", "trigger", "terminate"],
@@ -73,27 +74,30 @@ class Commotion:
         """One random step of anyone."""
         if self.sim.finished and not self.brings:
             self.sim.start_again()
-        chance = self.random.random()
         self.sim.letters_first = self.random.random() < 0.5
-        if chance < 0.35 and self.brings:
-            self._bring()
-        elif chance < 0.50:
-            self._say(self.random.choice(self.verbs))
-        elif chance < 0.60:
-            if self.carries:
-                self.sim.carry()
-        elif chance < 0.65:
-            self.sim.take_tracking()
-            self.sim.settle_tracking(lost=self.random.random() < 0.5)
-        elif chance < 0.80:
-            self.sim.next_event()
-        else:
-            self.sim.advance(timedelta(seconds=self.random.choice([0, 0.5, 3, 20, 100])))
+        self._act(self._one_of(ACTS))
         if self.sim.under_way and self.random.random() < 0.5:
             self._end_attempt()
         self.settled = self.random.random() < 0.7
         if self.settled:
             self.sim.settle()
+
+    def _act(self, act: str) -> None:
+        match act:
+            case "bring":
+                self._bring()
+            case "say":
+                self.sim.post(self.random.choice(self.verbs))
+            case "carry" if self.carries:
+                self.sim.carry()
+            case "flush":
+                self.sim.take_tracking()
+                self.sim.settle_tracking(lost=self.random.random() < 0.5)
+            case "go on":
+                self.sim.next_event()
+            case _:
+                span = self.random.choice([0, 0.5, 3, 20, 100])
+                self.sim.advance(timedelta(seconds=span))
 
     def _end_attempt(self) -> None:
         request = self.sim.attempts[-1]
@@ -103,6 +107,8 @@ class Commotion:
             self.sim.end_attempt(outcome)
 
     def _bring(self) -> None:
+        if self.brings is None:
+            return
         events: list[Any] = []
         numbers: list[int] = []
         wrong = 0
@@ -118,15 +124,14 @@ class Commotion:
             event_id = f"id-{self.random.randrange(40)}" if named else None
             events.append(EventText.of(self.number, event_id, self.random.randrange(3)))
             numbers.append(self.number)
-        assert self.brings is not None
         self.posted.append((self.sim.post(self.brings, *events), numbers, wrong))
-
-    def _say(self, verb: str) -> None:
-        self.sim.post(verb)
 
     def calm(self) -> None:
         """Let everything come to rest: what is under way ends well."""
         self.words = {"ok": 1}
+        if self.brings is None:
+            # It would go on for ever.
+            self.sim.post("terminate")
         for _ in range(1_000):
             self.sim.settle()
             if self.sim.under_way:

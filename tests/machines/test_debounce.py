@@ -1,7 +1,7 @@
 """What a debounce instance decides."""
 
 from durable_jobs.workflows.machines.texts import EventText
-from tests.machines.jobs import SECOND, Digest, simulated, with_options
+from tests.machines.jobs import REFUSED, SECOND, Digest, in_turn, simulated, with_options
 
 
 def test_a_paused_instance_that_remembers_ids_sets_no_timer() -> None:
@@ -13,3 +13,13 @@ def test_a_paused_instance_that_remembers_ids_sets_no_timer() -> None:
     assert (sim.status["status"], sim.timer) == ("paused", None)
     sim.send("resume")
     assert sim.finished
+
+
+def test_a_run_that_was_lost_keeps_its_number_though_nothing_was_left_to_run() -> None:
+    sim, _ = simulated(Digest(), in_turn("lost", "ok", "ok"))
+    sim.send("add", REFUSED)
+    sim.advance(16 * SECOND)
+    sim.send("pause")
+    told = [(event["type"], event.get("runCount")) for event in sim.told()]
+    assert told == [("debounce.started", None), ("job.failed", 1), ("debounce.flushed", None)]
+    assert sim.run_count == 1

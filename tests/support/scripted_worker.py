@@ -153,11 +153,11 @@ class ScriptedWorker:
         return Succeeded(kept[0].model_copy(update={"after": kept[1:], **end}))
 
     def _perform(self, request: RunRequest, word: str, now: datetime) -> Result | Report:
+        if as_debounce(self.job) is not None:
+            return self._flush(request, word, now)
         if word in _ERRORS:
             self._note(request, now, word)
             return self.report(request, _ERRORS[word](), now)
-        if as_debounce(self.job) is not None:
-            return self._flush(request, word, now)
         if word == REFUSE:
             self._note(request, now, word)
             return Result(ran=False, detail={"rejected": "it does not fit"})
@@ -168,7 +168,7 @@ class ScriptedWorker:
         state = self.checkpoint_at if request.checkpoint else None
         return self._succeeded(request, word, now, (state or request.state or 0) + 1, detail)
 
-    def _flush(self, request: RunRequest, word: str, now: datetime) -> Result:
+    def _flush(self, request: RunRequest, word: str, now: datetime) -> Result | Report:
         debounce = as_debounce(self.job)
         assert debounce is not None
         detail = request.detail
@@ -182,6 +182,8 @@ class ScriptedWorker:
         if not folded.has_state:
             return Result(ran=False, detail=judged)
         self._note(request, now, word, folded.state)
+        if word in _ERRORS:
+            return self.report(request, _ERRORS[word](), now)
         return self._succeeded(request, word, now, folded.state, judged)
 
     def _succeeded(

@@ -383,7 +383,8 @@ class Machine(ABC):
         """Count a successful run and tell of it; one with nothing to call is none."""
         self.life.last_error = None
         if not ran:
-            self.life.run_count -= 1
+            # Of one that was lost before, an attempt was told: its number is taken.
+            self.life.run_count -= run.attempt == 1
             return
         if done is None:
             return
