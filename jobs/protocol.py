@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .retry import RetryRule
+from .spans import Moment, Pause, Span
 from .values import JSON
 
 JobType = Literal["continuous", "debounce", "task", "workerPool"]
@@ -22,7 +23,8 @@ Detail = dict[str, JSON]
 class Record(BaseModel):
     """Base of all records: immutable, unknown fields of newer versions are ignored."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+    # What is wrong with one may be shown; what is in it may not.
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 EventTypes = Literal["all", "core"]
@@ -41,8 +43,8 @@ class Options(Record):
     """A definition's options as data."""
 
     retry: RetryRule
-    timeout: float
-    heartbeat_timeout: float
+    timeout: Span
+    heartbeat_timeout: Span
     on_exhausted: OnExhausted
     include_state: bool = False
     keep_checkpoint: bool = False
@@ -102,18 +104,26 @@ class Checkpoint(Record):
     run_key: str
 
 
+class Heartbeat(Record):
+    """What an attempt that was lost had said of itself."""
+
+    first_started_at: Moment | None = None
+    checkpoint: Checkpoint | None = None
+    progress: Detail | None = None
+
+
 class Report(Record):
     """One attempt that did not succeed, as the attempt itself saw it."""
 
     attempt: int
     event_id: str
-    at: datetime
+    at: Moment
     message: str
     """The error's type and text."""
 
     type: str = ""
     stack: str | None = None
-    retry_in: float | None = None
+    retry_in: Pause | None = None
     """Seconds until the next attempt. None: the run has failed for good."""
 
     exhausted: Limit | None = None
@@ -122,7 +132,7 @@ class Report(Record):
     snoozed: bool = False
     """Whether the handler only put the run off: then it is no attempt."""
 
-    first_started_at: datetime | None = None
+    first_started_at: Moment | None = None
     """When the run's first attempt began."""
 
     checkpoint: Checkpoint | None = None
@@ -177,7 +187,7 @@ class Executed(Record):
     """A successful attempt, as it becomes `job.executed`."""
 
     event_id: str
-    at: datetime
+    at: Moment
     duration_ms: int
     attempt: int
     pre_state: JSON = None

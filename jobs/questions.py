@@ -9,6 +9,7 @@ from pydantic import Field
 
 from .protocol import JobRef, Options, Record
 from .schedule import ScheduleRule
+from .spans import Moment, Span
 from .values import JSON
 
 
@@ -17,6 +18,13 @@ class Rejected(Record):
 
     index: int
     reason: str
+
+
+class Flushed(Record):
+    """What a debounce's flush says of its events, beside the state."""
+
+    rejected: list[Rejected]
+    count: int
 
 
 class Described(Record):
@@ -74,16 +82,16 @@ class NextDueRequest(Record):
 class NextDue(Record):
     """The first due time asked for, and those that were missed."""
 
-    at: datetime
-    delay: float = 0.0
+    at: Moment
+    delay: Span = 0.0
     """Seconds from `at` to its tick's own time."""
 
-    first_missed: datetime | None = None
+    first_missed: Moment | None = None
     """The first and the last due time after the tick at hand whose own time has come.
 
     Where there is one, the tick at hand is missed.
     """
 
-    last_missed: datetime | None = None
+    last_missed: Moment | None = None
     problem: str | None = None
     """Why a rule that was to be judged cannot be used; the rest says nothing then."""

@@ -3,13 +3,13 @@
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .checks import check_span, is_whole
 from .errors import DefinitionError
-from .spans import LONGEST
+from .spans import LONGEST, Span
 
 _MOST_FACTOR = 1_000_000
 _MOST_ATTEMPTS = 1_000_000_000
@@ -98,13 +98,13 @@ class RetryRule(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
-    max_attempts: int | None
-    initial: float
-    factor: float
-    maximum: float
+    max_attempts: Annotated[int, Field(ge=1)] | None
+    initial: Span
+    factor: Annotated[float, Field(ge=1, le=_MOST_FACTOR)]
+    maximum: Span
     backoff: Backoff
     jitter: bool
-    max_duration: float | None
+    max_duration: Span | None
     non_retryable: list[str]
 
     def forbids(self, error: BaseException) -> bool:

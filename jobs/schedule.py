@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import DefinitionError
-from .spans import LONGEST
+from .spans import LONGEST, Span
 from .values import JSON
 
 CatchUp = Literal["skip", "one", "all"]
@@ -26,10 +26,10 @@ class ScheduleRule(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
-    every: float | None = None
+    every: Annotated[Span, Field(ge=SHORTEST.total_seconds())] | None = None
     cron: str | None = None
     timezone: str = "UTC"
-    jitter: float = 0.0
+    jitter: Span = 0.0
 
     def same_times(self, other: "ScheduleRule") -> bool:
         """Whether another rule is due at the same times; jitter only delays."""

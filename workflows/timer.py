@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
+from durable_jobs.spans import LONGEST
+
 SHORTEST = timedelta(milliseconds=1)
 
 
@@ -24,7 +26,9 @@ class Timer:
             return
         self.cancel()
         self._until = until
-        wait = max(until - workflow.now(), SHORTEST)
+        # A server counts the nanoseconds of a timer, which are soon too many. One that fires early
+        # makes the machine decide once more.
+        wait = min(max(until - workflow.now(), SHORTEST), LONGEST)
         self._task = asyncio.create_task(workflow.sleep(wait, summary=what or None))
 
     def cancel(self) -> None:

@@ -1,8 +1,9 @@
 """What a task instance decides."""
 
 from durable_jobs.errors import NonRetryable
+from durable_jobs.spans import LONGEST
 from durable_jobs.workflows.machines.run import Failed
-from tests.machines.jobs import Careful, in_turn, simulated
+from tests.machines.jobs import Careful, Triage, in_turn, simulated
 from tests.support.scripted_worker import ScriptedWorker
 
 
@@ -15,3 +16,14 @@ def test_an_end_before_on_error_is_called_counts_its_event_as_discarded() -> Non
     sim.settle()
     [ended] = sim.told("job.terminated")
     assert ended["discardedEvents"] == 1
+
+
+def test_an_alarm_may_be_set_to_the_end_of_time() -> None:
+    sim, worker = simulated(Triage())
+    worker.detail = lambda request: {"scheduled_at": "9999-12-31T23:59:59.999999+00:00"}
+    sim.send("send", 1)
+    assert sim.status["status"] == "scheduled"
+    assert sim.timer is not None
+    assert sim.timer - sim.now <= LONGEST
+    sim.send("send", 2)
+    assert worker.succeeded == [1, 2]

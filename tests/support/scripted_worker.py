@@ -165,8 +165,10 @@ class ScriptedWorker:
         detail = dict(self.detail(request))
         if request.handler == "on_event":
             detail.setdefault("reply", f"reply to {request.detail['event']}")
-        state = self.checkpoint_at if request.checkpoint else None
-        return self._succeeded(request, word, now, (state or request.state or 0) + 1, detail)
+        before = request.checkpoint.state if request.checkpoint else request.state
+        # The state counts runs.
+        state = before + 1 if isinstance(before, int) else 1
+        return self._succeeded(request, word, now, state, detail)
 
     def _flush(self, request: RunRequest, word: str, now: datetime) -> Result | Report:
         debounce = as_debounce(self.job)

@@ -15,6 +15,15 @@ from .queue import Item, Queue
 from .run import LOST, Run
 
 
+def check_burst(result: RunResult, events: int) -> None:
+    """Raise `ValueError` where a result is of more events than an activity was given."""
+    if len(result.after) >= max(events, 1):
+        raise ValueError("it is of more events than there were")
+    for each in [result, *result.after]:
+        if not each.ran and not (events and isinstance(each.detail.get("rejected"), str)):
+            raise ValueError("it does not say why nothing ran")
+
+
 def runs_of(machine: Machine, first: Run, result: RunResult) -> list[RunResult]:
     """The results of a burst in order; counts and tells of the runs after the first."""
     for index, after in enumerate(result.after, 1):

@@ -3,12 +3,13 @@
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt
 
 from durable_jobs.names import NEXT_DUE
-from durable_jobs.protocol import Detail, JobType, Report
+from durable_jobs.protocol import Detail, JobType, Report, RunResult
 from durable_jobs.questions import NextDue, NextDueRequest
-from durable_jobs.schedule import LONGEST, CatchUp, ScheduleRule
+from durable_jobs.schedule import CatchUp, ScheduleRule
+from durable_jobs.spans import AnyTime
 from durable_jobs.values import JSON
 
 from .life import PausedBy
@@ -19,10 +20,31 @@ from .steps import Call, Finish, Step, Wait
 from .timetable import Timetable
 
 
+class Spec(BaseModel):
+    """What only the options of continuous jobs have."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
+
+    schedule: ScheduleRule
+    start_immediately: StrictBool
+    catch_up: CatchUp = "skip"
+    max_runs: StrictInt | None = None
+    until: AnyTime | None = None
+
+
+class Chosen(BaseModel):
+    """What a run said of the next tick."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
+
+    next_at: AnyTime | None = None
+
+
 class ContinuousMachine(Machine):
     """One continuous instance."""
 
     job_type: ClassVar[JobType] = "continuous"
+    spec_type = Spec
 
     # -- what it carries
 
@@ -113,7 +135,7 @@ class ContinuousMachine(Machine):
         self._begun = True
         given = self.life.state if self.rules.include_state else None
         self.emit("job.started", self.life.started_at, input=given)
-        if self.rules.spec["start_immediately"] and self._times.override is None:
+        if self._spec.start_immediately and self._times.override is None:
             self._times.start()
 
     def before_end(self) -> None:
@@ -123,8 +145,7 @@ class ContinuousMachine(Machine):
 
     def _wait_for_tick(self, now: datetime) -> Step:
         until = self._until if self.life.paused or self._past_end else self._times.runs_at
-        # A server counts the nanoseconds of a timer, which are soon too many.
-        return Wait(min(until, now + LONGEST) if until else None, f"tick {self.ref.key}")
+        return Wait(until, f"tick {self.ref.key}")
 
     def _plan(self, now: datetime) -> Step | None:
         """Set the next tick; a `Call` where only a worker knows when it is due."""
@@ -199,13 +220,17 @@ class ContinuousMachine(Machine):
         """See base class."""
         return f"due {datetime.fromisoformat(str(self._due_at)):%Y-%m-%d %H:%M:%S} UTC"
 
+    def check_result(self, run: Run, result: RunResult) -> None:
+        """See base class."""
+        Chosen.model_validate(result.detail)
+
     def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
         """See base class."""
         result = done.result
         self.keep_state(result.state, result.state_version)
-        chosen = result.detail.get("next_at")
+        chosen = Chosen.model_validate(result.detail).next_at
         if chosen is not None:
-            self._times.choose(datetime.fromisoformat(chosen))
+            self._times.choose(chosen)
         if result.terminate:
             self.end_by_run(result.executed.at if result.executed else now, result.terminate_reason)
 
@@ -223,7 +248,7 @@ class ContinuousMachine(Machine):
 
     def _planned_end(self, now: datetime) -> str | None:
         """Why the instance has come to the end that its definition plans, if it has."""
-        most, until = self.rules.spec.get("max_runs"), self._until
+        most, until = self._spec.max_runs, self._spec.until
         if most is not None and self.life.run_count >= most:
             return f"max_runs reached after {self.life.run_count} runs"
         if until is None or now < until:
@@ -251,7 +276,8 @@ class ContinuousMachine(Machine):
 
     def options_changed(self) -> None:
         """Plan anew where the schedule has changed."""
-        rule = ScheduleRule.model_validate(self.rules.spec["schedule"])
+        self._spec = Spec.model_validate(self.rules.spec)
+        rule = self._spec.schedule
         before: ScheduleRule | None = getattr(self, "_own_rule", None)
         self._own_rule: ScheduleRule = rule
         if before is not None and self._times.override is None and not before.same_times(rule):
@@ -263,12 +289,11 @@ class ContinuousMachine(Machine):
 
     @property
     def _catch_up(self) -> CatchUp:
-        return self.rules.spec.get("catch_up", "skip")
+        return self._spec.catch_up
 
     @property
     def _until(self) -> datetime | None:
-        until = self.rules.spec.get("until")
-        return datetime.fromisoformat(until) if until else None
+        return self._spec.until
 
     # -- answers
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from durable_jobs.names import FOLD
-from durable_jobs.protocol import Detail, JobType, Report, RunRequest
-from durable_jobs.questions import Folded, Rejected
+from durable_jobs.protocol import Detail, JobType, Report, RunRequest, RunResult
+from durable_jobs.questions import Flushed, Folded, Rejected
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
@@ -26,6 +26,7 @@ class DebounceMachine(Machine):
     """One debounce instance."""
 
     job_type: ClassVar[JobType] = "debounce"
+    spec_type = Rules
 
     # -- what it carries
 
@@ -282,6 +283,9 @@ class DebounceMachine(Machine):
             return
         self._folding = None
         count = folding.asked
+        if any(not 0 <= item.index < count for item in answer.rejected):
+            folding.fold_failed = True
+            return
         for item in answer.rejected:
             self.reject(item.reason, now, folding.events[item.index].id)
         folding.apply_fold(count, answer)
@@ -329,6 +333,12 @@ class DebounceMachine(Machine):
     def summary(self) -> str:
         """See base class."""
         return f"{self._in_flight.told}, {self._flight.get('reason')}"
+
+    def check_result(self, run: Run, result: RunResult) -> None:
+        """See base class."""
+        flushed = Flushed.model_validate(result.detail)
+        if any(not 0 <= each.index < len(self._in_flight.events) for each in flushed.rejected):
+            raise ValueError("it rejects an event that was not flushed")
 
     def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
         """See base class."""

@@ -9,7 +9,17 @@ from typing import ClassVar
 from pydantic import BaseModel, Field
 
 from durable_jobs.names import DESCRIBE, FIND_JOB
-from durable_jobs.protocol import Detail, Executed, JobRef, JobType, Options, Report, RunRequest
+from durable_jobs.protocol import (
+    Detail,
+    Executed,
+    Heartbeat,
+    JobRef,
+    JobType,
+    Options,
+    Report,
+    RunRequest,
+    RunResult,
+)
 from durable_jobs.questions import Described
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.tracking.outbox import Outbox
@@ -70,6 +80,8 @@ class Machine(ABC):
     """Decides what one instance does next. Knows no Temporal, no clock and no chance."""
 
     job_type: ClassVar[JobType]
+    spec_type: ClassVar[type[BaseModel]]
+    """What the options of this job type alone must look like."""
 
     def __init__(
         self, ref: JobRef, now: datetime, outbox: Outbox, tools: Tools, kept: Snapshot | None = None
@@ -101,10 +113,14 @@ class Machine(ABC):
         """Take over the options that a worker gave."""
         if options is None:
             return
+        try:
+            self._use(options)
+        except ValueError as error:
+            self.life.last_error = f"a worker's options for the job cannot be used: {error}"
+            return
         self.outbox.track(options.tracking)
         if not self.confirmed:
             self.confirmed, self.life.last_error = True, None
-        self._use(options)
 
     def not_known(self, message: str) -> None:
         """A worker does not know the job; until one does, the instance says so."""
@@ -112,11 +128,16 @@ class Machine(ABC):
             self.life.last_error = message
 
     def suggest(self, options: Options) -> None:
-        """Take the options of the client that started the instance, until a worker's come."""
+        """Take the options of the client that started the instance, until a worker's come.
+
+        Raises:
+            ValueError: they cannot be used.
+        """
         if self.options is None:
             self._use(options)
 
     def _use(self, options: Options) -> None:
+        self.spec_type.model_validate(options.spec)
         self.options = options
         self.options_changed()
 
@@ -318,6 +339,9 @@ class Machine(ABC):
             return
         self.running = False
         match outcome:
+            case Succeeded(result) if (fault := self._fault_of(run, result)) is not None:
+                message = f"the result of {run.handler} cannot be used: {fault}"
+                self._lost(run, Lost(message, "InvalidResult"), now)
             case Succeeded(result):
                 self.run, self._search.tries = None, 0
                 self.adopt(result.options, now)
@@ -333,19 +357,32 @@ class Machine(ABC):
             case CutOff():
                 pass
 
+    def _fault_of(self, run: Run, result: RunResult) -> str | None:
+        try:
+            self.check_result(run, result)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    @abstractmethod
+    def check_result(self, run: Run, result: RunResult) -> None:
+        """Raise `ValueError` where what history holds is not what this run can give back."""
+
     def _give_up_run(self, now: datetime) -> None:
         # Where none is under way either, one may have failed whose handler was still to hear of it.
         self.run = None
         self.given_up(now)
 
     def _lost(self, run: Run, lost: Lost, now: datetime) -> None:
-        told = lost.heartbeat or {}
-        if "first_started_at" in told:
-            run.first_started_at = datetime.fromisoformat(told["first_started_at"])
+        try:
+            told = Heartbeat.model_validate(lost.heartbeat or {})
+        except ValueError:
+            told = Heartbeat()
+        run.first_started_at = told.first_started_at or run.first_started_at
         chance = self.tools.chance()
         report = run.lost(lost.message, lost.error, self.rules, now, chance)
-        known = {"checkpoint": told.get("checkpoint"), "progress": told.get("progress")}
-        report = Report.model_validate({**report.model_dump(), **known})
+        known = {"checkpoint": told.checkpoint, "progress": told.progress}
+        report = report.model_copy(update=known)
         self.burst_lost(run)
         self.missed(run, report, now)
 

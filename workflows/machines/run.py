@@ -1,11 +1,12 @@
 """A run: one counted call of the user's code, over as many attempts as it takes."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel
 
 from durable_jobs.protocol import Checkpoint, Detail, Limit, Options, Report, RunResult
+from durable_jobs.spans import later
 from durable_jobs.tracking.ids import uuid7_at
 
 LOST = "the attempt was lost with its worker or timed out"
@@ -40,13 +41,13 @@ class Run(BaseModel):
         found = [] if self.deadline is None else [self.deadline]
         longest, first = options.retry.max_duration, self.first_started_at or self.began_at
         if longest is not None and first is not None:
-            found.append(first + timedelta(seconds=longest))
+            found.append(later(first, longest))
         return found
 
     def put_off(self, report: Report) -> None:
         """Wait for the next attempt, as a report says. A snooze is no attempt and no delay."""
-        wait = timedelta(seconds=report.retry_in or 0)
-        self.retry_at = report.at + wait
+        wait = report.retry_in or 0.0
+        self.retry_at = later(report.at, wait)
         self.first_started_at = report.first_started_at or self.first_started_at
         self.checkpoint = report.checkpoint or self.checkpoint
         self.progress = report.progress or self.progress
@@ -55,9 +56,9 @@ class Run(BaseModel):
             return
         # What a snooze takes is no part of the time that the run has.
         if self.first_started_at is not None:
-            self.first_started_at += wait
+            self.first_started_at = later(self.first_started_at, wait)
         if self.deadline is not None:
-            self.deadline += wait
+            self.deadline = later(self.deadline, wait)
 
     def lost(
         self, message: str, error: str, options: Options, now: datetime, chance: float

@@ -4,14 +4,15 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Begun, Detail, JobType, Report, RunResult
+from durable_jobs.spans import AnyTime, Span
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
-from .bursts import begin_again, newest_of, put_back_lost, rest_of, runs_of, take_rest
+from .bursts import begin_again, check_burst, newest_of, put_back_lost, rest_of, runs_of, take_rest
 from .machine import Machine
 from .messages import BadInput, Message, Refused
 from .queue import Item, Items, Queue, SetAside, beyond
@@ -76,6 +77,22 @@ class Doing(BaseModel):
         return {"event": first, "more": more} if more else {"event": first}
 
 
+class Spec(BaseModel):
+    """What only the options of tasks have."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, hide_input_in_errors=True)
+
+    idle_timeout: Span | None = None
+
+
+class Alarm(BaseModel):
+    """What a run said of its alarm."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
+
+    scheduled_at: AnyTime | None = None
+
+
 class Entity(BaseModel):
     """What a task is, beside its state. Travels with continue-as-new."""
 
@@ -104,6 +121,7 @@ class TaskMachine(Machine):
     """One task instance."""
 
     job_type: ClassVar[JobType] = "task"
+    spec_type = Spec
 
     # -- what it carries
 
@@ -316,6 +334,15 @@ class TaskMachine(Machine):
         if self._doing is not None:
             put_back_lost(self._queue, self._doing.items, run)
 
+    def check_result(self, run: Run, result: RunResult) -> None:
+        """See base class."""
+        events = len(self._doing.items) if self._doing else 0
+        check_burst(result, events)
+        for each in [result, *result.after]:
+            Alarm.model_validate(each.detail)
+            if each.ran and events and "reply" not in each.detail:
+                raise ValueError("it has no reply")
+
     def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
         """See base class."""
         doing, self._doing = self._doing, None
@@ -344,7 +371,8 @@ class TaskMachine(Machine):
             return
         at = result.executed.at if result.executed else now
         if "scheduled_at" in result.detail:
-            self._set_alarm(result.detail["scheduled_at"], doing.handler, at, result)
+            alarm = Alarm.model_validate(result.detail).scheduled_at
+            self._set_alarm(alarm, doing.handler, at, result)
         if item is not None:
             self._answer(item, {"reply": result.detail["reply"]})
         if result.terminate:
@@ -363,10 +391,12 @@ class TaskMachine(Machine):
         else:
             self.reject(reason, now, item.id)
 
-    def _set_alarm(self, at: str | None, handler: Handler, now: datetime, run: RunResult) -> None:
-        self._entity.scheduled_at = datetime.fromisoformat(at) if at else None
+    def _set_alarm(
+        self, at: datetime | None, handler: Handler, now: datetime, run: RunResult
+    ) -> None:
+        self._entity.scheduled_at = at
         if at is not None and not run.terminate:
-            due = iso_ms(datetime.fromisoformat(at))
+            due = iso_ms(at)
             self.emit("task.scheduled", now, scheduledAt=due, trigger=_TRIGGERS[handler])
 
     def _answer(self, item: Item, reply: Detail) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from durable_jobs.protocol import Detail
+from durable_jobs.spans import Span
 
 WIRE_REASONS = {
     "timeout": "timeout",
@@ -24,13 +25,13 @@ FLUSH_REASONS = {**WIRE_REASONS, "quiet": "quiet", "max_bytes": "maxBytes"}
 class Rules(BaseModel):
     """The flush rules of a job, in seconds and bytes."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    flush_after: float | None = None
-    quiet_for: float | None = None
+    flush_after: Span | None = None
+    quiet_for: Span | None = None
     max_events: int | None = None
     max_bytes: int | None = None
-    dedupe_for: float | None = None
+    dedupe_for: Span | None = None
     leading: bool = False
     most_bytes: int | None = None
     """Of events that one flush may take; the rest is the next window's."""

@@ -4,14 +4,15 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Detail, JobType, Report
+from durable_jobs.protocol import Detail, JobType, Report, RunResult
+from durable_jobs.spans import Span
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
-from .bursts import begin_again, newest_of, put_back_lost, rest_of, runs_of, take_rest
+from .bursts import begin_again, check_burst, newest_of, put_back_lost, rest_of, runs_of, take_rest
 from .machine import Machine
 from .messages import BadInput, Message
 from .queue import Item, Items, Queue, SetAside
@@ -34,10 +35,20 @@ class Doing(BaseModel):
     failed_handler: str = "execute"
 
 
+class Spec(BaseModel):
+    """What only the options of worker pools have."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, hide_input_in_errors=True)
+
+    concurrency: int
+    idle_timeout: Span | None = None
+
+
 class WorkerPoolMachine(Machine):
     """One instance of a pool: its key is its index."""
 
     job_type: ClassVar[JobType] = "workerPool"
+    spec_type = Spec
 
     # -- what it carries
 
@@ -203,6 +214,10 @@ class WorkerPoolMachine(Machine):
         """See base class."""
         if self._doing is not None:
             put_back_lost(self._queue, self._doing.items, run)
+
+    def check_result(self, run: Run, result: RunResult) -> None:
+        """See base class."""
+        check_burst(result, len(self._doing.items) if self._doing else 0)
 
     def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
         """See base class."""
