@@ -98,8 +98,8 @@ class Outbox:
         self._carry.tracked = identity is not None
         self._carry.identity = identity
         if identity is None:
-            self._carry.events.clear()
-            self._in_flight = 0
+            # The numbers of what a flush has taken are used, whatever becomes of it.
+            del self._carry.events[self._in_flight :]
         elif not self._in_flight:
             self._carry.events = [each for each in self._carry.events if self._wants(each.type)]
 
@@ -158,8 +158,6 @@ class Outbox:
     def settle(self, result: FlushResult) -> None:
         """Take out what the last flush took. After a reset, its numbers may be another's."""
         settled, self._in_flight = self._in_flight, 0
-        if self._carry.tracked is False:
-            return
         del self._carry.events[:settled]
         if result.execution_id == self.execution_id:
             self._carry.settled += settled
