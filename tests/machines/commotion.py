@@ -28,7 +28,7 @@ WORDS = {
     "end": 1,
     "refuse": 3,
 }
-ACTS = {"bring": 35, "say": 15, "carry": 10, "flush": 5, "go on": 15, "wait": 20}
+ACTS = {"bring": 35, "say": 15, "carry": 10, "flush": 5, "answer": 10, "go on": 15, "wait": 20}
 BRINGS = {"debounce": "add", "task": "send", "workerPool": "enqueue"}
 VERBS = {
     "continuous": ["pause", "resume", "resume", "trigger", "trigger", "terminate"],
@@ -51,6 +51,7 @@ class Commotion:
         self.words = dict(words or WORDS)
         self.worker = ScriptedWorker(job, self._script)
         self.sim = Simulation(job, "0", worker=self.worker, seed=seed)
+        self.sim.slice = self.random.choice([None, 1, 3])
         self.brings = BRINGS.get(job.job_type)
         self.verbs = VERBS[job.job_type] if verbs else ["pause", "resume", "resume", "trigger"]
         self.number = 0
@@ -90,6 +91,8 @@ class Commotion:
                 self.sim.post(self.random.choice(self.verbs))
             case "carry" if self.carries:
                 self.sim.carry()
+            case "answer":
+                self._answer()
             case "flush":
                 self.sim.take_tracking()
                 self.sim.settle_tracking(lost=self.random.random() < 0.5)
@@ -98,6 +101,11 @@ class Commotion:
             case _:
                 span = self.random.choice([0, 0.5, 3, 20, 100])
                 self.sim.advance(timedelta(seconds=span))
+
+    def _answer(self) -> None:
+        if self.sim.asked is not None:
+            self.sim.answer()
+        self.sim.asks_answered = self.random.random() < 0.5
 
     def _end_attempt(self) -> None:
         request = self.sim.attempts[-1]
@@ -129,6 +137,9 @@ class Commotion:
     def calm(self) -> None:
         """Let everything come to rest: what is under way ends well."""
         self.words = {"ok": 1}
+        self.sim.asks_answered = True
+        if self.sim.asked is not None:
+            self.sim.answer()
         if self.brings is None:
             # It would go on for ever.
             self.sim.post("terminate")
@@ -237,7 +248,8 @@ def check_runs(events: list[Detail]) -> None:
     open_run: tuple[int, int] | None = None
     last, ended = 0, False
     for event in events:
-        assert not ended or event["type"] in ("job.started", "debounce.started"), event
+        again = event["type"] == "job.terminated" and event["jobType"] != "debounce"
+        assert not (ended and again), f"an end was told twice: {event}"
         ended = event["type"] == "job.terminated"
         match event["type"]:
             case "job.terminated":

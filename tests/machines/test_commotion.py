@@ -3,8 +3,10 @@
 import pytest
 
 from durable_jobs.definitions import Job
+from durable_jobs.workflows.machines import gathered
 from tests.machines.commotion import Commotion
 from tests.machines.jobs import (
+    SECOND,
     Careful,
     Deliver,
     Digest,
@@ -26,6 +28,27 @@ def test_each_event_runs_once_or_waits_or_is_accounted_for(name: str) -> None:
     for seed in range(40):
         commotion = Commotion(JOBS[name], seed)
         for _ in range(80):
+            commotion.step()
+            commotion.check_books()
+        commotion.calm()
+        commotion.check_books()
+        commotion.check_tracking()
+
+
+FOLDING = [
+    with_options(Digest, leading=True, quiet_for=2 * SECOND),
+    with_options(Digest, max_events=20, on_exhausted="continue"),
+    with_options(Digest, max_events=20, flush_after=None),
+]
+
+
+@pytest.mark.parametrize("job", FOLDING)
+def test_so_it_is_where_events_are_folded_ahead(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathered, "FOLD_EVENTS", 3)
+    for seed in range(60):
+        commotion = Commotion(job, seed)
+        for _ in range(80):
+            commotion.sim.machine.carry_due = True
             commotion.step()
             commotion.check_books()
         commotion.calm()

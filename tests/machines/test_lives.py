@@ -6,7 +6,7 @@ import pytest
 
 from durable_jobs.definitions import Job
 from tests.machines.commotion import BRINGS
-from tests.machines.jobs import Deliver, Digest, Poll, Triage, simulated
+from tests.machines.jobs import SECOND, Deliver, Digest, Poll, Triage, simulated
 
 JOBS: list[Job] = [Digest(), Poll(), Triage(), Deliver()]
 STARTED = [Poll(), Triage(), Deliver()]
@@ -40,3 +40,23 @@ def test_a_life_begins_once_though_it_continued_as_new_before(job: Job) -> None:
     sim.settle()
     assert sim.types() == ["job.started", "job.executed"]
     assert len(worker.ran) == 1
+
+
+@pytest.mark.parametrize("job", JOBS, ids=_named)
+def test_an_answer_that_cannot_be_read_is_asked_for_again_a_little_later(job: Job) -> None:
+    sim, _ = simulated(job)
+    sim.asks_answered = False
+    if job.job_type in BRINGS:
+        sim.post(BRINGS[job.job_type], 1)
+    sim.settle()
+    for _ in range(3):
+        sim.answer("the answer cannot be read")
+        sim.settle()
+        assert sim.asked is None
+        assert sim.status["lastError"] == "the answer cannot be read"
+        sim.advance(5 * SECOND)
+        assert sim.asked is not None
+    sim.asks_answered = True
+    sim.answer()
+    sim.settle()
+    assert sim.machine.options is not None

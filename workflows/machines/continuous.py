@@ -120,6 +120,8 @@ class ContinuousMachine(Machine):
             self._begin()
         if self._asked is not None:
             return Wait()
+        if (held := self.held_off(now)) is not None:
+            return held
         if (reason := self._planned_end(now)) is not None:
             return self._complete(reason, now)
         if self._triggered:

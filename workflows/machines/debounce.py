@@ -292,8 +292,11 @@ class DebounceMachine(Machine):
 
     def call_failed(self, name: str, message: str) -> None:
         """See base class. The run that follows fails in the same way, and says so."""
-        super().call_failed(name, message)
-        if name == FOLD and self._folding is not None:
+        if name != FOLD:
+            super().call_failed(name, message)
+            return
+        self.life.last_error = message
+        if self._folding is not None:
             self._folding.fold_failed, self._folding = True, None
 
     # -- a flush

@@ -21,6 +21,7 @@ from durable_jobs.protocol import (
     RunResult,
 )
 from durable_jobs.questions import Described
+from durable_jobs.spans import later
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.tracking.outbox import Outbox
 from durable_jobs.values import JSON
@@ -74,6 +75,10 @@ class Search:
     """The name of the call under way."""
 
     tries: int = field(default=0)
+    failed: bool = False
+    """Whether the last answer was none, so that the next call waits a little."""
+
+    again_at: datetime | None = None
 
 
 class Machine(ABC):
@@ -222,7 +227,7 @@ class Machine(ABC):
             self._end_as_asked(now)
             return Finish()
         if self.options is None or self._search.needed:
-            return self._find_worker()
+            return self.held_off(now) or self._find_worker()
         if self.run is not None:
             return self._next_attempt(self.run, now)
         return self.decide(now)
@@ -247,6 +252,15 @@ class Machine(ABC):
         run.began_at = run.began_at or now
         self.running = True
         return Attempt()
+
+    def held_off(self, now: datetime) -> Wait | None:
+        """The wait before something is asked again to which the answer was none."""
+        search = self._search
+        if search.failed:
+            search.failed, search.again_at = False, later(now, LONGEST_SEARCH_PAUSE)
+        if search.again_at is None or search.again_at <= now:
+            return None
+        return Wait(search.again_at, "ask a worker again")
 
     def _find_worker(self) -> Step:
         """Ask for the options; an unknown job is asked for until a worker knows it."""
@@ -282,8 +296,9 @@ class Machine(ABC):
             run.retry_at = now + timedelta(seconds=pause)
 
     def call_failed(self, name: str, message: str) -> None:
-        """A `Call` has failed for good."""
+        """A `Call` has failed for good, or its answer is none."""
         self.life.last_error = message
+        self._search.asking, self._search.failed = None, True
 
     # -- runs
 
