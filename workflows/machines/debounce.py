@@ -270,6 +270,9 @@ class DebounceMachine(Machine):
     def _should_fold(self) -> bool:
         """Not where a list is so long that it flushes, which a fold would make one state."""
         window, rules = self._waiting.window, self._windows
+        if self._waiting.leads and (self.options is None or rules.leading):
+            # Its first event runs alone, before anything is folded.
+            return False
         if self.running or (self.run is not None and not self.carry_due):
             return False
         whole = rules.most_bytes is None or window is None or window.bytes < rules.most_bytes
