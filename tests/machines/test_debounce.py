@@ -1,5 +1,9 @@
 """What a debounce instance decides."""
 
+import pytest
+
+from durable_jobs.names import FOLD
+from durable_jobs.workflows.machines import gathered
 from durable_jobs.workflows.machines.texts import EventText
 from tests.machines.jobs import REFUSED, SECOND, Digest, in_turn, simulated, with_options
 
@@ -23,3 +27,36 @@ def test_a_run_that_was_lost_keeps_its_number_though_nothing_was_left_to_run() -
     told = [(event["type"], event.get("runCount")) for event in sim.told()]
     assert told == [("debounce.started", None), ("job.failed", 1), ("debounce.flushed", None)]
     assert sim.run_count == 1
+
+
+def test_a_leading_event_runs_alone_though_very_many_wait_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gathered, "FOLD_EVENTS", 3)
+    sim, worker = simulated(with_options(Digest, leading=True))
+    sim.slice = 5
+    for number in range(1, 12):
+        sim.post("add", number)
+    sim.settle()
+    assert worker.succeeded == [[1]]
+    sim.advance(5 * SECOND)
+    assert worker.succeeded == [[1], list(range(2, 12))]
+
+
+def test_what_is_folded_while_a_run_fails_for_good_is_judged_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gathered, "FOLD_EVENTS", 3)
+    job = with_options(Digest, on_exhausted="continue")
+    sim, worker = simulated(job, in_turn("fail", "final"))
+    sim.send("add", 1)
+    sim.send("flush")
+    sim.asks_answered, sim.machine.carry_due = False, True
+    sim.send("add", REFUSED, 14, 15, 16)
+    assert sim.asked == FOLD
+    sim.send("flush")
+    sim.answer()
+    sim.asks_answered = True
+    sim.advance(5 * SECOND)
+    assert worker.succeeded == [[1, 14, 15, 16]]
+    assert sim.rejected == 1

@@ -398,6 +398,8 @@ class DebounceMachine(Machine):
         why = "its id is that of an event whose run failed, which waits again"
         for event in batch.known_to(self._waiting):
             self.reject(why, now, event.id)
+        # What is being folded waits with others now: its answer comes too late.
+        self._folding = None
         self._waiting = batch.before(self._waiting, keep_window=keep_window)
 
     # -- the end
