@@ -221,6 +221,7 @@ class SetAside(BaseModel):
                 "error": report.message,
                 "attempts": report.attempt,
                 "at": now.isoformat(),
+                **({"priority": item.priority} if item.priority else {}),
             }
         )
         while beyond(self.entries, KEPT_FAILED):
@@ -231,7 +232,10 @@ class SetAside(BaseModel):
         """Let go of all events, or of the one of that id."""
         found = [entry for entry in self.entries if event_id in (None, entry["id"])]
         self.entries = [entry for entry in self.entries if entry not in found]
-        return [EventText.of(entry["event"]["data"], entry["event"]["id"]) for entry in found]
+        return [
+            EventText.of(entry["event"]["data"], entry["event"]["id"], entry.get("priority", 0))
+            for entry in found
+        ]
 
 
 def beyond(kept: list[Detail], most: int) -> bool:
