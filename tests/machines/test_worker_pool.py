@@ -3,6 +3,7 @@
 from durable_jobs.errors import NonRetryable
 from durable_jobs.protocol import Report
 from durable_jobs.workflows.machines.run import Failed
+from durable_jobs.workflows.machines.texts import EventText
 from tests.machines.jobs import Deliver, Lettered, in_turn, simulated, with_options
 from tests.support.scripted_worker import ScriptedWorker
 from tests.support.simulation import Simulation
@@ -43,3 +44,38 @@ def test_an_end_while_on_dead_letter_is_tried_again_is_told_once() -> None:
 def _final(sim: Simulation) -> Report:
     request = sim.attempts[-1]
     return ScriptedWorker(sim.job).report(request, NonRetryable("never"), sim.now)
+
+
+def test_on_dead_letter_can_end_the_instance() -> None:
+    sim, worker = simulated(Lettered(), in_turn("final", "end"))
+    sim.send("enqueue", 1)
+    [ended] = sim.told("job.terminated")
+    assert (ended["reason"], ended["discardedEvents"]) == ("done", 1)
+    assert [run.handler for run in worker.ran] == ["execute", "on_dead_letter"]
+
+
+def test_on_empty_that_fails_for_good_does_as_on_exhausted_says() -> None:
+    ending, _ = simulated(with_options(Lettered, on_exhausted="terminate"), in_turn("ok", "final"))
+    ending.send("enqueue", 1)
+    [ended] = ending.told("job.terminated")
+    assert (ended["ended"], ended["discardedEvents"]) == ("exhausted", 0)
+    pausing, worker = simulated(
+        with_options(Lettered, on_exhausted="pause"), in_turn("ok", "final", "ok")
+    )
+    pausing.send("enqueue", 1)
+    assert pausing.status["status"] == "paused"
+    pausing.send("resume")
+    assert [run.handler for run in worker.ran] == ["execute", "on_empty", "on_empty"]
+    assert pausing.status["status"] == "idle"
+
+
+def test_a_higher_priority_goes_first_also_when_it_is_driven_again() -> None:
+    sim, worker = simulated(Deliver(), in_turn("final"))
+    sim.send("enqueue", EventText.of(1, "a", 5))
+    assert sim.carry()
+    sim.send("pause")
+    sim.send("enqueue", 2, EventText.of(3, None, 4))
+    sim.send("redrive", text="a")
+    assert sim.carry()
+    sim.send("resume")
+    assert worker.succeeded == [1, 3, 2]

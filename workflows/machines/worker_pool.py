@@ -226,7 +226,8 @@ class WorkerPoolMachine(Machine):
             return
         if doing.handler == "on_dead_letter" and doing.report is not None:
             self.life.last_error = doing.report.message
-            self._on_exhausted(doing.items[0], doing.report, now)
+            self._end_if_asked(done.result, now)
+            self._on_exhausted(doing, doing.report, now)
             return
         dropped = self.ending.asked
         results = runs_of(self, run, done.result)
@@ -236,11 +237,15 @@ class WorkerPoolMachine(Machine):
         if doing.items:
             self._handled += len(results) - 1
         newest = newest_of(results)
-        if newest is not None and newest.terminate:
-            at = newest.executed.at if newest.executed else now
-            self.end_by_run(at, newest.terminate_reason)
+        if newest is not None:
+            self._end_if_asked(newest, now)
         if doing.items:
             self._go_on_behind(doing, run, done, now, dropped=dropped)
+
+    def _end_if_asked(self, result: RunResult, now: datetime) -> None:
+        if result.terminate:
+            at = result.executed.at if result.executed else now
+            self.end_by_run(at, result.terminate_reason)
 
     def _go_on_behind(
         self, doing: Doing, run: Run, done: Succeeded, now: datetime, *, dropped: bool
@@ -272,30 +277,30 @@ class WorkerPoolMachine(Machine):
             self.ending.discarded += len(rest)
         else:
             self._queue.put_back(rest)
-        if not doing.items:
-            # `on_empty` failed: there is no event to keep.
-            if self.rules.on_exhausted == "pause":
-                self.pause("exhausted", now)
-        elif doing.report is not None:
-            self._on_exhausted(doing.items[0], doing.report, now)
-        elif "on_dead_letter" in self.rules.handlers and not self.ending.asked:
+        if doing.report is not None:
+            self._on_exhausted(doing, doing.report, now)
+        elif doing.items and "on_dead_letter" in self.rules.handlers and not self.ending.asked:
             self._doing = Doing(handler="on_dead_letter", items=doing.items, report=report)
         else:
-            self._on_exhausted(doing.items[0], report, now)
+            self._on_exhausted(doing, report, now)
 
-    def _on_exhausted(self, item: Item, report: Report, now: datetime) -> None:
-        rule = self.rules.on_exhausted
-        if self.ending.asked and rule != "terminate":
-            self.ending.discarded += 1
+    def _on_exhausted(self, doing: Doing, report: Report, now: datetime) -> None:
+        """Do as the rule says with the failed event; there is none where `on_empty` failed."""
+        rule, count = self.rules.on_exhausted, len(doing.items)
+        ended_by_run = self.ending.at is not None
+        if ended_by_run or (self.ending.asked and rule != "terminate"):
+            self.ending.discarded += count
         elif rule == "terminate":
-            self.ending.discarded += 1 + self.discard_waiting()
+            self.ending.discarded += count + self.discard_waiting()
             self.fail(report, now)
         elif rule == "pause":
-            self._handled -= 1
-            self._queue.put_back([item])
+            self._handled -= count
+            self._queue.put_back(doing.items)
+            # `resume` makes the failed run anew.
+            self._empty_due = True
             self.pause("exhausted", now)
-        else:
-            self._dead.add(item, report.event_id, report, now)
+        elif count:
+            self._dead.add(doing.items[0], report.event_id, report, now)
 
     def given_up(self, now: datetime) -> None:
         """See base class."""
@@ -305,7 +310,7 @@ class WorkerPoolMachine(Machine):
         if self.ending.asked:
             self.ending.discarded += len(doing.items)
         elif doing.report is not None:
-            self._on_exhausted(doing.items[0], doing.report, now)
+            self._on_exhausted(doing, doing.report, now)
 
     # -- the end
 
