@@ -79,3 +79,9 @@ def test_a_higher_priority_goes_first_also_when_it_is_driven_again() -> None:
     assert sim.carry()
     sim.send("resume")
     assert worker.succeeded == [1, 3, 2]
+
+
+def test_an_event_that_does_not_fit_is_rejected_and_not_handled() -> None:
+    sim, _ = simulated(Deliver(), in_turn("refuse"))
+    sim.send("enqueue", 1)
+    assert (sim.status["handledEvents"], sim.status["rejectedEvents"]) == (0, 1)

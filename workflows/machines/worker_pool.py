@@ -234,6 +234,7 @@ class WorkerPoolMachine(Machine):
         for item, result in zip(doing.items, results, strict=False):
             if not result.ran:
                 self.reject(result.detail["rejected"], now, item.id)
+                self._handled -= 1
         if doing.items:
             self._handled += len(results) - 1
         newest = newest_of(results)
