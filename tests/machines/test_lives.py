@@ -60,3 +60,11 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_a_little_later(job: Jo
     sim.answer()
     sim.settle()
     assert sim.machine.options is not None
+
+
+@pytest.mark.parametrize("job", STARTED, ids=_named)
+def test_a_pause_that_comes_before_the_start_could_be_told_is_told_after_it(job: Job) -> None:
+    sim, _ = simulated(job)
+    sim.send("pause", text="not yet")
+    sim.send("resume")
+    assert sim.types()[:3] == ["job.started", "job.paused", "job.resumed"]

@@ -81,6 +81,11 @@ class ContinuousMachine(Machine):
         """See base class."""
         return super().at_rest and self._asked is None
 
+    @property
+    def begun(self) -> bool:
+        """See base class."""
+        return self._begun
+
     # -- messages
 
     def take(self, message: Message) -> JSON:
@@ -136,7 +141,7 @@ class ContinuousMachine(Machine):
     def _begin(self) -> None:
         self._begun = True
         given = self.life.state if self.rules.include_state else None
-        self.emit("job.started", self.life.started_at, input=given)
+        self.tell_start(input=given)
         if self._spec.start_immediately and self._times.override is None:
             self._times.start()
 

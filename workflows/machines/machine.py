@@ -181,15 +181,27 @@ class Machine(ABC):
 
     def pause(self, by: PausedBy, at: datetime, note: str | None = None) -> None:
         """Start no new run until resumed."""
-        if self.life.pause(by, at, note):
+        if self.life.pause(by, at, note) and self.begun:
             self.emit("job.paused", at, by=by, note=note)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the life's start was told, where one is told: nothing is told before it."""
+        return True
+
+    def tell_start(self, **fields: JSON) -> None:
+        """Tell of the life's start, and of a pause that came before it could be told."""
+        self.emit("job.started", self.life.started_at, **fields)
+        paused = self.life
+        if paused.paused_at is not None:
+            self.emit("job.paused", paused.paused_at, by=paused.paused, note=paused.pause_note)
 
     def resume(self, at: datetime, note: str | None = None, by: PausedBy = "user") -> None:
         """Go on, and at once with a run that waits for its next attempt.
 
         By `exhausted` where the pause after a failed run ends by itself.
         """
-        if self.life.resume(at, note):
+        if self.life.resume(at, note) and self.begun:
             self.emit("job.resumed", at, by=by, note=note)
         self.hurry()
 

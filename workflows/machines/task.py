@@ -154,6 +154,11 @@ class TaskMachine(Machine):
             "replies": self._replies,
         }
 
+    @property
+    def begun(self) -> bool:
+        """See base class."""
+        return self._begun
+
     # -- messages
 
     def take(self, message: Message) -> JSON:
@@ -248,7 +253,7 @@ class TaskMachine(Machine):
         self._entity.created_at = self.life.started_at
         first = self._queue.first.text.event().data if self._queue.first else None
         given = first if self.rules.include_state else None
-        self.emit("job.started", self.life.started_at, input=given)
+        self.tell_start(input=given)
 
     def _next_handler(self, now: datetime) -> Handler | None:
         entity, waits = self._entity, bool(self._queue)

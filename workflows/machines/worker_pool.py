@@ -82,6 +82,11 @@ class WorkerPoolMachine(Machine):
             "idle_since": self._idle_since.isoformat() if self._idle_since else None,
         }
 
+    @property
+    def begun(self) -> bool:
+        """See base class."""
+        return self._begun
+
     # -- messages
 
     def take(self, message: Message) -> JSON:
@@ -141,7 +146,7 @@ class WorkerPoolMachine(Machine):
 
     def _begin(self) -> None:
         self._begun = True
-        self.emit("job.started", self.life.started_at)
+        self.tell_start()
 
     def _work(self, now: datetime) -> Step:
         items = self._queue.take(alone=self._triggered)
