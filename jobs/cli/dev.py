@@ -116,7 +116,7 @@ async def _serving(plan: Plan) -> AsyncGenerator[EmbeddedServer]:
 
 def _server(plan: Plan) -> EmbeddedServer:
     _log(plan).unlink(missing_ok=True)
-    plan.data.parent.mkdir(parents=True, exist_ok=True)
+    plan.data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return EmbeddedServer(
         data=plan.data,
         port=plan.port or _DEFAULT_PORT,
