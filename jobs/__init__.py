@@ -41,7 +41,7 @@ from .errors import (
 )
 from .retry import Retry
 from .schedule import Cron, Every
-from .status import AddReceipt, JobStatus, Progress, StartReceipt
+from .status import AddReceipt, JobStatus, Progress, StartReceipt, WorkerPoolStatus
 
 if TYPE_CHECKING:
     from .plugin import JobsPlugin
@@ -85,6 +85,7 @@ __all__ = [
     "TemporalUnreachable",
     "WorkerPoolJob",
     "WorkerPoolRun",
+    "WorkerPoolStatus",
     "collect",
     "run_worker",
 ]

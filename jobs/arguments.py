@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from .errors import InvalidArgument, InvalidEvent
+from .checks import is_whole
+from .errors import InvalidArgument, InvalidEvent, InvalidKey
 from .spans import LONGEST
-from .wire import MAX_EVENT_ID, MAX_TEXT
+from .values import MAX_EVENT_BYTES, MAX_EVENT_ID, MAX_TEXT
 
 _SINGLE = (str, bytes)
 
@@ -37,6 +38,23 @@ def check_name(value: object, what: str) -> None:
     fault = _fault_of_text(value, MAX_TEXT) or (None if value else "is empty")
     if fault is not None:
         raise InvalidArgument(f"{what} {fault}")
+
+
+def check_whole(value: object, what: str, least: int, most: int) -> None:
+    """Raise `InvalidArgument` where a number is not whole, or out of its range."""
+    if not is_whole(value) or not least <= cast("int", value) <= most:
+        raise InvalidArgument(
+            f"{what} is a whole number from {least:,} to {most:,}; it is {shown(value)}"
+        )
+
+
+def check_partition_key(value: object, job: str) -> None:
+    """Raise `InvalidKey` where a partition key is none."""
+    fault = _fault_of_text(value, MAX_EVENT_BYTES) or (None if value else "is empty")
+    if fault is not None:
+        raise InvalidKey(
+            f"{job}: the partition key {fault}; leave it out where the order does not matter"
+        )
 
 
 def check_time(value: object, what: str) -> None:

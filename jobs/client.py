@@ -9,9 +9,9 @@ from temporalio.client import Client
 from temporalio.converter import DefaultPayloadConverter
 
 from .arguments import check_name, check_time, shown
-from .definitions import ContinuousJob, DebounceJob, Job, TaskJob
+from .definitions import ContinuousJob, DebounceJob, Job, TaskJob, WorkerPoolJob
 from .errors import InvalidArgument
-from .handles import ContinuousHandle, DebounceHandle, TaskHandle
+from .handles import ContinuousHandle, DebounceHandle, TaskHandle, WorkerPoolHandle
 from .handles.connection import Connection, Once
 from .link import Connecting, Link
 
@@ -131,11 +131,22 @@ class JobClient:
         _check_job(job, "task")
         return TaskHandle(self._connection, job, key)
 
+    def worker_pool(self, job: type[WorkerPoolJob[Event]]) -> WorkerPoolHandle[Event]:
+        """The handle of a worker pool.
+
+        Raises:
+            DefinitionError: the job's `concurrency` is none.
+            TypeError: the job is of another type; names the method to use.
+        """
+        _check_job(job, "worker_pool")
+        return WorkerPoolHandle(self._connection, job)
+
 
 _METHODS: dict[str, type[Job]] = {
     "debounce": DebounceJob,
     "continuous": ContinuousJob,
     "task": TaskJob,
+    "worker_pool": WorkerPoolJob,
 }
 """What makes handles, and for what."""
 
@@ -154,11 +165,17 @@ def _check_job(job: object, method: str) -> None:
         )
     if not issubclass(job, expected):
         fitting = (name for name, kind in _METHODS.items() if issubclass(job, kind))
-        other = next((f": use jobs.{name}({job.__name__}, key)" for name in fitting), "")
+        other = next((f": use {_call(name, job.__name__)}" for name in fitting), "")
         raise InvalidArgument(
             f"jobs.{method}() takes a {expected.__name__} class, and {job.__name__} is none{other}"
         )
     job.check_name()
+
+
+def _call(method: str, job: str) -> str:
+    """How a handle is made."""
+    key = "" if method == "worker_pool" else ", key"
+    return f"jobs.{method}({job}{key})"
 
 
 def _plain(client: Client) -> Client:

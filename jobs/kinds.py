@@ -4,6 +4,7 @@ A new type is one entry here, its definition, its machine, its workflow and its 
 entry names by a path is imported where it is used, so that a client needs no workflow.
 """
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -36,10 +37,26 @@ class JobKind:
     first_event: str = "job.started"
     """The type of the tracking event that a life begins with."""
 
+    has_state: bool = True
+    key_pattern: str = ".+"
+    """What a key looks like, as a regular expression."""
+
+    key_meaning: str = "any text"
+    """The same in words."""
+
     @property
     def brings(self) -> frozenset[str]:
         """The verbs that bring events, and so open a life."""
         return frozenset(verb for verb, takes in self.verbs.items() if takes in ("event", "events"))
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The verbs that bring none."""
+        return tuple(verb for verb in self.verbs if verb not in self.brings)
+
+    def takes_key(self, key: str) -> bool:
+        """Whether an instance can have this key."""
+        return re.fullmatch(self.key_pattern, key, re.DOTALL | re.ASCII) is not None
 
     def load(self, path: str) -> Any:
         """What one of its paths names."""
@@ -104,6 +121,9 @@ KINDS: dict[JobType, JobKind] = {
                 "clear": "nothing",
                 "redrive": "id",
             },
+            has_state=False,
+            key_pattern="0|[1-9][0-9]{0,2}",
+            key_meaning="its index, 0 to 999",
         ),
     )
 }

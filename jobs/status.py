@@ -102,7 +102,7 @@ class JobStatus(Answer):
 
     tracking: TrackingStatus = Field(default_factory=TrackingStatus)
     failed_events: tuple[dict[str, Any], ...] = ()
-    """Of a task: the last 100 events set aside after their last attempt, with their error.
+    """Of a task or pool: the last 100 events set aside after their last attempt, with their error.
 
     Each has the `id` by which `redrive` puts it back.
     """
@@ -111,7 +111,64 @@ class JobStatus(Answer):
     """Of the run under way: what it last said, as its heartbeats bring it."""
 
     discarded_events: int = 0
-    """Of a task: events that were dropped, or set aside and had to go for later ones."""
+    """Of a task or pool: events that were dropped, or set aside and had to go for later ones."""
+
+    handled_events: int = 0
+    """Of a task or pool: events that a handler was called for; of a pool those that succeeded."""
+
+    draining: bool = False
+    """Of a worker pool's instance: whether it ends once its queue is empty."""
+
+    oldest_event_at: datetime | None = None
+    """Of a worker pool's instance: when the event came that waits longest."""
+
+
+class WorkerPoolStatus(Answer):
+    """What all instances of a worker pool do."""
+
+    job_name: str
+    concurrency: int
+    instances: tuple[JobStatus, ...]
+    """Those that are or were there, by index; `key` is the index.
+
+    One from `concurrency` on was left behind by a smaller one. It is listed until it has ended.
+    """
+
+    @property
+    def event_count(self) -> int:
+        """Events that wait or are under way."""
+        return sum(status.event_count for status in self.instances)
+
+    @property
+    def running(self) -> int:
+        """Instances that handle an event now, or wait for its next attempt."""
+        return sum(status.status in ("running", "retrying") for status in self.instances)
+
+    @property
+    def handled_events(self) -> int:
+        """Events that were handled with success, since each instance began."""
+        return sum(status.handled_events for status in self.instances)
+
+    @property
+    def rejected_events(self) -> int:
+        """Events that were not taken, since they did not fit."""
+        return sum(status.rejected_events for status in self.instances)
+
+    @property
+    def discarded_events(self) -> int:
+        """Events that were dropped."""
+        return sum(status.discarded_events for status in self.instances)
+
+    @property
+    def failed_events(self) -> tuple[dict[str, Any], ...]:
+        """Events that failed for good, with their error; `id` is the one for `redrive`."""
+        return tuple(failed for status in self.instances for failed in status.failed_events)
+
+    @property
+    def oldest_event_at(self) -> datetime | None:
+        """When the event came that waits longest."""
+        waiting = (status.oldest_event_at for status in self.instances)
+        return min((at for at in waiting if at is not None), default=None)
 
 
 class AddReceipt(Answer):

@@ -8,6 +8,9 @@ import pydantic_core
 MAX_EVENT_BYTES = 256 * 1024
 MAX_STATE_BYTES = 512 * 1024
 MAX_EVENT_ID = 300
+MAX_PRIORITY = 1_000_000
+"""Of a worker pool's event, and as much below 0."""
+
 MAX_TEXT = 1_000
 """Characters that are kept of a reason or a note."""
 

@@ -17,6 +17,7 @@ from durable_jobs.values import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
     MAX_EVENT_ID,
+    MAX_PRIORITY,
     MAX_STATE_BYTES,
     MAX_TEXT,
     dumps,
@@ -30,8 +31,6 @@ from .machines.texts import EventText
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 MAX_BATCH_EVENTS = 10_000
 """In one signal or update: each event takes its time to read. Our clients send a tenth of it."""
-
-MAX_PRIORITY = 1_000_000
 
 _START = 'one JSON object such as {"job": "repo-digest", "key": "octocat/hello"}'
 _TOO_DEEP = f"more than {MAX_DEPTH} lists and objects inside each other"
@@ -57,6 +56,8 @@ def read_start(
     if not (isinstance(job, str) and isinstance(key, str) and job and key):
         raise BadInput(f"the start argument must be {_START}")
     instance_id = f"{kind.name}:{job}:{key}"
+    if not kind.takes_key(key):
+        raise BadInput(f"the key of a {kind.name} instance is {kind.key_meaning}, not {key!r}")
     if workflow_id != instance_id:
         raise BadInput(f"the workflow ID must be {instance_id!r} for this job and key")
     if "carry" in start and not continued:

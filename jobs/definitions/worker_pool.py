@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Generic, cast
 from typing_extensions import TypeVar
 
 from ..burst import following
-from ..checks import check_span
+from ..checks import check_span, is_whole
 from ..errors import DefinitionError, InvalidEvent
 from ..protocol import Detail, JobType, RunRequest, RunResult
-from ..retry import Retry, is_whole
+from ..retry import Retry
 from .base import Job, bind_types
 from .codec import codec_of
 from .methods import call, not_written
@@ -86,15 +86,18 @@ class WorkerPoolJob(Job, Generic[Event]):
         """Raise `DefinitionError` where the definition is wrong."""
         super().check()
         cls = type(self)
-        label = cls.__qualname__
-        count = getattr(cls, "concurrency", None)
-        if not is_whole(count) or not 1 <= cast("int", count) <= MAX_CONCURRENCY:
+        cls.check_concurrency()
+        check_span(cls.__qualname__, "idle_timeout", cls.idle_timeout, or_none=True)
+
+    @classmethod
+    def check_concurrency(cls) -> None:
+        """Raise `DefinitionError` where the number of instances is none. The library's own."""
+        given: object = getattr(cls, "concurrency", None)
+        if not is_whole(given) or not 1 <= cast("int", given) <= MAX_CONCURRENCY:
             raise DefinitionError(
-                f"{label}: concurrency is a whole number from 1 to {MAX_CONCURRENCY:,}, "
-                f"it is {count!r}"
+                f"{cls.__qualname__}: concurrency is a whole number from 1 to "
+                f"{MAX_CONCURRENCY:,}, it is {given!r}"
             )
-        if cls.idle_timeout is not None:
-            check_span(label, "idle_timeout", cls.idle_timeout)
 
     def following(
         self, first: RunRequest, last: RunRequest, result: RunResult, index: int
@@ -104,7 +107,9 @@ class WorkerPoolJob(Job, Generic[Event]):
         if index > len(more):
             return None
         detail = {**more[index - 1], "index": first.detail["index"]}
-        return following(first, last, result, index, detail)
+        request = following(first, last, result, index, detail)
+        # Pools have no state, so no tracking event shows one.
+        return request.model_copy(update={"has_state": False})
 
     async def perform(self, context: RunContext) -> RunResult:
         """Run one handler. The library's own."""

@@ -90,6 +90,19 @@ class Handle(Generic[State]):
                 return
         await self._update(verb, args, TimeLimit(ANSWER_TIME))
 
+    async def _counted(self, verb: str, args: list[JSON], limit: TimeLimit) -> int:
+        """Have something done to events, and hear to how many; 0 where no instance is alive."""
+        try:
+            async with self._instance.within(limit):
+                answer = await self._update(verb, args, limit)
+        except RPCError as error:
+            if is_missing(error):
+                return 0
+            raise await self._instance.explained(error) from error
+        except WorkflowUpdateFailedError as error:
+            raise self._refused(error) from error
+        return int(next(iter(answer.values())))
+
     async def _update(self, verb: str, args: list[JSON], limit: TimeLimit) -> Any:
         once = self._connection.once
         update_id = None if once is None else once.next_id(self.instance_id, verb)
@@ -197,8 +210,8 @@ class Handle(Generic[State]):
             heard(start)
 
     async def _signal_events(self, verb: str, items: list[Item]) -> list[None]:
-        """Send events in one signal; one without an id goes as the signal's plain argument."""
-        if len(items) == 1 and not items[0].id:
+        """Send events in one signal; a plain one goes as the signal's argument."""
+        if len(items) == 1 and items[0].is_plain:
             await self._until_taken(verb, items[0].data)
         else:
             await self._until_taken(f"{verb}_batch", batch_json(items))

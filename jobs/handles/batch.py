@@ -45,12 +45,19 @@ class Item:
     limit: TimeLimit | None = None
     """The time of a call that waits for a worker."""
 
+    priority: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to say of it but the event."""
+        return not self.id and not self.priority
+
     @property
     def json(self) -> bytes:
         """As it stands in a batch."""
-        if not self.id:
-            return b'{"data":' + self.data + b"}"
-        return b'{"data":' + self.data + b',"id":' + dumps(self.id) + b"}"
+        event_id = b',"id":' + dumps(self.id) if self.id else b""
+        priority = b',"priority":' + dumps(self.priority) if self.priority else b""
+        return b'{"data":' + self.data + event_id + priority + b"}"
 
 
 Call = Callable[[list[Item]], Awaitable[Sequence[Any]]]

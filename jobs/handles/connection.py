@@ -37,6 +37,9 @@ class Connection:
 
     scale: Scale = field(default_factory=Scale)
 
+    turns: "dict[str, count[int]]" = field(default_factory=dict[str, "count[int]"])
+    """By worker pool: counts the events that go to each instance in turn."""
+
     @property
     def batcher(self) -> Batcher:
         """Shared by all handles in one event loop, so that those of one key share their calls."""

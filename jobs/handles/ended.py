@@ -2,11 +2,9 @@
 
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
+from ..kinds import KINDS
 from ..status import StatusWord
 from ..wire import JSON
-
-WORKFLOW_TYPES = {"continuous": "ContinuousJob", "debounce": "DebounceJob", "task": "TaskJob"}
-"""By job type, which an instance's ID begins with."""
 
 _ENDED: dict[WorkflowExecutionStatus | None, StatusWord] = {
     WorkflowExecutionStatus.TERMINATED: "terminated",
@@ -24,7 +22,8 @@ def ended_word(found: WorkflowExecutionDescription) -> StatusWord | None:
 
 def foreign_text(instance_id: str, found: WorkflowExecutionDescription) -> str | None:
     """Says so where a workflow under an instance's ID is none of its job type's."""
-    expected = WORKFLOW_TYPES[instance_id.partition(":")[0]]
+    kinds = {str(name): kind for name, kind in KINDS.items()}
+    expected = kinds[instance_id.partition(":")[0]].workflow
     if found.workflow_type == expected:
         return None
     state = ended_word(found) or "runs"

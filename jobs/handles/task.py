@@ -8,7 +8,6 @@ from typing import Any, Generic
 
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
 from typing_extensions import TypeVar
 
 from ..arguments import check_event_id
@@ -19,7 +18,7 @@ from ..wire import JSON, json_to_raw
 from .base import Handle
 from .batch import Item, patiently, update_slot
 from .connection import Connection
-from .instance import Unanswered, is_missing
+from .instance import Unanswered
 from .limits import ANSWER_TIME, TimeLimit
 
 Event = TypeVar("Event")
@@ -135,16 +134,7 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         """
         limit = self._limit(timeout)
         check_event_id(id, self.instance_id)
-        try:
-            async with self._instance.within(limit):
-                answer = await self._update("redrive", [] if id is None else [id], limit)
-        except RPCError as error:
-            if is_missing(error):
-                return 0
-            raise await self._instance.explained(error) from error
-        except WorkflowUpdateFailedError as error:
-            raise self._refused(error) from error
-        return int(answer["redrivenEvents"])
+        return await self._counted("redrive", [] if id is None else [id], limit)
 
 
 def how_it_fares(status: dict[str, JSON]) -> str:
