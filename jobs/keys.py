@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -12,7 +14,7 @@ from temporalio.worker import Worker
 
 from .client import JobClient
 from .connection import target_of
-from .definitions import ContinuousJob
+from .definitions import ContinuousJob, WorkerPoolJob
 from .errors import JobsError
 from .registry import Registry
 
@@ -84,18 +86,26 @@ async def _start_all(client: JobClient, registry: Registry) -> None:
         if isinstance(job, ContinuousJob):
             kind = type(cast("ContinuousJob[Any]", job))
             for key in kind.keys:
-                await _start(client, kind, key)
+                await _insist(partial(_start, client, kind, key), f"start {kind.name} for {key!r}")
+        elif isinstance(job, WorkerPoolJob):
+            pool = client.worker_pool(type(cast("WorkerPoolJob[Any]", job)))
+            await _insist(pool.drain_beyond, f"drain what the pool {job.name} has left behind")
 
 
 async def _start(client: JobClient, job: type[ContinuousJob[Any]], key: str) -> None:
+    handle = client.continuous(job, key)
+    if not await handle.came_to_its_end():
+        await handle.start()
+
+
+async def _insist(call: Callable[[], Awaitable[None]], what: str) -> None:
+    """Do something until it succeeds."""
     wait = _FIRST_WAIT
     while True:
         try:
-            handle = client.continuous(job, key)
-            if not await handle.came_to_its_end():
-                await handle.start()
+            await call()
         except (RPCError, JobsError) as error:
-            logger.warning("Could not start %s for %r, trying again: %s", job.name, key, error)
+            logger.warning("Could not %s, trying again: %s", what, error)
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
         else:

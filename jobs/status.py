@@ -120,7 +120,7 @@ class JobStatus(Answer):
     """Of a worker pool's instance: whether it ends once its queue is empty."""
 
     oldest_event_at: datetime | None = None
-    """Of a worker pool's instance: when the event came that waits longest."""
+    """Of a worker pool's instance: when the oldest event came that waits or is under way."""
 
 
 class WorkerPoolStatus(Answer):
@@ -166,7 +166,7 @@ class WorkerPoolStatus(Answer):
 
     @property
     def oldest_event_at(self) -> datetime | None:
-        """When the event came that waits longest."""
+        """When the oldest event came that waits or is under way."""
         waiting = (status.oldest_event_at for status in self.instances)
         return min((at for at in waiting if at is not None), default=None)
 

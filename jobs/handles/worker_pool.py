@@ -174,6 +174,10 @@ class WorkerPoolHandle(Generic[Event]):
         """
         return any(await self._each(index, lambda member: member.order("drain")))
 
+    async def drain_beyond(self) -> None:
+        """Have instances end that a smaller concurrency has left behind. The library's own."""
+        await _all(self._member(index).order("drain") for index in await self._beyond())
+
     async def clear(self, *, index: int | None = None, timeout: timedelta = ANSWER_TIME) -> int:
         """Drop the events that wait; failed ones stay. Returns how many there were.
 

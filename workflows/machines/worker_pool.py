@@ -348,7 +348,7 @@ class WorkerPoolMachine(Machine):
 
     def status(self) -> Detail:
         """See base class."""
-        oldest = self._queue.oldest()
+        oldest = self._oldest()
         return {
             **super().status(),
             "eventCount": self._events_left,
@@ -358,6 +358,11 @@ class WorkerPoolMachine(Machine):
             "oldestEventAt": iso_ms(oldest) if oldest else None,
             "discardedEvents": self.ending.discarded or self._dead.crowded_out,
         }
+
+    def _oldest(self) -> datetime | None:
+        """When the oldest event came that waits or is under way."""
+        taken = [item.at for item in self._doing.items] if self._doing else []
+        return min((at for at in (self._queue.oldest(), *taken) if at), default=None)
 
     def story(self) -> str:
         """See base class."""
