@@ -63,7 +63,10 @@ class Attempt:
             self.begins_with(request.state)
         self._started_at = info.started_time
         self._loop = asyncio.get_running_loop()
-        self._opened = self._began = self._loop.time()
+        self.opened: float = self._loop.time()
+        """When the activity began, by the loop's time."""
+
+        self._began = self.opened
         mark = _mark_of(info.heartbeat_details)
         first = mark.get("first_started_at")
         self.first_started_at: datetime = request.first_started_at or (
@@ -94,7 +97,7 @@ class Attempt:
 
     def now(self) -> datetime:
         """The time by the server's clock, as the workflow has it, whatever the worker's shows."""
-        return self._started_at + timedelta(seconds=self._loop.time() - self._opened)
+        return self._started_at + timedelta(seconds=self._loop.time() - self.opened)
 
     def open(self) -> None:
         """Make it the attempt at hand."""

@@ -11,7 +11,10 @@ from durable_jobs.values import size
 from .attempt import Attempt
 
 MAX_SECONDS = 1.0
-"""No further event is begun after so long: a caller's `pause` or `trigger` waits for the end."""
+"""No further event is begun so long after the activity's begin.
+
+A caller's `pause` or `trigger` waits for the end, and the last event has its time limit left.
+"""
 
 MAX_BYTES = 512 * 1024
 """Of results, the state aside. All go into one payload, which may have 2 MB."""
@@ -33,7 +36,7 @@ class Burst:
         self._following = following
         self._results = [first]
         self._bytes = size(first.detail)
-        self._ends_at = asyncio.get_running_loop().time() + MAX_SECONDS
+        self._ends_at = attempt.opened + MAX_SECONDS
 
     async def result(self) -> RunResult:
         """Handle what can be handled now; gives all results in one."""
