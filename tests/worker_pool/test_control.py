@@ -3,9 +3,11 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from temporalio.client import Client
 
 from durable_jobs import JobStatus, Retry, WorkerPoolRun
+from durable_jobs.workflows import carry
 from tests.jobs import let_pass, result_of, running_worker, went_on
 from tests.support import eventually
 from tests.worker_pool.conftest import Handle, Running
@@ -364,32 +366,40 @@ async def test_a_client_of_a_larger_pool_is_heard_by_a_worker_of_a_smaller_one(
 # -- a long life ----------------------------------------------------------------------------
 
 
-async def test_a_backlog_travels_with_continue_as_new(running: Running, client: Client) -> None:
-    job = fresh(Watched)()
+async def test_a_backlog_travels_with_continue_as_new(
+    running: Running, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry, "MAX_LETTERS", 50)
+    flaky = Flaky(final=True)
+    job = fresh(Watched)(flaky)
     async with running(job) as pool:
+        await pool.enqueue(Hook(n=-1), id="bad")
+        await eventually(lambda: job.notes.dead)
         await pool.pause()
-        await pool.enqueue_many([Hook(n=n) for n in range(1000)], priority=1)
+        await pool.enqueue(Hook())
+        await eventually(lambda: waits(pool, 1))
+        assert await pool.clear() == 1
+        await pool.enqueue_many([Hook(n=n) for n in range(1, 400)], priority=1)
         raw = client.get_workflow_handle(f"workerPool:{job.name}:0")
-        for start in range(0, 5200, 100):
-            signals = (raw.signal("enqueue", {"n": n}) for n in range(start, start + 100))
-            await asyncio.gather(*signals)
+        await asyncio.gather(*(raw.signal("enqueue", {"n": n}) for n in range(400, 500)))
+        assert await pool.drain()
         await eventually(lambda: went_on(client, f"workerPool:{job.name}:0"))
-        status = await eventually(lambda: _holds(pool, 6200))
-        assert status.status == "paused"
+        status = await eventually(lambda: _holds(pool, 499))
+        assert (status.status, status.draining, status.discarded_events) == ("paused", True, 1)
+        await pool.enqueue(Hook(n=-1), id="bad")
         await pool.resume()
-        await eventually(lambda: len(job.notes.done) == 6200, within=60)
-        status = await eventually(lambda: _handled(pool, 6200))
-    assert job.notes.numbers()[:1000] == list(range(1000))
-    assert sorted(job.notes.numbers()[1000:]) == list(range(5200))
-    sequences = [run.sequence for run in job.notes.runs]
-    assert sequences == sorted(sequences)
+        await eventually(lambda: len(job.notes.done) == 499)
+        flaky.broken = False
+        assert await pool.redrive() == 1
+        await eventually(lambda: words_are(pool, "completed"))
+        ended = await result_of(client, f"workerPool:{job.name}:0")
+    assert job.notes.numbers()[:399] == list(range(1, 400))
+    assert sorted(job.notes.numbers()[399:]) == [-1, *range(400, 500)]
+    assert [run.sequence for run in job.notes.runs[1:]] == list(range(3, 503))
+    assert ended["discardedEvents"] == 1
 
 
 async def _holds(pool: Handle, count: int) -> JobStatus | None:
     status = await only(pool)
     return status if status.event_count == count else None
 
-
-async def _handled(pool: Handle, count: int) -> JobStatus | None:
-    status = await only(pool)
-    return status if status.handled_events == count else None

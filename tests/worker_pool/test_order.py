@@ -53,6 +53,7 @@ async def test_events_without_a_key_go_to_each_instance_in_turn(running: Running
             await pool.enqueue(Hook(n=n))
         await eventually(lambda: len(job.notes.done) == 9)
         assert Counter(job.notes.indexes()) == {0: 3, 1: 3, 2: 3}
+        await eventually(lambda: _waits(pool, 0))
         status = await pool.status()
         assert [each.handled_events for each in status.instances] == [3, 3, 3]
         assert (status.handled_events, status.event_count, status.running) == (9, 0, 0)
