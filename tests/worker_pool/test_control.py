@@ -402,4 +402,3 @@ async def test_a_backlog_travels_with_continue_as_new(
 async def _holds(pool: Handle, count: int) -> JobStatus | None:
     status = await only(pool)
     return status if status.event_count == count else None
-

@@ -158,9 +158,7 @@ async def test_an_id_that_was_seen_is_dropped_also_without_a_partition_key(
     assert sorted(job.notes.numbers()) == [0, 0, 11]
 
 
-async def test_what_is_wrong_is_refused_before_anything_is_sent(
-    client: Client, queue: str
-) -> None:
+async def test_what_is_wrong_is_refused_before_anything_is_sent(client: Client, queue: str) -> None:
     pool = JobClient(client, task_queue=queue).worker_pool(fresh(Deliver))
     good = Hook()
     with pytest.raises(InvalidEvent, match="n"):
