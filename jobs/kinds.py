@@ -64,7 +64,7 @@ class JobKind:
         return getattr(import_module(module), name)
 
 
-KINDS: dict[JobType, JobKind] = {
+KINDS: dict[str, JobKind] = {
     kind.name: kind
     for kind in (
         JobKind(

@@ -63,7 +63,7 @@ class BaseEvent(_Model):
     source: Literal["job"] = "job"
     instance_id: str
     id: str
-    job_type: Literal["continuous", "debounce", "task"]
+    job_type: Literal["continuous", "debounce", "task", "workerPool"]
     job_name: str
     env: str
     service_key: str
@@ -76,7 +76,7 @@ class BaseEvent(_Model):
 
 
 class JobStarted(BaseEvent):
-    """A continuous or task instance was created."""
+    """An instance of any type but debounce was created."""
 
     type: Literal["job.started"] = "job.started"
     input: JsonValue = None

@@ -63,7 +63,7 @@ Action = Callable[["Remote"], Awaitable[None]]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    verbs = (pause, resume, trigger, reschedule, flush, clear, redrive, terminate)
+    verbs = (pause, resume, trigger, reschedule, flush, drain, clear, redrive, terminate)
     for command in (status, state, *verbs):
         app.command(rich_help_panel="Operate one instance")(command)
 
@@ -117,7 +117,7 @@ def resume(
 def trigger(
     instance: Instance, as_json: AsJson = False, timeout: Patience = DEFAULT_PATIENCE
 ) -> None:
-    """Run a continuous or task job once now, also when paused."""
+    """Run a continuous or task job once now, also when paused; a pool: its next event."""
     _tell(instance, timeout, as_json, "trigger")
 
 
@@ -128,10 +128,17 @@ def flush(
     _tell(instance, timeout, as_json, "flush")
 
 
+def drain(
+    instance: Instance, as_json: AsJson = False, timeout: Patience = DEFAULT_PATIENCE
+) -> None:
+    """Have an instance of a pool work off what waits, and end."""
+    _tell(instance, timeout, as_json, "drain")
+
+
 def clear(
     instance: Instance, as_json: AsJson = False, timeout: Patience = DEFAULT_PATIENCE
 ) -> None:
-    """Drop what waits in a debounce job, and say how much that was."""
+    """Drop what waits in a debounce job or a pool, and say how much that was."""
 
     async def act(remote: "Remote") -> None:
         answer = await remote.update("clear")
@@ -154,7 +161,7 @@ def redrive(
     as_json: AsJson = False,
     timeout: Patience = DEFAULT_PATIENCE,
 ) -> None:
-    """Queue again the failed events that a task job has set aside, and say how many."""
+    """Queue again the failed events that a task or pool has set aside, and say how many."""
 
     async def act(remote: "Remote") -> None:
         from .remote import NOT_FOUND, Trouble

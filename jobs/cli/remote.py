@@ -16,6 +16,7 @@ from ..handles.connection import Connection
 from ..handles.ended import ended_word
 from ..handles.instance import Instance, UnreadableAnswer, is_missing
 from ..handles.limits import TimeLimit
+from ..kinds import KINDS
 from ..link import Link
 from ..settings import load_settings
 from ..wire import JSON
@@ -24,11 +25,6 @@ FAILED, WRONG_INPUT, NOT_FOUND, NO_ANSWER = 1, 2, 3, 4
 """Exit codes: the server or the instance refused; wrong arguments; none is there (alive); no worker
 answers."""
 
-_VERBS = {
-    "continuous": ("pause", "resume", "trigger", "reschedule", "terminate"),
-    "debounce": ("pause", "resume", "flush", "clear", "terminate"),
-    "task": ("pause", "resume", "trigger", "redrive", "terminate"),
-}
 _EXAMPLE = "continuous:poll:acct-1"
 _T = TypeVar("_T")
 
@@ -60,8 +56,8 @@ def instance_of(words: list[str]) -> str:
     instance = ":".join(words)
     job_type, _, rest = instance.partition(":")
     name, _, key = rest.partition(":")
-    if job_type not in _VERBS:
-        known = ", ".join(_VERBS)
+    if job_type not in KINDS:
+        known = ", ".join(KINDS)
         raise Trouble(f"{instance!a} is no instance ID like {_EXAMPLE}: it begins with one of "
                       f"{known}", WRONG_INPUT)  # fmt: skip
     if not re.fullmatch(NAME, name) or not key:
@@ -79,6 +75,7 @@ class Remote:
 
     def __init__(self, connection: Connection, instance: str, timeout: timedelta) -> None:
         self.id = instance
+        self._kind = KINDS[instance.partition(":")[0]]
         self._instance = Instance(connection, instance)
         self._timeout = timeout
 
@@ -95,6 +92,8 @@ class Remote:
 
     async def state(self) -> JSON:
         """Its state; raises `Trouble`."""
+        if not self._kind.has_state:
+            raise Trouble(f"{self._kind.name} jobs have no state", WRONG_INPUT)
         # That it is there, or is no instance, the status tells.
         await self.status()
         return await self._done(lambda limit: self._instance.query("state", limit))
@@ -111,10 +110,10 @@ class Remote:
 
     def check(self, verb: str) -> None:
         """Raise `Trouble` where the job type knows no such verb."""
-        job_type = self.id.partition(":")[0]
-        if verb not in _VERBS[job_type]:
-            known = ", ".join(_VERBS[job_type])
-            raise Trouble(f"{job_type} jobs take no {verb}; they take {known}", WRONG_INPUT)
+        kind = self._kind
+        if verb not in kind.controls:
+            known = ", ".join(kind.controls)
+            raise Trouble(f"{kind.name} jobs take no {verb}; they take {known}", WRONG_INPUT)
 
     async def _done(self, call: Callable[[TimeLimit], Awaitable[_T]]) -> _T:
         """What a call gives; its errors as `Trouble`."""

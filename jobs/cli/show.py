@@ -45,7 +45,7 @@ def _rows(status: Status) -> Iterator[tuple[str, str]]:
     if status.get("progress") is not None:
         yield "progress", progress_text(status["progress"])
     if status["jobType"] != "continuous":
-        yield "events", f"{status['eventCount']} waiting"
+        yield "events", _events_text(status)
     yield "started", _moment(status["startedAt"])
     if status["lastError"] is not None:
         yield "last error", plain(status["lastError"])
@@ -57,6 +57,12 @@ def _attempt(status: Status) -> str:
         return ""
     is_next = status["status"] == "retrying"
     return f", attempt {status['attempt']} {'is next' if is_next else 'under way'}"
+
+
+def _events_text(status: Status) -> str:
+    draining = ", then it ends" if status.get("draining") else ""
+    oldest = f", the oldest since {_moment(at)}" if (at := status.get("oldestEventAt")) else ""
+    return f"{status['eventCount']} waiting{oldest}{draining}"
 
 
 def _pause_rows(status: Status) -> Iterator[tuple[str, str]]:

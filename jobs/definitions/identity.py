@@ -2,6 +2,7 @@
 
 from ..arguments import shown
 from ..errors import InvalidKey
+from ..kinds import KINDS
 from .base import Job
 
 MAX_INSTANCE_ID = 240
@@ -25,4 +26,9 @@ def checked_id(job_type: str, name: str, key: object) -> str:
         )
     if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
         raise InvalidKey(f"{name}: the key {shown(key)} is no Unicode text, it holds a surrogate")
+    kind = KINDS.get(job_type)
+    if kind is not None and not kind.takes_key(key):
+        raise InvalidKey(
+            f"{name}: the key of a {job_type} instance is {kind.key_meaning}, not {shown(key)}"
+        )
     return instance_id

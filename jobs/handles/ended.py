@@ -22,8 +22,7 @@ def ended_word(found: WorkflowExecutionDescription) -> StatusWord | None:
 
 def foreign_text(instance_id: str, found: WorkflowExecutionDescription) -> str | None:
     """Says so where a workflow under an instance's ID is none of its job type's."""
-    kinds = {str(name): kind for name, kind in KINDS.items()}
-    expected = kinds[instance_id.partition(":")[0]].workflow
+    expected = KINDS[instance_id.partition(":")[0]].workflow
     if found.workflow_type == expected:
         return None
     state = ended_word(found) or "runs"

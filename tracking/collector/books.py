@@ -213,11 +213,16 @@ def will_retry(event: Accepted) -> bool:
 
 
 def _ending(job_type: str, event: Accepted) -> str:
-    """The state of an instance that ended: only the reason tells who ended it.
+    """The state of an instance that ended, as it says itself.
 
-    After exhausted retries an instance may also go on or pause, and then be ended by somebody.
+    Of older senders only the reason tells. After exhausted retries an instance may also go on or
+    pause, and then be ended by somebody.
     """
-    reason = event.data.get("reason")
+    ended, reason = event.data.get("ended"), event.data.get("reason")
+    if ended in ("completed", "terminated", "failed"):
+        return ended
+    if ended == "exhausted":
+        return "failed"
     if not isinstance(reason, str):
         return "terminated"
     if gave_up(reason):
