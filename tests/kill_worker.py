@@ -29,6 +29,8 @@ from durable_jobs import (
     RunFailure,
     TaskJob,
     TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
     run_worker,
 )
 from durable_jobs.tracking import HttpSink, Tracking
@@ -254,6 +256,21 @@ class Checkpoints(TaskJob[int, list[int]]):
         """No handler sets the alarm."""
 
 
+class Haul(WorkerPoolJob[int]):
+    """Hauls loads, in order."""
+
+    name = "haul"
+    concurrency = 2
+    heartbeat_timeout = BEAT
+    retry = Retry(max_attempts=10, initial=timedelta(milliseconds=20), jitter=False)
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def execute(self, run: WorkerPoolRun[int]) -> None:
+        await self._book.note(run, f"load={run.event} ", held="")
+
+
 def all_jobs(folder: Path) -> list[Any]:
     """One of each."""
     book = Notebook(folder)
@@ -267,6 +284,7 @@ def all_jobs(folder: Path) -> list[Any]:
         Stumble(book),
         Stages(book),
         Checkpoints(book),
+        Haul(book),
     ]
 
 

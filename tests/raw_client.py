@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
@@ -132,10 +133,50 @@ async def task(client: Client, queue: str, key: str) -> None:
     assert await handle.result() == ended
 
 
+async def worker_pool(client: Client, queue: str, key: str) -> None:
+    """Signals, updates and queries of an instance of a pool: its key is an index."""
+    index = str(crc32(key.encode()) % 1000)
+    handle = await client.start_workflow(
+        "WorkerPoolJob",
+        {"job": "ship", "key": index},
+        id=f"workerPool:ship:{index}",
+        task_queue=queue,
+        start_signal="enqueue",
+        start_signal_args=[{"n": 1}],
+    )
+    status = await until(handle, status="idle", handledEvents=1, eventCount=0)
+    assert (status["jobType"], status["jobName"], status["key"]) == ("workerPool", "ship", index)
+    await handle.signal("pause", "by hand")
+    await until(handle, status="paused", pauseNote="by hand")
+    twice = {"data": {"n": 2}, "id": "a", "priority": 5}
+    await handle.signal("enqueue_batch", {"events": [twice, twice]})
+    assert await handle.execute_update("enqueue", {"n": 3}) == {"eventCount": 2, "duplicate": False}
+    answer = await handle.execute_update("enqueue_batch", {"events": [twice]})
+    assert answer == {"eventCount": 2, "duplicate": True}
+    await handle.signal("trigger")
+    await until(handle, status="paused", handledEvents=2, eventCount=1)
+    assert await handle.execute_update("clear") == {"discardedEvents": 1}
+    await handle.signal("resume")
+    await handle.signal("enqueue", {"n": -1})
+    status = await until(handle, status="idle", eventCount=0, runCount=3)
+    [failed] = status["failedEvents"]
+    assert failed["event"]["data"] == {"n": -1}
+    assert await handle.execute_update("redrive", failed["id"]) == {"redrivenEvents": 1}
+    status = await until(handle, status="idle", eventCount=0, runCount=4)
+    await handle.signal("enqueue", {"n": "many"})
+    await until(handle, rejectedEvents=1)
+    await handle.execute_update("drain")
+    assert (await handle.query("status"))["draining"] is True
+    await handle.execute_update("terminate", "closed")
+    ended = {"status": "terminated", "reason": "closed", "runCount": 4, "discardedEvents": 2}
+    assert await handle.result() == ended
+
+
 LIVES: dict[str, Callable[[Client, str, str], Awaitable[None]]] = {
     "debounce": debounce,
     "continuous": continuous,
     "task": task,
+    "worker_pool": worker_pool,
 }
 
 

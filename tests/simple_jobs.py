@@ -10,9 +10,11 @@ from durable_jobs import (
     Every,
     TaskJob,
     TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
 )
 from durable_jobs.definitions import Job
-from tests.jobs import QUICK
+from tests.jobs import QUICK, at_most
 from tests.scripted import Book, Push, Total
 
 
@@ -57,6 +59,20 @@ class Note(TaskJob[Push, Total, int]):
         run.state.ns.append(0)
 
 
+class Ship(WorkerPoolJob[Push]):
+    """Fails for good with a negative number."""
+
+    name = "ship"
+    concurrency = 1_000
+    """So that tests have instances of their own."""
+
+    retry = at_most(1)
+
+    def execute(self, run: WorkerPoolRun[Push]) -> None:
+        if run.event.n < 0:
+            raise ValueError("no such thing")
+
+
 def simple_jobs(book: Book | None = None) -> list[Job]:
     """One of each type."""
-    return [Held(book or Book()), Count(), Note()]
+    return [Held(book or Book()), Count(), Note(), Ship()]

@@ -27,7 +27,7 @@ async def shared_queue(client: Client) -> AsyncIterator[str]:
         yield queue
 
 
-@pytest.mark.parametrize("kind", ["debounce", "continuous", "task"])
+@pytest.mark.parametrize("kind", ["debounce", "continuous", "task", "worker_pool"])
 async def test_a_client_that_imports_temporalio_alone_drives_a_whole_life(
     server: EmbeddedServer, shared_queue: str, kind: str
 ) -> None:
