@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from durable_jobs import RunFailure, WorkerPoolJob, WorkerPoolRun
 from durable_jobs.handles import WorkerPoolHandle
+from durable_jobs.handles.worker_pool import index_of
 from tests.lives import (
     EXHAUSTED,
     Event,
@@ -78,8 +79,6 @@ def place(pool: WorkerPoolHandle[Item], index: int) -> str:
 
 def key_for(index: int) -> str:
     """A partition key of that instance."""
-    from durable_jobs.handles.worker_pool import index_of
-
     return next(str(n) for n in range(10_000) if index_of(str(n), Ship.concurrency) == index)
 
 
@@ -167,8 +166,8 @@ async def test_a_pause_and_what_it_held_back_are_tracked(worker: Tracked) -> Non
     await pool.terminate(index=6)
     life = await worker.life(place(pool, 6), "job.terminated")
     assert life == [
-        {"type": "job.paused", "by": "user", "note": "a release"},
         {"type": "job.started"},
+        {"type": "job.paused", "by": "user", "note": "a release"},
         {"type": "job.resumed", "by": "user"},
         executed(1),
         executed(2),
