@@ -1,4 +1,4 @@
-"""Each workaround of `workflows/sdk_workarounds.py`: the fault on a bare worker, and that it is gone.
+"""Each workaround of `sdk_workarounds.py`: the fault on a bare worker, and that ours lacks it.
 
 A test that shows a fault fails once the SDK no longer has it: the workaround can go then.
 """
