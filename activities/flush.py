@@ -136,7 +136,11 @@ def _result(known: dict[str, Verdict], trouble: str | None) -> FlushResult:
     refusal = refused[-1].reason or refused[-1].outcome if refused else None
     return FlushResult(
         delivered=counts["delivered"],
-        rejected=counts["rejected"],
+        rejected={
+            event_id: verdict.reason or verdict.outcome
+            for event_id, verdict in known.items()
+            if verdict.outcome == "rejected"
+        },
         dropped=counts["dropped"],
         last_error=trouble or refusal,
     )

@@ -246,7 +246,9 @@ class FlushResult(Record):
 
     execution_id: str = ""
     delivered: int = 0
-    rejected: int = 0
+    rejected: dict[str, str] = Field(default_factory=dict[str, str])
+    """Events that were refused for good, by their ids, and why."""
+
     dropped: int = 0
     handed_over: int = 0
     """A `TrackingDelivery` delivers these from now on."""

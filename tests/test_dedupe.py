@@ -63,9 +63,14 @@ async def test_an_id_of_an_earlier_window_is_dropped(bench: Bench) -> None:
     await once.add(Push(n=3), id="b")
     await until_run(once, 2)
     assert bench.executed(once) == [1, 3]
-    assert [e["eventCount"] for e in bench.events(once, "debounce.flushed")] == [1, 1]
     await once.terminate()
     await bench.result(once)
+    flushed = await eventually(lambda: _many(bench.events(once, "debounce.flushed"), 2))
+    assert [event["eventCount"] for event in flushed] == [1, 1]
+
+
+def _many(events: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    return events if len(events) >= count else []
 
 
 async def test_an_instance_is_idle_until_its_ids_expired_and_completes_then(

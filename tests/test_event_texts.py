@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 from durable_jobs import DebounceJob, DebounceRun, InvalidEvent
 from durable_jobs.wire import dumps
-from durable_jobs.workflows.texts import EventText, texts_of, values_of
+from durable_jobs.workflows.machines.texts import EventText, texts_of, values_of
 
 EVENTS = [
     (5, None),

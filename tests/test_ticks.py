@@ -14,7 +14,7 @@ from durable_jobs.cron import CronTimes
 from durable_jobs.questions import NextDue, NextDueRequest
 from durable_jobs.schedule import CatchUp, Schedule, ScheduleRule
 from durable_jobs.ticks import Grid, delay_of, find_next
-from durable_jobs.workflows.timetable import Timetable
+from durable_jobs.workflows.machines.timetable import Timetable
 from tests.brute_cron import Brute
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)

@@ -26,7 +26,7 @@ from durable_jobs.tracking.failures import (
 from tests.jobs import new_key, running_worker, status_of
 from tests.lives import in_order, tracked_worker
 from tests.support import eventually
-from tests.test_decisions import NOW, request_with
+from tests.test_decisions import NOW, options_with, request_of
 
 SOON = timedelta(milliseconds=50)
 JSON = PayloadConverter.default
@@ -101,7 +101,7 @@ def test_a_text_of_several_lines_is_one_in_the_log() -> None:
 def test_an_error_that_says_nothing_of_its_wait_is_tried_again_by_the_jobs_rule(
     error: Exception,
 ) -> None:
-    decided = decide(error, request_with(initial=SOON, jitter=False), 1, NOW, NOW)
+    decided = decide(error, request_of(1), options_with(initial=SOON, jitter=False), NOW, NOW)
     assert decided.retry_in == SOON
 
 

@@ -162,7 +162,7 @@ class Outbox:
         if result.execution_id == self.execution_id:
             self._carry.settled += settled
         self._carry.delivered += result.delivered
-        self._carry.rejected += result.rejected
+        self._carry.rejected += len(result.rejected)
         self._carry.dropped += result.dropped
         self._carry.handed_over += result.handed_over
         self._carry.last_error = result.last_error or self._carry.last_error

@@ -127,8 +127,9 @@ class TrackingDelivery:
         """Each of them is settled, or the activity would have gone on."""
         for event in events:
             self._waiting.pop(event["eventId"], None)
-        for kind in ("delivered", "rejected", "dropped"):
-            self.known[kind] += getattr(result, kind)
+        self.known["delivered"] += result.delivered
+        self.known["rejected"] += len(result.rejected)
+        self.known["dropped"] += result.dropped
         self.known["lastError"] = result.last_error or self.known["lastError"]
 
     @workflow.query

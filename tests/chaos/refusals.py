@@ -54,17 +54,12 @@ def _results(history: WorkflowHistory) -> Iterator[bytes]:
         ):
             for payload in payloads.payloads:
                 yield payload.data
-        for payloads in event.marker_recorded_event_attributes.details.values():
-            for payload in payloads.payloads:
-                yield payload.data
 
 
 def _refused(value: Any) -> Iterable[str]:
-    """The keys of each `rejected` in a result, as far down as verdicts stand."""
+    """The ids of the events that a flush says were refused."""
     if not isinstance(value, dict):
         return
     rejected = value.get("rejected")
     if isinstance(rejected, dict):
         yield from rejected
-    yield from _refused(value.get("verdicts"))
-    yield from _refused(value.get("report"))

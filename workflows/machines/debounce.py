@@ -418,7 +418,7 @@ class DebounceMachine(Machine):
 
     def waiting_word(self) -> str:
         """See base class."""
-        return "debouncing" if self._waiting.window else "idle"
+        return "debouncing" if self._waiting.window or self._in_flight.window else "idle"
 
     def waiting_events(self) -> int:
         """See base class."""
