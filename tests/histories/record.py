@@ -46,7 +46,7 @@ class Late(MemorySink):
     async def send(self, events: Sequence[WireEvent]) -> SendResult:
         """Take all."""
         if any(event["id"].endswith("late") for event in events):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1.5)
         return await super().send(events)
 
 
