@@ -143,11 +143,10 @@ class Reconciler:
         described = await handle.describe()
         left = await self._leftover(handle, described)
         carry = OutboxCarry.model_validate(left.outbox)
-        if left.tracked is False or (left.tracked is None and self._identity is None):
-            return []
-        # No worker said how it is tracked: the one that reconciles does.
-        carry.identity = carry.identity or self._identity
         outbox = Outbox(ref, run.id, carry)
+        if left.tracked is None:
+            # No worker said how it is tracked: the one that reconciles does.
+            outbox.track(self._identity)
         if not (left.told or _was_reset(described)):
             await self._tell_end(handle, described, left, outbox)
         return outbox.take(all_of_them=True)
