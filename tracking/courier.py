@@ -18,9 +18,9 @@ from .breaker import Health, Pace, Trouble
 from .config import Tracking
 from .ledger import Counters, Verdict
 from .metrics import Sample, Timings
+from .pending import PendingEvents
 from .responses import Responses
 from .sinks.base import RetryLater, SendResult, batch_size_of
-from .pending import PendingEvents
 from .wire import WireEvent
 
 __all__ = ["Counters", "Courier", "Pace", "Trouble", "Verdict"]

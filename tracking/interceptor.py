@@ -15,7 +15,7 @@ from durable_jobs.wire import model_from_raw, to_raw
 from .attempt import Attempt
 from .burst import Burst, Following, was_stopped
 from .config import Tracking
-from .metrics import Metrics, AttemptOutcome
+from .metrics import AttemptOutcome, Metrics
 
 HANDLER_MARK = "__durable_jobs_handler__"
 

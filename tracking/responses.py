@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from .batches import Batch, Entry
 from .breaker import Health, Kind, Pace
 from .ledger import Verdict
-from .sinks.base import Accepted, Misconfigured, Refused, RetryLater, SendResult, TooLarge
 from .pending import PendingEvents
+from .sinks.base import Accepted, Misconfigured, Refused, RetryLater, SendResult, TooLarge
 
 logger: logging.Logger = logging.getLogger(__name__)
 
