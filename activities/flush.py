@@ -47,11 +47,13 @@ class FlushActivities:
         if options is not None and options.digest == request.digest:
             options = None
         if self._courier is None or self._tracking is None:
-            result = self._left_to_others(request)
+            result = await self._leave_to_others(request)
         else:
             result = await self._deliver(self._courier, self._tracking, request)
+        tracking = self._tracking.identity if self._tracking is not None else None
         shown = {
             "execution_id": request.execution_id,
+            "tracking": tracking,
             "options": options,
             "unknown": told.message if told else None,
         }
@@ -90,13 +92,17 @@ class FlushActivities:
             next_retry_delay=self._next_try(),
         )
 
-    def _left_to_others(self, request: FlushRequest) -> FlushResult:
+    async def _leave_to_others(self, request: FlushRequest) -> FlushResult:
         """Leave events to a worker that tracks, as in a deployment, for as long as any has.
 
-        What no worker has said to be tracked is not.
+        An instance does not wait for one: a `TrackingDelivery` does. What no worker has said to be
+        tracked is not.
         """
-        if not (request.tracked or request.until_settled):
+        if not (request.tracked or request.until_settled) or not request.events:
             return FlushResult()
+        if not request.until_settled:
+            await self._hand_over().give(request.events)
+            return FlushResult(handed_over=len(request.events), last_error=_OFF)
         if not self._said_off:
             self._said_off = True
             logger.error("Tracking events wait for another worker: %s", _OFF)

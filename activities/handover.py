@@ -18,8 +18,8 @@ from durable_jobs.values import size
 from durable_jobs.wire import to_raw
 
 # What one workflow gets: its history stays short, and what it waits for fits into one activity.
-MOST_EVENTS = 1_000
-MOST_BYTES = 1_000_000
+MAX_EVENTS = 1_000
+MAX_BYTES = 1_000_000
 _CALL_TIME = timedelta(seconds=2)
 
 
@@ -57,14 +57,14 @@ class HandOver:
 
     def _join(self, events: list[Detail]) -> _Group:
         added = size(events)
-        if self._group.bytes + added > MOST_BYTES // 2:
+        if self._group.bytes + added > MAX_BYTES // 2:
             self._group = _Group()
         self._group.events += events
         self._group.bytes += added
         return self._group
 
     async def _send(self, group: _Group) -> None:
-        if self._events + len(group.events) > MOST_EVENTS or self._bytes + group.bytes > MOST_BYTES:
+        if self._events + len(group.events) > MAX_EVENTS or self._bytes + group.bytes > MAX_BYTES:
             self._begin()
         self._group = _Group()
         try:

@@ -44,7 +44,7 @@ _OFF = "tracking is off on the worker that was to reconcile; set DURABLE_JOBS_TR
 
 _AT_ONCE = 8  # each costs the server and a worker a few calls, and a replay
 
-Outcome = Literal["delivered", "before", "nothing"]
+Handled = Literal["delivered", "before", "nothing"]
 
 
 class Unreadable(Exception):
@@ -88,7 +88,7 @@ class Reconciler:
                 group.create_task(look(run))
         return found
 
-    async def _outcome(self, run: WorkflowExecution) -> Outcome | Unreadable:
+    async def _outcome(self, run: WorkflowExecution) -> Handled | Unreadable:
         try:
             return await self._speak_for(run)
         except Unreadable as error:
@@ -104,7 +104,7 @@ class Reconciler:
             f" AND ExecutionStatus IN ('Terminated', 'TimedOut') AND CloseTime >= '{after}'"
         )
 
-    async def _speak_for(self, run: WorkflowExecution) -> Outcome:
+    async def _speak_for(self, run: WorkflowExecution) -> Handled:
         delivery = f"tracking-delivery:reconcile:{run.run_id}"
         if await self._exists(delivery):
             return "before"
@@ -143,11 +143,10 @@ class Reconciler:
         described = await handle.describe()
         left = await self._leftover(handle, described)
         carry = OutboxCarry.model_validate(left.outbox)
-        if left.tracked is False or (left.tracked is None and self._identity is None):
-            return []
-        # No worker said how it is tracked: the one that reconciles does.
-        carry.identity = carry.identity or self._identity
         outbox = Outbox(ref, run.id, carry)
+        if left.tracked is None:
+            # No worker said how it is tracked: the one that reconciles does.
+            outbox.track(self._identity)
         if not (left.told or _was_reset(described)):
             await self._tell_end(handle, described, left, outbox)
         return outbox.take(all_of_them=True)
@@ -275,7 +274,7 @@ def _ref_of(run: WorkflowExecution) -> JobRef | None:
     return JobRef(job_type=kind.name, job=name[0], key=name[1])
 
 
-def _note(found: Reconciled, workflow_id: str, outcome: Outcome | Unreadable) -> None:
+def _note(found: Reconciled, workflow_id: str, outcome: Handled | Unreadable) -> None:
     match outcome:
         case "delivered":
             found.delivered.append(workflow_id)

@@ -233,7 +233,7 @@ class FlushRequest(Record):
     """Whether the activity fails, to be tried again, until each event is settled."""
 
     tracked: bool = False
-    """Whether the instance is known to be tracked: a worker that does not track leaves it then."""
+    """Whether the events are known to be tracked: a worker that does not track hands them over."""
 
     job: JobRef | None = None
     """Asks for the options of this instance's job, where they are not those of the digest."""
@@ -242,7 +242,7 @@ class FlushRequest(Record):
 
 
 class FlushResult(Record):
-    """What became of tracking events: each was settled in one of four ways."""
+    """What became of tracking events: each was settled in one of four ways, or none was."""
 
     execution_id: str = ""
     delivered: int = 0
@@ -254,9 +254,17 @@ class FlushResult(Record):
     """A `TrackingDelivery` delivers these from now on."""
 
     last_error: str | None = None
+    tracking: TrackingIdentity | None = None
+    """How the worker tracks; None: it does not."""
+
     options: Options | None = None
     unknown: str | None = None
     """Of a worker that was asked about a job that it does not know: says so."""
+
+    @property
+    def settled(self) -> int:
+        """How many events need nothing more; 0 where the worker left them."""
+        return self.delivered + self.rejected + self.dropped + self.handed_over
 
 
 class Leftover(Record):

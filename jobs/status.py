@@ -38,6 +38,9 @@ class TrackingStatus(Answer):
     delivered: int = 0
     rejected: int = 0
     dropped: int = 0
+    handed_over: int = 0
+    """To a `TrackingDelivery`, which delivers them from then on."""
+
     last_error: str | None = None
 
 

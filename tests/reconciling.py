@@ -54,6 +54,19 @@ async def recorded(client: Client, instance_id: str) -> None:
     await eventually(there)
 
 
+async def asked(client: Client, instance_id: str) -> None:
+    """Wait until an instance has heard from a worker whether it is tracked."""
+
+    async def there() -> bool:
+        history = await client.get_workflow_handle(instance_id).fetch_history()
+        kinds = [str(event.WhichOneof("attributes")) for event in history.events]
+        answered = "activity_task_completed_event_attributes"
+        after = kinds[kinds.index(answered) :] if answered in kinds else []
+        return "workflow_task_completed_event_attributes" in after
+
+    await eventually(there)
+
+
 def command(client: Client, queue: str, *options: str, **environment: str) -> Python:
     target = client.service_client.config.target_host
     return Python(

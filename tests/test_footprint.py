@@ -1,15 +1,18 @@
 """What a worker and an instance cost: time, memory, imports, history."""
 
 import resource
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from temporalio.client import Client
 
-from durable_jobs import JobClient
+from durable_jobs import Every, JobClient
 from durable_jobs.embedded import EmbeddedServer
+from durable_jobs.tracking import MemorySink, NoopSink
 from tests.lives import tracked_worker
 from tests.support import Python
-from tests.tracked_jobs import Basket, Beat, Gather, Handle, Item, all_jobs
+from tests.tracked_jobs import Basket, Beat, Gather, Handle, Item
 from tests.tracking.collector import Collector
 
 ROOT = Path(__file__).parents[1]
@@ -73,23 +76,73 @@ async def history_length(client: Client, instance_id: str) -> int:
     return len((await handle.fetch_history()).events)
 
 
-async def test_a_tracked_tick_costs_at_most_13_events_of_history(
-    client: Client, queue: str
-) -> None:
-    async with tracked_worker(client, queue, all_jobs()) as worker:
+class Slow(Beat):
+    """Waits long enough between two ticks to send what it has before."""
+
+    name = "slow"
+    schedule = Every(timedelta(seconds=2.2))
+
+
+async def cost_of_a_tick(client: Client, queue: str, job: Beat, *counts: int) -> float:
+    """The history events of one more tick."""
+    async with tracked_worker(client, queue, [job]) as worker:
         lengths: list[int] = []
-        for ticks in (2, 7):
-            poll = worker.jobs.continuous(Beat, f"{queue}-{ticks}")
+        for ticks in counts:
+            poll = worker.jobs.continuous(type(job), f"{queue}-{ticks}")
             await poll.start(Basket(total=ticks))
             lengths.append(await history_length(client, poll.instance_id))
     short, long = lengths
-    assert (long - short) / 5 <= 13
+    return (long - short) / (counts[1] - counts[0])
 
 
-async def test_a_tracked_window_of_one_event_costs_at_most_20_events_of_history(
+async def test_a_quick_tracked_tick_costs_at_most_13_events_of_history(
     client: Client, queue: str
 ) -> None:
-    async with tracked_worker(client, queue, all_jobs()) as worker:
+    assert await cost_of_a_tick(client, queue, Beat(), 2, 12) <= 13
+
+
+async def test_a_tracked_tick_costs_at_most_18_events_of_history(
+    client: Client, queue: str
+) -> None:
+    assert await cost_of_a_tick(client, queue, Slow(), 2, 4) <= 18
+
+
+@pytest.mark.parametrize(("tracked", "limit"), [(True, 24), (False, 17)])
+async def test_a_short_window_of_one_event_costs_few_events_of_history(
+    client: Client, queue: str, tracked: bool, limit: int
+) -> None:
+    sink = MemorySink() if tracked else NoopSink()
+    async with tracked_worker(client, queue, [Gather()], sink=sink) as worker:
         digest = worker.jobs.debounce(Gather, queue)
         await digest.add(Item())
-        assert await history_length(client, digest.instance_id) <= 20
+        assert await history_length(client, digest.instance_id) <= limit
+
+
+class Longer(Gather):
+    """Asks its worker, and tells of its window, at the beginning."""
+
+    name = "longer"
+    flush_after = timedelta(seconds=2.2)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+async def test_another_tracked_window_of_one_event_costs_at_most_30_events_of_history(
+    client: Client, queue: str, raw: bool
+) -> None:
+    async with tracked_worker(client, queue, [Gather(), Longer()]) as worker:
+        if raw:
+            instance = f"debounce:gather:{queue}"
+            start = {"job": "gather", "key": queue}
+            await client.start_workflow(
+                "DebounceJob",
+                start,
+                id=instance,
+                task_queue=queue,
+                start_signal="add",
+                start_signal_args=[{}],
+            )
+        else:
+            digest = worker.jobs.debounce(Longer, queue)
+            await digest.add(Item())
+            instance = digest.instance_id
+        assert await history_length(client, instance) <= 30

@@ -22,7 +22,7 @@ from tests.lives import (
     terminated,
     tracked_worker,
 )
-from tests.reconciling import ROOT, Later, command, listed, reconcile, recorded
+from tests.reconciling import ROOT, Later, asked, command, listed, reconcile, recorded
 from tests.support import Python, eventually
 from tests.tracked_jobs import Gather, Handle, Item, Rest, all_jobs
 from tests.tracking.collector import Answer, Collector
@@ -174,7 +174,7 @@ async def test_an_untracked_instance_has_nothing_to_say(client: Client, queue: s
     async with tracked_worker(client, queue, all_jobs(), sink=NoopSink()) as worker:
         poll = worker.jobs.continuous(Rest, queue)
         await poll.start()
-        await eventually(lambda: worker.handle(poll.instance_id).query("status"))
+        await asked(client, poll.instance_id)
         await worker.handle(poll.instance_id).terminate()
         assert await reconcile(client, queue) == Reconciled(nothing=1)
 
@@ -217,7 +217,7 @@ async def test_an_instance_that_no_worker_can_read_is_left_for_the_next_time(
 async def test_the_command_says_what_it_found(worker: Tracked) -> None:
     poll = worker.jobs.continuous(Rest, worker.queue)
     await poll.start()
-    await recorded(worker.client, poll.instance_id)
+    await asked(worker.client, poll.instance_id)
     await worker.handle(poll.instance_id).terminate()
     await listed(worker.client, worker.queue)
     for says in ("1 now being delivered", "1 done before"):

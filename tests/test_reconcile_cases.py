@@ -15,9 +15,9 @@ from durable_jobs.handles.base import Handle as JobHandle
 from durable_jobs.names import RECONCILE_WORKFLOW
 from durable_jobs.protocol import Reconciled
 from durable_jobs.workflows import carry
-from tests.jobs import result_of, running_worker, until_status
-from tests.lives import Event, kinds_of, specific, terminated, tracked_worker
-from tests.reconciling import DAY, IDENTITY, Later, command, reconcile, recorded
+from tests.jobs import result_of, running_worker
+from tests.lives import TERMINAL, Event, specific, terminated, tracked_worker
+from tests.reconciling import DAY, IDENTITY, Later, asked, command, reconcile, recorded
 from tests.scrambled import ENCRYPTED
 from tests.support import eventually
 from tests.tracked_jobs import Basket, Beat, Handle, Item, Rest, all_jobs
@@ -48,6 +48,12 @@ async def ended_unseen(
     await running.terminate(reason="unseen")
 
 
+def sequence_of(carried: Any) -> int:
+    """The number of the last event that a run emitted before it continued as new."""
+    outbox = carried["carry"]["outbox"]
+    return outbox["settled"] + len(outbox["events"])
+
+
 async def test_a_run_that_ended_before_its_first_task_speaks_for_the_life_it_carried(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,9 +62,10 @@ async def test_a_run_that_ended_before_its_first_task_speaks_for_the_life_it_car
         beat = worker.jobs.continuous(Beat, queue)
         await beat.start(Basket(total=9))
         await worker.until(beat.instance_id, "job.terminated")
+        await result_of(client, beat.instance_id)
         carried = await carried_by(client, beat.instance_id)
     await ended_unseen(client, queue, beat, carried)
-    runs, sequence = carried["carry"]["life"]["run_count"], carried["carry"]["outbox"]["sequence"]
+    runs, sequence = carried["carry"]["machine"]["life"]["run_count"], sequence_of(carried)
     assert runs > 1
     async with tracked_worker(client, queue, all_jobs()) as worker:
         assert (await reconcile(client, queue)).delivered == [beat.instance_id]
@@ -87,7 +94,7 @@ async def test_what_a_run_that_ended_before_its_first_task_carried_and_was_sent_
         carried = await carried_by(client, later.instance_id)
         await later.flush()
         await result_of(client, later.instance_id)
-    waited = carried["carry"]["waiting"]
+    waited = carried["carry"]["machine"]["waiting"]
     assert waited > 1
     await ended_unseen(client, queue, later, carried, Item(), Item())
     async with tracked_worker(client, queue, [Later()]) as worker:
@@ -96,31 +103,22 @@ async def test_what_a_run_that_ended_before_its_first_task_carried_and_was_sent_
     assert events[-1]["discardedEvents"] == waited + 2
 
 
-async def test_a_fresh_life_that_ended_before_its_first_task_is_told_from_its_start(
+async def test_a_fresh_life_that_was_ended_from_outside_is_told_after_the_one_before(
     client: Client, queue: str
 ) -> None:
-    jobs = JobClient(client, task_queue=queue)
-    later = jobs.debounce(Later, queue)
+    later = JobClient(client, task_queue=queue).debounce(Later, queue)
     # All in the first workflow task: what came after the end opens a fresh life.
     await later.add(Item())
     await client.get_workflow_handle(later.instance_id).signal("terminate")
     await later.add(Item())
     async with tracked_worker(client, queue, [Later()]) as worker:
         await worker.until(later.instance_id, "job.terminated", "debounce.started")
-        await until_status(later, "debouncing")
-        carried = await carried_by(client, later.instance_id)
-        await later.flush()
-        await result_of(client, later.instance_id)
-    assert carried["carry"]["life"] is None
-    await ended_unseen(client, queue, later, carried)
-    async with tracked_worker(client, queue, [Later()]) as worker:
+        await asked(client, later.instance_id)
+        await client.get_workflow_handle(later.instance_id).terminate(reason="outside")
         await reconcile(client, queue)
-        events = await eventually(lambda: worker.sent(later.instance_id))
-    assert kinds_of(events) == ["debounce.started", "job.terminated"]
-    # What opened the fresh life.
-    assert events[-1]["discardedEvents"] == 1
-    sequence = carried["carry"]["outbox"]["sequence"]
-    assert [event["sequence"] for event in events] == [sequence + 1, sequence + 2]
+        *_, end = await worker.until(later.instance_id, "debounce.started", TERMINAL)
+    assert end["sequence"] == 4
+    assert specific(end) == terminated("outside", 0, 1)
 
 
 async def unseen(client: Client, queue: str, *signals: tuple[str, Any]) -> list[Event]:

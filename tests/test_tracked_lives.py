@@ -12,6 +12,7 @@ from tests.lives import (
     failed_for_good,
     flushed,
     paused,
+    resumed,
     stack_of,
     started,
     terminated,
@@ -135,9 +136,11 @@ async def test_an_exhausted_flush_that_pauses_is_tracked_until_it_is_flushed_aga
     await worker.until(digest.instance_id, "job.paused")
     await digest.add(Item())
     await digest.flush()
-    life = await worker.life(digest.instance_id, "debounce.flushed")
-    pause = paused("exhausted")
-    assert life == [started(), *failed_for_good(1), pause, executed(2), flushed(2, "manual")]
+    life = await worker.life(digest.instance_id, "job.resumed")
+    assert life == [
+        *[started(), *failed_for_good(1), paused("exhausted")],
+        *[executed(2), flushed(2, "manual"), resumed("exhausted")],
+    ]
 
 
 async def test_an_exhausted_flush_that_goes_on_opens_the_next_window(worker: Tracked) -> None:

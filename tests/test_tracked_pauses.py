@@ -34,6 +34,21 @@ async def test_a_paused_instance_that_is_paused_again_says_so_once(worker: Track
     assert (one, other) == (paused(note="first"), resumed(note="third"))
 
 
+async def test_a_pause_from_before_any_worker_ran_is_not_told_among_core_types(
+    client: Client, queue: str
+) -> None:
+    task = JobClient(client, task_queue=queue).task(HandleOrPause, f"{queue}-early-core")
+    await task.send(Item())
+    await task.pause("ann: not yet")
+    async with tracked_worker(client, queue, all_jobs(), types="core") as worker:
+        await worker.until(task.instance_id, "job.started")
+        await task.resume()
+        await task.terminate("enough")
+        life = await worker.life(task.instance_id, "job.terminated")
+        kinds = {event["type"] for event in life}
+        assert kinds <= {"job.started", "job.executed", "job.terminated"}
+
+
 async def test_core_types_leave_pauses_out_and_the_sequences_whole(
     client: Client, queue: str
 ) -> None:

@@ -70,7 +70,7 @@ async def test_a_task_that_is_reset_tells_all_that_follows_with_ids_of_its_own(
     check_execution(worker, await eventually(lambda: execution(worker, run, "job.terminated")))
 
 
-@pytest.mark.parametrize("place", [0, 1, -1])
+@pytest.mark.parametrize("place", [0, 1, -2])
 async def test_a_window_that_is_reset_once_it_has_ended_is_told_of_again(
     worker: Tracked, place: int
 ) -> None:
@@ -81,3 +81,15 @@ async def test_a_window_that_is_reset_once_it_has_ended_is_told_of_again(
     events = await eventually(lambda: execution(worker, run, WINDOW[-1]))
     check_execution(worker, events)
     assert place or kinds_of(events) == WINDOW
+
+
+async def test_a_window_that_is_reset_after_its_last_flush_has_nothing_more_to_tell(
+    worker: Tracked,
+) -> None:
+    window = worker.jobs.debounce(Gather, "reset-last")
+    await window.add(Item())
+    await worker.handle(window.instance_id).result()
+    run = await reset_to_task(worker, window.instance_id, -1)
+    result = await worker.client.get_workflow_handle(window.instance_id, run_id=run).result()
+    assert result["status"] == "completed"
+    assert kinds_of(worker.sent(window.instance_id)) == WINDOW

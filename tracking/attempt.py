@@ -29,7 +29,7 @@ from .failures import (
     type_of,
 )
 from .ids import uuid7_at
-from .unplaced import redacted
+from .redaction import redacted
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -30,14 +30,14 @@ class Pace:
     longest_misconfigured_wait: float = 300.0
     longest_retry_after: float = 3600.0
     request_limit: float = 300.0
-    least_stay: float = 3600.0
+    min_retry_time: float = 3600.0
     """How long an event is tried, however old it comes in, as from a reconciliation."""
 
-    parallel: int = 4
-    batch_bytes: int = 1_000_000
-    pending: int = 20_000
-    pending_bytes: int = 64_000_000
-    remembered: int = 100_000
+    max_requests: int = 4
+    max_batch_bytes: int = 1_000_000
+    max_pending: int = 20_000
+    max_pending_bytes: int = 64_000_000
+    max_verdicts: int = 100_000
 
     def wait(self, kind: Kind, failures: int) -> float:
         """How long to wait after so many failures in a row: exponential, with jitter."""
@@ -84,7 +84,7 @@ class Health:
     @property
     def parallel(self) -> int:
         """How many requests may be under way: one while the collector fails."""
-        return 1 if self.failures else self._pace.parallel
+        return 1 if self.failures else self._pace.max_requests
 
     @property
     def trouble(self) -> Trouble | None:

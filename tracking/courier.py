@@ -18,9 +18,9 @@ from .breaker import Health, Pace, Trouble
 from .config import Tracking
 from .ledger import Counters, Verdict
 from .metrics import Sample, Timings
-from .outcomes import Outcomes
+from .pending import PendingEvents
+from .responses import Responses
 from .sinks.base import RetryLater, SendResult, batch_size_of
-from .stock import Stock
 from .wire import WireEvent
 
 __all__ = ["Counters", "Courier", "Pace", "Trouble", "Verdict"]
@@ -39,9 +39,9 @@ class Courier:
         self._sink = tracking.sink
         self._batch_size = batch_size_of(tracking.sink)
         self._pace = pace or Pace()
-        self._stock = Stock(self._pace)
-        self._health = Health(self._pace, self._stock.ledger.release_impatient)
-        self._outcomes = Outcomes(self._stock, self._health, self._pace, tracking.give_up_after)
+        self._pending = PendingEvents(self._pace)
+        self._health = Health(self._pace, self._pending.ledger.release)
+        self._responses = Responses(self._pending, self._health, self._pace, tracking.give_up_after)
         self._sending: set[asyncio.Task[None]] = set()
         self._started: dict[Batch, float] = {}
         self._pump: asyncio.Task[None] | None = None
@@ -54,14 +54,14 @@ class Courier:
     @property
     def counters(self) -> Counters:
         """What was done so far."""
-        return self._stock.counters
+        return self._pending.counters
 
     def sample(self) -> Sample:
         """What its metrics are made of."""
         return Sample(
             dataclasses.asdict(self.counters),
-            pending=len(self._stock),
-            oldest=self._stock.oldest(),
+            pending=len(self._pending),
+            oldest=self._pending.oldest(),
             timings=self._timings,
         )
 
@@ -73,7 +73,7 @@ class Courier:
         """
         if (trouble := self._health.trouble) is not None:
             return trouble
-        failing = [batch for batch in self._stock.backlog.batches if batch.failures]
+        failing = [batch for batch in self._pending.backlog.batches if batch.failures]
         if not failing:
             return None
         batch = min(failing, key=lambda batch: batch.due)
@@ -93,7 +93,7 @@ class Courier:
         out and counted as overflowed: submit it again later.
         """
         for place, event in enumerate(events):
-            if not self._stock.take(event):
+            if not self._pending.take(event):
                 # None of the later ones either: they would overtake it.
                 self.counters.overflowed += len(events) - place
                 break
@@ -101,7 +101,7 @@ class Courier:
 
     def verdicts(self, ids: Iterable[str]) -> dict[str, Verdict]:
         """The verdicts that are known now."""
-        return self._stock.ledger.known(ids)
+        return self._pending.ledger.known(ids)
 
     async def settle(self, ids: Sequence[str], within: timedelta) -> dict[str, Verdict]:
         """Wait for the verdicts on events that were submitted and give those that are known.
@@ -109,11 +109,11 @@ class Courier:
         Events that are not in hand are not waited for. It gives up at once when the collector is
         known to be slow or down; the events stay in hand all the same.
         """
-        missing = {event_id for event_id in ids if event_id in self._stock}
+        missing = {event_id for event_id in ids if event_id in self._pending}
         self._start()
         began = time.monotonic()
         if missing and not self.circuit_open:
-            await self._stock.ledger.wait(missing, within)
+            await self._pending.ledger.wait(missing, within)
         self._timings.flushes.append(time.monotonic() - began)
         return self.verdicts(ids)
 
@@ -127,7 +127,7 @@ class Courier:
         try:
             await self._stop(grace)
         finally:
-            self._stock.clear()
+            self._pending.clear()
             self._closing = False
         try:
             await self._sink.close()
@@ -137,7 +137,7 @@ class Courier:
     # The pump: starts each request when it is its time.
 
     def _start(self) -> None:
-        if not len(self._stock):
+        if not len(self._pending):
             return
         try:
             loop = asyncio.get_running_loop()
@@ -154,12 +154,12 @@ class Courier:
         """Forget requests that were cut off, with their loop or by `close`."""
         self._sending.clear()
         self._started.clear()
-        for batch in self._stock.backlog.batches:
+        for batch in self._pending.backlog.batches:
             batch.under_way = False
 
     async def _run(self) -> None:
         try:
-            while len(self._stock):
+            while len(self._pending):
                 self._wake.clear()
                 pause = self._launch()
                 if self._closing and not self._sending:
@@ -169,7 +169,7 @@ class Courier:
                         await self._wake.wait()
         except Exception:
             logger.exception("sending tracking events failed; the next submit starts it again")
-            self._stock.ledger.release_all()
+            self._pending.ledger.release()
 
     def _launch(self) -> float | None:
         """Start what may be sent now. Gives the seconds until something else may be, if known."""
@@ -188,17 +188,17 @@ class Courier:
 
         So one batch that makes it fail does not keep the others from being tried.
         """
-        ready = self._stock.backlog.ready(now)
+        ready = self._pending.backlog.ready(now)
         self._fresh_turn = bool(self._health.failures) and not self._fresh_turn
         if ready and not self._fresh_turn:
             return ready[0]
         return self._fresh(now) or (ready[0] if ready else None)
 
     def _fresh(self, now: float) -> Batch | None:
-        full = self._stock.backlog.waiting >= self._batch_size
+        full = self._pending.backlog.waiting >= self._batch_size
         if not full and not self._closing and now < self._next_request:
             return None
-        batch = self._stock.backlog.form(self._batch_size, self._pace.batch_bytes - 1, now)
+        batch = self._pending.backlog.form(self._batch_size, self._pace.max_batch_bytes - 1, now)
         if batch is not None:
             self._last_request = now
         return batch
@@ -209,8 +209,8 @@ class Courier:
         return self._last_request + self._pace.linger
 
     def _pause(self, now: float) -> float | None:
-        waits = self._stock.backlog.waiting and self._next_request > now
-        until = min(self._next_request if waits else math.inf, self._stock.backlog.next_due())
+        waits = self._pending.backlog.waiting and self._next_request > now
+        until = min(self._next_request if waits else math.inf, self._pending.backlog.next_due())
         return None if until == math.inf else max(until - now, 0.0)
 
     def _dispatch(self, batch: Batch, now: float) -> None:
@@ -241,7 +241,7 @@ class Courier:
             batch.under_way = False
             # Now, before anybody hears of the outcome: it no longer counts as one that hangs.
             self._started.pop(batch, None)
-        self._outcomes.conclude(batch, result, started)
+        self._responses.conclude(batch, result, started)
 
     async def _ask(self, events: list[WireEvent]) -> SendResult:
         try:

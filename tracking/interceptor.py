@@ -15,7 +15,7 @@ from durable_jobs.wire import model_from_raw, to_raw
 from .attempt import Attempt
 from .burst import Burst, Following, was_stopped
 from .config import Tracking
-from .metrics import Metrics, Outcome
+from .metrics import AttemptOutcome, Metrics
 
 HANDLER_MARK = "__durable_jobs_handler__"
 
@@ -115,7 +115,7 @@ class _AroundHandlers(ActivityInboundInterceptor):
             return error
 
 
-def _word(outcome: RunResult | BaseException) -> Outcome:
+def _word(outcome: RunResult | BaseException) -> AttemptOutcome:
     if isinstance(outcome, RunResult):
         return "succeeded"
     return "cut_off" if was_stopped(outcome) else "failed"

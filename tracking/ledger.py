@@ -56,11 +56,10 @@ class Waiter:
         if not self._done.done():
             self._done.set_result(None)
 
-    async def wait(self, within: timedelta | None) -> None:
+    async def wait(self, within: timedelta) -> None:
         """Until nothing is missing, it is released, or the time is over."""
-        limit = None if within is None else within.total_seconds()
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(within.total_seconds()):
                 await self._done
 
 
@@ -71,7 +70,6 @@ class Ledger:
         self._size = size
         self._verdicts: OrderedDict[str, Verdict] = OrderedDict()
         self._waiters: dict[str, set[Waiter]] = {}
-        self._impatient: set[Waiter] = set()
 
     def __contains__(self, event_id: str) -> bool:
         return event_id in self._verdicts
@@ -93,31 +91,23 @@ class Ledger:
         for waiter in self._waiters.get(event_id, ()):
             waiter.heard(event_id)
 
-    async def wait(self, ids: set[str], within: timedelta | None) -> None:
-        """Wait for verdicts on all ids; with a limit, `release_impatient` ends it early."""
+    async def wait(self, ids: set[str], within: timedelta) -> None:
+        """Wait for verdicts on all ids; `release` ends it early."""
         waiter = Waiter(set(ids))
         for event_id in ids:
             self._waiters.setdefault(event_id, set()).add(waiter)
-        if within is not None:
-            self._impatient.add(waiter)
         try:
             await waiter.wait(within)
         finally:
             self._leave(waiter, ids)
 
-    def release_impatient(self) -> None:
-        """Let everybody go who waits with a limit."""
-        for waiter in self._impatient:
-            waiter.release()
-
-    def release_all(self) -> None:
-        """Let everybody go."""
+    def release(self) -> None:
+        """Let everybody who waits go, with what is known."""
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.release()
 
     def _leave(self, waiter: Waiter, ids: set[str]) -> None:
-        self._impatient.discard(waiter)
         for event_id in ids:
             waiters = self._waiters[event_id]
             waiters.discard(waiter)

@@ -25,7 +25,7 @@ _COUNTED = {
     "overflowed": "Tracking events that the courier had no room for, counted each time",
 }
 
-Outcome = Literal["succeeded", "failed", "cut_off"]
+AttemptOutcome = Literal["succeeded", "failed", "cut_off"]
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Metrics:
             "durable_jobs_attempt_duration", "Time of an attempt of a handler"
         )
 
-    def attempted(self, request: RunRequest, outcome: Outcome, seconds: float) -> None:
+    def attempted(self, request: RunRequest, outcome: AttemptOutcome, seconds: float) -> None:
         """An attempt of a handler ended."""
         labels = {
             "job_type": request.job_type,

@@ -94,14 +94,17 @@ class Outbox:
         return self._carry.events[0].at if self._carry.events else None
 
     def track(self, identity: TrackingIdentity | None) -> None:
-        """A worker has said how the instance is tracked; None: it is not."""
-        self._carry.tracked = identity is not None
-        self._carry.identity = identity
-        if identity is None:
-            # The numbers of what a flush has taken are used, whatever becomes of it.
-            del self._carry.events[self._in_flight :]
-        elif not self._in_flight:
-            self._carry.events = [each for each in self._carry.events if self._wants(each.type)]
+        """A worker has said how the instance is tracked from now on; None: it is not.
+
+        What was emitted while it was tracked leaves all the same, as does what a flush has taken.
+        """
+        first, self._carry.tracked = self._carry.tracked is None, identity is not None
+        if identity is not None:
+            self._carry.identity = identity
+        taken, rest = self._carry.events[: self._in_flight], self._carry.events[self._in_flight :]
+        if identity is None and first:
+            rest = []
+        self._carry.events = [*taken, *(each for each in rest if self._wants(each.type))]
 
     def _wants(self, kind: str) -> bool:
         """Whether events of a type are to be told. One that is not gets no number."""
@@ -126,11 +129,16 @@ class Outbox:
             self.on_emit(kind)
 
     def take(self, *, all_of_them: bool = False) -> list[Detail]:
-        """The oldest events for one flush, those of a flush under way included."""
+        """The oldest events for one flush, those of a flush under way included.
+
+        While no worker has said which types are told, it ends before one that may not be.
+        """
         taken: list[Detail] = []
         room = FLUSH_BYTES
         most = len(self._carry.events) if all_of_them else FLUSH_EVENTS
         for place, emitted in enumerate(self._carry.events[:most]):
+            if self._carry.identity is None and emitted.type in BEYOND_CORE:
+                break
             event = self._numbered(emitted, self._carry.settled + place + 1)
             room -= size(event)
             if taken and room < 0 and not all_of_them:
@@ -157,7 +165,14 @@ class Outbox:
 
     def settle(self, result: FlushResult) -> None:
         """Take out what the last flush took. After a reset, its numbers may be another's."""
+        if self._carry.tracked is None:
+            self.track(result.tracking)
         settled, self._in_flight = self._in_flight, 0
+        if not result.settled:
+            # Its worker does not track, and left the events. None of them has used its number.
+            if self._carry.tracked is False:
+                del self._carry.events[:settled]
+            return
         del self._carry.events[:settled]
         if result.execution_id == self.execution_id:
             self._carry.settled += settled

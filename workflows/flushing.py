@@ -87,10 +87,10 @@ class Flusher:
         machine = self._machine
         options = machine.options
         request = FlushRequest(
-            events=self._outbox.take(all_of_them=False),
+            events=self._outbox.take(),
             execution_id=self._outbox.execution_id,
             patience=patience,
-            tracked=bool(self._outbox.tracked),
+            tracked=self._outbox.tracked is not None,
             job=None if machine.over else machine.ref,
             digest=options.digest if options is not None and machine.confirmed else "",
         )

@@ -60,3 +60,19 @@ def test_what_is_folded_while_a_run_fails_for_good_is_judged_once(
     sim.advance(5 * SECOND)
     assert worker.succeeded == [[1, 14, 15, 16]]
     assert sim.rejected == 1
+
+
+def test_a_window_is_told_of_before_the_pause_that_came_with_it() -> None:
+    sim, _ = simulated(Digest())
+    sim.post("add", 1)
+    sim.send("pause", text="not yet")
+    assert sim.types()[:2] == ["debounce.started", "job.paused"]
+
+
+def test_a_window_that_is_terminated_before_its_first_step_is_told_of_first() -> None:
+    job = Digest()
+    sim, _ = simulated(job, options=job.options())
+    sim.machine.outbox.track(sim.options.tracking)
+    sim.post("add", 1)
+    sim.send("terminate")
+    assert sim.types() == ["debounce.started", "job.terminated"]

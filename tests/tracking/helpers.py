@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durable_jobs.tracking.breaker import Pace
+from durable_jobs.tracking.courier import Courier, Verdict
 from durable_jobs.tracking.ids import iso_ms, uuid7_at
 
 SOON = timedelta(seconds=5)
 FAST = Pace(
+    linger=0.002,
+    slow=0.3,
     first_wait=0.01,
     longest_wait=0.05,
     first_misconfigured_wait=0.02,
@@ -52,3 +55,9 @@ async def until(condition: Callable[[], object], within: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         await asyncio.sleep(0.002)
+
+
+async def settled(courier: Courier, ids: Sequence[str], within: float = 30.0) -> dict[str, Verdict]:
+    """The verdicts on all these events, whatever happens until they are there."""
+    await until(lambda: len(courier.verdicts(ids)) == len(ids), within)
+    return courier.verdicts(ids)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from durable_jobs.tracking.sinks import Accepted, SendResult
 from durable_jobs.tracking.wire import WireEvent
 from tests.tracking.collector import Answer, Collector, Request
 from tests.tracking.conftest import MakeCourier
-from tests.tracking.helpers import FAST, SOON, event, events, ids_of, until
+from tests.tracking.helpers import FAST, SOON, event, events, ids_of, settled, until
 
 DELIVERED = Verdict("delivered")
 
@@ -49,6 +51,34 @@ async def test_flushes_at_about_the_same_time_share_a_request(
     assert len(collector.requests) <= 2
 
 
+async def test_requests_that_are_not_full_leave_some_time_apart(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    courier = courier_to(pace=replace(FAST, linger=0.15))
+    began = time.monotonic()
+    for number in range(40):
+        courier.submit([event(1, f"run-{number}")])
+        await asyncio.sleep(0.01)
+    await until(lambda: len(collector.accepted) == 40)
+    first, *others = [request.at for request in collector.requests]
+    assert first - began < 0.1
+    assert len(others) >= 2
+    assert all(later - earlier >= 0.14 for earlier, later in pairwise([first, *others]))
+
+
+async def test_a_full_request_waits_for_no_more(
+    collector: Collector, courier_to: MakeCourier
+) -> None:
+    courier = courier_to(pace=replace(FAST, linger=60), batch_size=10)
+    batch = [event(1, f"run-{number}") for number in range(31)]
+    courier.submit(batch[:1])
+    await until(lambda: collector.requests)
+    courier.submit(batch[1:30])
+    await until(lambda: len(collector.accepted) == 21)
+    courier.submit(batch[30:])
+    await until(lambda: len(collector.accepted) == 31)
+
+
 async def test_an_event_submitted_twice_is_sent_once(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
@@ -70,7 +100,7 @@ async def test_a_request_holds_at_most_batch_size_events_oldest_first(
         event(n, f"run-{n % 30}", timestamp=f"2026-01-01T00:00:00.{n:03}Z") for n in range(100)
     ]
     courier.submit(list(reversed(batch)))
-    await courier.settle(ids_of(batch), None)
+    await settled(courier, ids_of(batch))
     assert max(len(request.events) for request in collector.requests) == 10
     assert len(collector.requests) <= 15
     for request in collector.requests:
@@ -84,7 +114,7 @@ async def test_a_request_keeps_under_a_megabyte(
     courier = courier_to()
     batch = [event(n, input="ä" * 100_000) for n in range(1, 13)]
     courier.submit(batch)
-    await courier.settle(ids_of(batch), None)
+    await settled(courier, ids_of(batch))
     assert collector.ids == ids_of(batch)
     assert max(len(request.body) for request in collector.requests) < 1_000_000
     assert len(collector.requests) == 3
@@ -130,7 +160,7 @@ async def test_events_of_one_execution_arrive_in_order_while_others_go_in_parall
             courier.submit(lane[start : start + 3])
         await asyncio.sleep(0.002)
     everything = [item for lane in lanes for item in lane]
-    await courier.settle(ids_of(everything), None)
+    await settled(courier, ids_of(everything))
     for lane in lanes:
         run = lane[0]["executionId"]
         arrived = [item for item in collector.accepted if item["executionId"] == run]
@@ -151,18 +181,18 @@ async def test_a_late_earlier_event_of_an_execution_goes_first(
 async def test_too_many_pending_events_are_left_to_be_submitted_again(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
-    courier, batch = courier_to(pace=replace(FAST, pending=5)), events(8)
+    courier, batch = courier_to(pace=replace(FAST, max_pending=5)), events(8)
     courier.submit(batch)
     assert courier.counters.overflowed == 3
-    verdicts = await courier.settle(ids_of(batch), None)
-    assert list(verdicts) == ids_of(batch)[:5]
+    await settled(courier, ids_of(batch)[:5])
+    assert list(courier.verdicts(ids_of(batch))) == ids_of(batch)[:5]
     courier.submit(batch)
-    assert len(await courier.settle(ids_of(batch), None)) == 8
+    assert len(await settled(courier, ids_of(batch))) == 8
     assert collector.ids == ids_of(batch)
 
 
 async def test_pending_bytes_are_bounded_too(courier_to: MakeCourier) -> None:
-    courier = courier_to(pace=replace(FAST, pending_bytes=2_000))
+    courier = courier_to(pace=replace(FAST, max_pending_bytes=2_000))
     courier.submit(events(20))
     assert 0 < courier.counters.submitted < 10
     assert courier.counters.submitted + courier.counters.overflowed == 20
@@ -171,19 +201,19 @@ async def test_pending_bytes_are_bounded_too(courier_to: MakeCourier) -> None:
 async def test_old_verdicts_are_forgotten_and_such_an_event_is_sent_again(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
-    courier, batch = courier_to(pace=replace(FAST, remembered=2)), events(3)
+    courier, batch = courier_to(pace=replace(FAST, max_verdicts=2)), events(3)
     courier.submit(batch)
-    await courier.settle(ids_of(batch), None)
+    await until(lambda: courier.counters.delivered == 3)
     assert set(courier.verdicts(ids_of(batch))) == set(ids_of(batch)[1:])
     courier.submit(batch)
-    await courier.settle(ids_of(batch), None)
+    await until(lambda: courier.counters.delivered == 4)
     assert collector.ids == [*ids_of(batch), batch[0]["eventId"]]
 
 
 async def test_settle_does_not_wait_for_events_that_are_not_in_hand(
     courier_to: MakeCourier,
 ) -> None:
-    assert await courier_to().settle(["unknown"], None) == {}
+    assert await courier_to().settle(["unknown"], SOON) == {}
 
 
 async def test_a_cancelled_settle_leaves_the_request_alone(
@@ -198,12 +228,12 @@ async def test_a_cancelled_settle_leaves_the_request_alone(
     collector.behaviour = wait
     courier, item = courier_to(), event(1)
     courier.submit([item])
-    waiting = asyncio.create_task(courier.settle([item["eventId"]], None))
+    waiting = asyncio.create_task(courier.settle([item["eventId"]], SOON))
     await until(lambda: collector.under_way)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     gate.set()
-    assert await courier.settle([item["eventId"]], None) == {item["eventId"]: DELIVERED}
+    assert await settled(courier, [item["eventId"]]) == {item["eventId"]: DELIVERED}
     assert len(collector.requests) == 1
 
 
@@ -217,20 +247,18 @@ async def test_closing_sends_what_waits_at_once(
     assert set(courier.verdicts(ids_of(batch))) == set(ids_of(batch))
 
 
-async def test_closing_does_not_wait_for_a_dead_collector_and_lets_waiters_go(
+async def test_closing_does_not_wait_for_a_dead_collector(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
     await collector.stop()
     courier, item = courier_to(pace=Pace(first_wait=60)), event(1)
     courier.submit([item])
-    waiting = asyncio.create_task(courier.settle([item["eventId"]], None))
     await until(lambda: courier.trouble)
     async with asyncio.timeout(20):
         await courier.close(timedelta(seconds=60))
-        assert await waiting == {}
 
 
-async def test_closing_gives_a_hanging_request_its_grace_only(
+async def test_closing_gives_a_hanging_request_its_grace_only_and_lets_waiters_go(
     collector: Collector, courier_to: MakeCourier
 ) -> None:
     async def hang(_: Request) -> Answer:
@@ -240,9 +268,11 @@ async def test_closing_gives_a_hanging_request_its_grace_only(
     collector.behaviour = hang
     courier, item = courier_to(), event(1)
     courier.submit([item])
+    waiting = asyncio.create_task(courier.settle([item["eventId"]], timedelta(minutes=1)))
     await until(lambda: collector.under_way)
     async with asyncio.timeout(20):
         await courier.close(timedelta(seconds=0.05))
+        assert await waiting == {}
     assert courier.verdicts([item["eventId"]]) == {}
 
 
@@ -251,7 +281,7 @@ async def test_a_closed_courier_opens_again(collector: Collector, courier_to: Ma
     await courier.close()
     for item in batch:
         courier.submit([item])
-        await courier.settle([item["eventId"]], None)
+        await settled(courier, [item["eventId"]])
         await courier.close()
     assert collector.ids == ids_of(batch)
 
@@ -259,7 +289,7 @@ async def test_a_closed_courier_opens_again(collector: Collector, courier_to: Ma
 async def test_nothing_runs_while_nothing_is_in_hand(courier_to: MakeCourier) -> None:
     before, courier = asyncio.all_tasks(), courier_to(sink=MemorySink())
     courier.submit([item := event(1)])
-    await courier.settle([item["eventId"]], None)
+    await settled(courier, [item["eventId"]])
     await until(lambda: asyncio.all_tasks() <= before)
 
 
@@ -270,7 +300,7 @@ def test_it_can_be_made_and_fed_outside_an_event_loop_and_used_in_several() -> N
 
     async def use(item: dict[str, Any]) -> None:
         courier.submit([item])
-        await courier.settle([item["eventId"]], None)
+        await settled(courier, [item["eventId"]])
 
     asyncio.run(use(batch[0]))
     asyncio.run(use(batch[1]))
@@ -330,7 +360,7 @@ async def test_events_go_as_they_are_to_a_sink_of_the_users_own(
     courier, item = courier_to(sink=sink), event(1)
     with caplog.at_level(logging.INFO):
         courier.submit([item])
-        assert await courier.settle([item["eventId"]], None) == {item["eventId"]: DELIVERED}
+        assert await settled(courier, [item["eventId"]]) == {item["eventId"]: DELIVERED}
     assert sink.taken == [item]
     assert sink.calls == 4
     assert "quotes" not in caplog.text
@@ -343,7 +373,7 @@ async def test_ten_thousand_events_take_little_more_than_a_hundred_requests(
     courier = courier_to()
     batch = [item for number in range(500) for item in events(20, f"run-{number}")]
     courier.submit(batch)
-    verdicts = await courier.settle(ids_of(batch), None)
+    verdicts = await settled(courier, ids_of(batch))
     assert len(verdicts) == len(collector.accepted) == 10_000
     assert 100 <= courier.counters.requests < 120
 

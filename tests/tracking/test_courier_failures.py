@@ -12,7 +12,7 @@ from durable_jobs.tracking.breaker import Kind, Pace
 from durable_jobs.tracking.ids import iso_ms
 from tests.tracking.collector import Answer, Collector, Request
 from tests.tracking.conftest import MakeCourier
-from tests.tracking.helpers import FAST, SOON, event, events, ids_of, until
+from tests.tracking.helpers import FAST, event, events, ids_of, settled, until
 
 
 def old(number: int, execution: str = "run-1") -> dict[str, object]:
@@ -26,7 +26,7 @@ async def test_a_failure_that_may_pass_is_retried_with_the_same_batch(
     collector.script = [Answer(status)] * 3
     courier, batch = courier_to(secret="whsec_c2VjcmV0"), events(3)
     courier.submit(batch)
-    verdicts = await courier.settle(ids_of(batch), None)
+    verdicts = await settled(courier, ids_of(batch))
     assert {verdict.outcome for verdict in verdicts.values()} == {"delivered"}
     assert [request.ids for request in collector.requests] == [ids_of(batch)] * 4
     assert len({request.headers["webhook-id"] for request in collector.requests}) == 1
@@ -45,7 +45,7 @@ async def test_a_time_out_and_a_closed_connection_are_retried(
     collector.script, collector.behaviour = [Answer(close=True)], hang_once
     courier, item = courier_to(timeout=timedelta(seconds=0.3)), event(1)
     courier.submit([item])
-    await courier.settle([item["eventId"]], None)
+    await settled(courier, [item["eventId"]])
     # Where the machine is busy, a further request may have taken too long.
     assert len(collector.requests) >= 3
 
@@ -60,7 +60,7 @@ async def test_events_survive_an_outage_and_arrive_in_order_after_it(
         await asyncio.sleep(0.01)
     await until(lambda: courier.trouble)
     await collector.start()
-    await courier.settle(ids_of(batch), None)
+    await settled(courier, ids_of(batch))
     assert collector.ids == ids_of(batch)
     assert courier.trouble is None
 
@@ -117,7 +117,7 @@ async def test_retry_after_is_the_least_wait_for_all_events(
     courier.submit([first])
     await until(lambda: courier.trouble)
     courier.submit([second])
-    await courier.settle(ids_of([first, second]), None)
+    await settled(courier, ids_of([first, second]))
     waits = [request.at - collector.requests[0].at for request in collector.requests[1:]]
     assert min(waits) >= 0.29
 
@@ -126,9 +126,7 @@ async def test_retry_after_is_capped(collector: Collector, courier_to: MakeCouri
     collector.script = [Answer(503, {"retry-after": "86400"})]
     courier, item = courier_to(pace=replace(FAST, longest_retry_after=0.05)), event(1)
     courier.submit([item])
-    assert await courier.settle([item["eventId"]], SOON) or await courier.settle(
-        [item["eventId"]], None
-    )
+    await settled(courier, [item["eventId"]])
     assert collector.ids == [item["eventId"]]
 
 
@@ -138,7 +136,7 @@ async def test_413_halves_the_batch_until_it_fits(
     collector.behaviour = lambda r: Answer(413 if len(r.events) > 3 else 200)
     courier, batch = courier_to(), events(16)
     courier.submit(batch)
-    await courier.settle(ids_of(batch), None)
+    await settled(courier, ids_of(batch))
     assert collector.ids == ids_of(batch)
     assert [len(request.events) for request in collector.requests[:3]] == [16, 8, 4]
 
@@ -151,7 +149,7 @@ async def test_an_event_too_large_alone_is_rejected(
     collector.behaviour = lambda r: Answer(413 if bad in r.ids else 200)
     courier = courier_to()
     courier.submit(batch)
-    verdicts = await courier.settle(ids_of(batch), None)
+    verdicts = await settled(courier, ids_of(batch))
     assert verdicts[bad].outcome == "rejected"
     assert "413" in (verdicts[bad].reason or "")
     assert collector.ids == [item for item in ids_of(batch) if item != bad]
@@ -166,7 +164,7 @@ async def test_bad_events_are_found_by_bisection_and_rejected_while_others_pass(
     collector.behaviour = lambda r: Answer(status if bad & set(r.ids) else 200)
     courier = courier_to()
     courier.submit(batch)
-    verdicts = await courier.settle(ids_of(batch), None)
+    verdicts = await settled(courier, ids_of(batch))
     assert {one for one, verdict in verdicts.items() if verdict.outcome == "rejected"} == bad
     assert collector.ids == [item for item in ids_of(batch) if item not in bad]
     assert len(collector.requests) < 30
@@ -181,12 +179,12 @@ async def test_events_that_a_2xx_names_are_rejected_and_not_sent_again(
     collector.script = [Answer(rejected=[batch[1]["eventId"], "of another batch"])]
     courier = courier_to()
     courier.submit(batch)
-    verdicts = await courier.settle(ids_of(batch), None)
+    verdicts = await settled(courier, ids_of(batch))
     outcomes = [verdicts[item].outcome for item in ids_of(batch)]
     assert outcomes == ["delivered", "rejected", "delivered"]
     assert "of another batch" not in courier.verdicts(["of another batch"])
     courier.submit(batch)
-    await courier.settle(ids_of(batch), None)
+    await settled(courier, ids_of(batch))
     assert len(collector.requests) == 1
 
 
@@ -208,7 +206,7 @@ async def test_a_wrong_set_up_is_said_loudly_once_and_events_are_kept(
         assert str(status) in trouble.message
         assert timedelta() <= trouble.next_try_in < timedelta(seconds=1)
         collector.behaviour = lambda _: Answer()
-        await courier.settle(ids_of(batch), None)
+        await settled(courier, ids_of(batch))
     assert collector.ids == ids_of(batch)
     assert {request.path for request in collector.requests} == {"/events"}
     levels = [record.levelname for record in caplog.records]
@@ -231,9 +229,9 @@ async def test_an_event_that_is_too_old_when_it_fails_is_dropped_with_the_reason
     collector: Collector, courier_to: MakeCourier, caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.script = [Answer(500)]
-    courier, late, young = courier_to(pace=replace(FAST, least_stay=0.0)), old(1), event(2)
+    courier, late, young = courier_to(pace=replace(FAST, min_retry_time=0.0)), old(1), event(2)
     courier.submit([late, young])
-    verdicts = await courier.settle(ids_of([late, young]), None)
+    verdicts = await settled(courier, ids_of([late, young]))
     assert [verdict.outcome for verdict in verdicts.values()] == ["dropped", "delivered"]
     reason = verdicts[str(late["eventId"])].reason or ""
     assert "24 h" in reason
@@ -249,7 +247,7 @@ async def test_an_event_that_comes_in_old_is_tried_again_all_the_same(
     collector.script = [Answer(503), Answer(500)]
     courier, late = courier_to(), old(1)
     courier.submit([late])
-    await courier.settle(ids_of([late]), None)
+    await settled(courier, ids_of([late]))
     assert collector.ids == [late["eventId"]]
     assert courier.counters.dropped == 0
 
@@ -259,7 +257,7 @@ async def test_an_old_event_is_delivered_where_the_collector_takes_it(
 ) -> None:
     courier, late = courier_to(), old(1)
     courier.submit([late])
-    await courier.settle(ids_of([late]), None)
+    await settled(courier, ids_of([late]))
     assert collector.ids == [late["eventId"]]
 
 
@@ -270,7 +268,7 @@ async def test_events_that_wait_behind_a_failing_batch_grow_too_old_as_well(
     courier = courier_to(batch_size=1, give_up_after=timedelta(seconds=0.2))
     batch = events(4)
     courier.submit(batch)
-    verdicts = await courier.settle(ids_of(batch), None)
+    verdicts = await settled(courier, ids_of(batch))
     assert {verdict.outcome for verdict in verdicts.values()} == {"dropped"}
     assert courier.trouble is not None
 
@@ -288,9 +286,8 @@ async def test_an_event_that_makes_the_collector_fail_does_not_hold_up_others(
     for item in others:
         courier.submit([item])
         await asyncio.sleep(0.005)
-    async with asyncio.timeout(30):
-        await courier.settle(ids_of(others), None)
-        await courier.settle(ids_of(company), None)
+    await settled(courier, ids_of(others))
+    await settled(courier, ids_of(company))
     assert poison["eventId"] not in courier.verdicts([poison["eventId"]])
     trouble = courier.trouble
     assert trouble is not None
@@ -304,8 +301,7 @@ async def test_a_batch_alone_with_such_an_event_is_taken_apart_in_time(
     collector.behaviour = lambda r: Answer(500 if poison["eventId"] in r.ids else 200)
     courier, company = courier_to(), [event(1, f"with-{number}") for number in range(9)]
     courier.submit([*company[:4], poison, *company[4:]])
-    async with asyncio.timeout(30):
-        await courier.settle(ids_of(company), None)
+    await settled(courier, ids_of(company))
     assert len(collector.accepted) == 9
 
 
@@ -318,8 +314,7 @@ async def test_who_shares_its_batch_does_not_wait_for_what_shares_its_execution(
     courier.submit([poison, *company[:4], behind, *company[4:]])
     later = event(2, "with-7")
     courier.submit([later])
-    async with asyncio.timeout(30):
-        await courier.settle(ids_of([*company, later]), None)
+    await settled(courier, ids_of([*company, later]))
     assert not courier.verdicts(ids_of([poison, behind]))
 
 

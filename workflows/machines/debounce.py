@@ -235,14 +235,28 @@ class DebounceMachine(Machine):
         waiting = self._waiting
         return self._windows.leading and waiting.leads and bool(waiting.events)
 
+    @property
+    def begun(self) -> bool:
+        """See base class. A run's outcome comes before the window that gathers meanwhile."""
+        waiting = self._waiting
+        busy = self.run is not None or self._cleared or self._leads
+        return busy or waiting.window is None or waiting.announced
+
+    def terminate(self, reason: str | None) -> None:
+        """See base class. The window that it drops is told of first."""
+        if self.options is not None:
+            self._announce()
+        super().terminate(reason)
+
     def _announce(self) -> None:
-        """Emit `debounce.started`, never while a run is under way, whose outcome comes first."""
+        """Emit `debounce.started`, and a pause that came with the window's first event."""
         window = self._waiting.window
-        if window is None or self._waiting.announced:
+        if window is None or self.begun:
             return
         self._waiting.announced = True
         at = Window(opened_at=window.opened_at, last_at=window.opened_at).flush_at(self._windows)
         self.emit("debounce.started", window.opened_at, flushAt=iso_ms(at) if at else None)
+        self.tell_pauses()
 
     def _due(self, now: datetime) -> str | None:
         paused = self.life.paused is not None

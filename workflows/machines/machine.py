@@ -108,6 +108,9 @@ class Machine(ABC):
         """Set by the driver: continue-as-new waits until what it carries is small."""
 
         self._search = Search()
+        self._untold: list[tuple[str, datetime, Detail]] = []
+        """Pauses that are not told yet."""
+
         self.restore(kept.extra if kept else {})
         if kept is not None and kept.options is not None:
             self._use(kept.options)
@@ -181,28 +184,38 @@ class Machine(ABC):
 
     def pause(self, by: PausedBy, at: datetime, note: str | None = None) -> None:
         """Start no new run until resumed."""
-        if self.life.pause(by, at, note) and self.begun:
-            self.emit("job.paused", at, by=by, note=note)
+        if self.life.pause(by, at, note):
+            self._tell_pause("job.paused", by, at, note)
 
     @property
     def begun(self) -> bool:
-        """Whether the life's start was told, where one is told: nothing is told before it."""
+        """Whether the start of the life, or of its window, was told: no pause is told before it."""
         return True
 
     def tell_start(self, **fields: JSON) -> None:
-        """Tell of the life's start, and of a pause that came before it could be told."""
+        """Tell of the life's start, and of pauses that came before it could be told."""
         self.emit("job.started", self.life.started_at, **fields)
-        paused = self.life
-        if paused.paused_at is not None:
-            self.emit("job.paused", paused.paused_at, by=paused.paused, note=paused.pause_note)
+        self.tell_pauses()
+
+    def _tell_pause(self, kind: str, by: PausedBy, at: datetime, note: str | None) -> None:
+        """A caller's is told at the next step: it comes ahead of what was sent before it."""
+        self._untold.append((kind, at, {"by": by, "note": note}))
+        if by == "exhausted":
+            self.tell_pauses()
+
+    def tell_pauses(self) -> None:
+        """Tell of the pauses that are not told yet."""
+        untold, self._untold = self._untold, []
+        for kind, at, fields in untold:
+            self.emit(kind, at, **fields)
 
     def resume(self, at: datetime, note: str | None = None, by: PausedBy = "user") -> None:
         """Go on, and at once with a run that waits for its next attempt.
 
         By `exhausted` where the pause after a failed run ends by itself.
         """
-        if self.life.resume(at, note) and self.begun:
-            self.emit("job.resumed", at, by=by, note=note)
+        if self.life.resume(at, note):
+            self._tell_pause("job.resumed", by, at, note)
         self.hurry()
 
     def hurry(self) -> bool:
@@ -232,6 +245,8 @@ class Machine(ABC):
         """What to do now. Each `Attempt` and `Call` is given once and must be made."""
         if self.over:
             return Finish()
+        if self.begun:
+            self.tell_pauses()
         if self.running:
             return Cancel() if self.ending.asked else self.beside(now) or Wait()
         if self.ending.asked:
@@ -254,8 +269,9 @@ class Machine(ABC):
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is under way that continue-as-new would cut off."""
-        return not (self.running or self._search.asking or self.over or self.ending.asked)
+        """Whether nothing is under way, or untold, that continue-as-new would cut off."""
+        busy = self.running or self._search.asking or self.over or self.ending.asked
+        return not (busy or self._untold)
 
     def _next_attempt(self, run: Run, now: datetime) -> Step:
         if run.retry_at is not None and run.retry_at > now:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from .batches import Batch, Entry
 from .breaker import Health, Kind, Pace
 from .ledger import Verdict
+from .pending import PendingEvents
 from .sinks.base import Accepted, Misconfigured, Refused, RetryLater, SendResult, TooLarge
-from .stock import Stock
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -19,11 +19,13 @@ _SUSPECT_AFTER = 4
 _SUSPECT_ALONE_AFTER = 8
 
 
-class Outcomes:
+class Responses:
     """Settles, splits or puts back a batch, by the sink's answer."""
 
-    def __init__(self, stock: Stock, health: Health, pace: Pace, give_up_after: timedelta) -> None:
-        self._stock = stock
+    def __init__(
+        self, pending: PendingEvents, health: Health, pace: Pace, give_up_after: timedelta
+    ) -> None:
+        self._pending = pending
         self._health = health
         self._pace = pace
         self._give_up_after = give_up_after
@@ -51,21 +53,21 @@ class Outcomes:
 
     def _accept(self, batch: Batch, rejected: Mapping[str, str]) -> None:
         refused = [entry for entry in batch.entries if entry.id in rejected]
-        self._stock.backlog.replace(batch, [])
+        self._pending.backlog.replace(batch, [])
         for entry in refused:
             self._reject([entry], rejected[entry.id])
-        self._stock.finish(batch.entries, Verdict("delivered"))
+        self._pending.finish(batch.entries, Verdict("delivered"))
 
     def _narrow(self, batch: Batch, message: str) -> None:
         if len(batch.entries) > 1:
             middle = len(batch.entries) // 2
-            self._stock.backlog.replace(batch, [batch.entries[:middle], batch.entries[middle:]])
+            self._pending.backlog.replace(batch, [batch.entries[:middle], batch.entries[middle:]])
             return
-        self._stock.backlog.replace(batch, [])
+        self._pending.backlog.replace(batch, [])
         self._reject(batch.entries, message)
 
     def _reject(self, entries: list[Entry], reason: str) -> None:
-        self._stock.finish(entries, Verdict("rejected", reason))
+        self._pending.finish(entries, Verdict("rejected", reason))
         logger.warning("tracking event %s was rejected: %s", entries[0].id, reason)
 
     def _fail(self, batch: Batch, kind: Kind, message: str, started: float, least: float) -> None:
@@ -91,35 +93,35 @@ class Outcomes:
             logger.warning(text, len(batch.entries), batch.message, wait)
 
     def _suspect(self, batch: Batch, *, own_fault: bool) -> None:
-        if batch not in self._stock.backlog.batches or len(batch.entries) < 2:
+        if batch not in self._pending.backlog.batches or len(batch.entries) < 2:
             return
-        alone = len(self._stock.backlog.batches) == 1
+        alone = len(self._pending.backlog.batches) == 1
         if batch.failures >= (_SUSPECT_AFTER if own_fault else _SUSPECT_ALONE_AFTER) and (
             own_fault or alone
         ):
             batch.failures = _SUSPECT_AFTER - 1
-            self._stock.backlog.separate(batch)
+            self._pending.backlog.separate(batch)
 
     def _give_up(self, batch: Batch, message: str) -> None:
         late = self._late()
         if gone := [entry for entry in batch.entries if late(entry)]:
             kept = [entry for entry in batch.entries if not late(entry)]
-            self._stock.backlog.replace(batch, [kept])
+            self._pending.backlog.replace(batch, [kept])
             self._drop(gone, message)
 
     def _give_up_waiting(self, message: str) -> None:
-        if gone := self._stock.backlog.discard(self._late()):
+        if gone := self._pending.backlog.discard(self._late()):
             self._drop(gone, message)
 
     def _late(self) -> Callable[[Entry], bool]:
         """Says which events are to be given up now."""
         oldest = datetime.now(UTC) - self._give_up_after
-        stay = min(self._give_up_after.total_seconds(), self._pace.least_stay)
+        stay = min(self._give_up_after.total_seconds(), self._pace.min_retry_time)
         since = time.monotonic() - stay
         return lambda entry: entry.at < oldest and entry.arrived < since
 
     def _drop(self, entries: list[Entry], message: str) -> None:
         hours = self._give_up_after.total_seconds() / 3600
         reason = f"not delivered within {hours:g} h: {message}"
-        self._stock.finish(entries, Verdict("dropped", reason))
+        self._pending.finish(entries, Verdict("dropped", reason))
         logger.error("%d tracking events were dropped: %s", len(entries), reason)

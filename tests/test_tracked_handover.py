@@ -1,8 +1,7 @@
-"""Instances that end while the collector is away share the workflows that keep their events."""
+"""Instances hand their events over while the collector is away, and share who delivers them."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,18 +9,16 @@ import pytest
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
 from durable_jobs import DebounceJob, DebounceRun, JobClient
-from durable_jobs.activities import keeping
+from durable_jobs.activities import handover
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
 from durable_jobs.protocol import FlushRequest
-from durable_jobs.tracking import HttpSink, MemorySink, Tracking
+from durable_jobs.tracking import HttpSink, MemorySink
 from durable_jobs.tracking.sinks.base import Accepted, RetryLater, SendResult
 from durable_jobs.wire import to_raw
 from durable_jobs.workflows import delivery as delivery_module
-from durable_jobs.workflows.flush import Flusher
-from tests.jobs import running_worker, until_run
 from tests.lives import WINDOW, Tracked, in_order, kinds_of, tracked_worker
 from tests.support import eventually
-from tests.tracked_jobs import Gather, GatherLater, Item, Rest, all_jobs
+from tests.tracked_jobs import Gather, Item, Rest, all_jobs
 from tests.tracking.collector import Collector
 from tests.tracking.helpers import event
 from tests.wrong_input import NOT_JSON
@@ -97,7 +94,7 @@ async def test_many_instances_share_one_delivery(worker: Tracked, collector: Col
 async def test_a_delivery_that_has_enough_is_followed_by_another(
     worker: Tracked, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "MOST_EVENTS", 6)
+    monkeypatch.setattr(handover, "MAX_EVENTS", 6)
     instances = [await live(worker, number) for number in range(6)]
     found = await eventually(lambda: deliveries(worker))
     sizes = [(await worker.handle(run.id).query("status"))["pending"] for run in found]
@@ -106,59 +103,70 @@ async def test_a_delivery_that_has_enough_is_followed_by_another(
     await all_arrive(collector, instances)
 
 
-async def test_where_events_cannot_be_kept_the_instance_has_a_delivery_of_its_own(
+async def test_a_hand_over_that_temporal_does_not_take_is_made_again(
     worker: Tracked, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*_: Any) -> None:
-        raise TimeoutError
+    signal, failures = handover.signal, iter([True, True])
 
-    monkeypatch.setattr(keeping, "signal", fails)
+    async def fails(*arguments: Any) -> None:
+        if next(failures, False):
+            raise TimeoutError
+        await signal(*arguments)
+
+    monkeypatch.setattr(handover, "signal", fails)
     instance = await live(worker, 0)
-    [delivery] = await eventually(lambda: deliveries(worker))
-    assert delivery.parent_id == instance
+    assert len(await eventually(lambda: deliveries(worker))) == 1
     await collector.start()
     await all_arrive(collector, [instance])
 
 
-async def test_what_may_or_may_not_have_been_kept_is_kept_by_others_and_counts_as_full(
+async def test_what_may_have_been_handed_over_already_goes_to_another_delivery_too(
     worker: Tracked, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signal, lost = keeping.signal, iter([True])
+    signal, lost = handover.signal, iter([True])
 
     async def answers(*arguments: Any) -> None:
         await signal(*arguments)
         if next(lost, False):
             raise TimeoutError
 
-    monkeypatch.setattr(keeping, "signal", answers)
+    monkeypatch.setattr(handover, "signal", answers)
     instances = [await live(worker, number) for number in range(2)]
 
-    async def three() -> list[WorkflowExecution]:
-        found = await deliveries(worker)
-        return found if len(found) == 3 else []
+    async def sizes() -> list[int]:
+        found = [worker.handle(run.id) for run in await deliveries(worker)]
+        return sorted([(await each.query("status"))["pending"] for each in found])
 
-    found = await eventually(three)
-    assert sorted(run.parent_id or "" for run in found) == ["", "", instances[0]]
-    sizes = [(await worker.handle(run.id).query("status"))["pending"] for run in found]
-    assert sizes == [3, 3, 3]
+    await eventually(lambda: has_sizes(sizes, [3, 6]))
     await collector.start()
+    # Each came the same to the byte.
     await all_arrive(collector, instances)
 
 
-async def test_ends_wait_no_longer_where_many_wait_for_a_silent_server(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def silent(*_: Any) -> None:
-        await asyncio.Event().wait()
+async def has_sizes(sizes: Callable[[], Awaitable[list[int]]], wanted: list[int]) -> bool:
+    return await sizes() == wanted
 
-    monkeypatch.setattr(keeping, "signal", silent)
-    monkeypatch.setattr(keeping, "_PATIENCE", 0.2)
-    keeper = keeping.Keeper("a queue")
-    too_large_to_share = [{"eventId": "1", "reason": "x" * keeping.MOST_BYTES}]
-    # One after the other they would take 20 s.
-    async with asyncio.timeout(5):
-        kept = await asyncio.gather(*(keeper.keep(too_large_to_share) for _ in range(100)))
-    assert not any(kept)
+
+async def test_the_status_counts_what_was_handed_over(
+    worker: Tracked, collector: Collector
+) -> None:
+    poll = worker.jobs.continuous(Rest, worker.queue)
+    await poll.start()
+    await poll.trigger()
+
+    async def handed_over() -> bool:
+        status = await poll.status()
+        return status is not None and status.tracking.handed_over == 2
+
+    await eventually(handed_over)
+    status = await poll.status()
+    assert status is not None
+    assert (status.tracking.pending, status.tracking.delivered) == (0, 0)
+    assert "connect" in (status.tracking.last_error or "").lower()
+    await collector.start()
+    await eventually(lambda: len(in_order(collector.accepted, poll.instance_id)) == 2)
+    await poll.terminate()
+    await eventually(lambda: len(in_order(collector.accepted, poll.instance_id)) == 3)
 
 
 async def test_a_delivery_that_is_cancelled_goes_on(worker: Tracked, collector: Collector) -> None:
@@ -218,31 +226,6 @@ async def test_events_that_are_handed_over_twice_are_delivered_once(
     assert (await handle.result())["delivered"] == 3
 
 
-async def test_flushes_that_broke_off_are_logged_and_the_instance_goes_on(
-    client: Client,
-    queue: str,
-    collector: Collector,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def breaks(*_: Any) -> None:
-        raise RuntimeError("nobody thought of this")
-
-    monkeypatch.setattr(Flusher, "_deliver", breaks)
-    tracking = Tracking(HttpSink(collector.url))
-    async with running_worker(client, queue, Rest(), tracking=tracking) as jobs:
-        poll = jobs.continuous(Rest, queue)
-        with caplog.at_level(logging.ERROR, "temporalio.workflow"):
-            await poll.start()
-            await eventually(lambda: "nobody thought of this" in caplog.text)
-        await collector.start()
-        await poll.trigger()
-        await until_run(poll, 1)
-        await poll.terminate()
-        kinds = ["job.started", "job.executed", "job.terminated"]
-        await eventually(lambda: kinds_of(in_order(collector.accepted, poll.instance_id)) == kinds)
-
-
 async def test_the_last_error_of_a_delivery_is_that_of_its_last_refused_event(
     client: Client, queue: str
 ) -> None:
@@ -281,50 +264,9 @@ async def test_a_signal_that_brings_no_events_holds_up_none_of_those_that_wait(
     assert (await handle.result())["delivered"] == 3
 
 
-async def history_of(worker: Tracked, instance: str) -> list[str]:
-    history = await worker.handle(instance).fetch_history()
-    return [str(event.WhichOneof("attributes")) for event in history.events]
-
-
-async def live_long(worker: Tracked, collector: Collector, key: str, *, there: bool) -> str:
-    """A window that is flushed by hand once its beginning was told, or could not be."""
-    window = worker.jobs.debounce(Long, key)
-    await window.add(Item())
-    instance = window.instance_id
-    if there:
-        await eventually(lambda: kinds_of(in_order(collector.accepted, instance))[:1] == WINDOW[:1])
-    else:
-        await eventually(lambda: waits(worker, instance))
-    await window.flush()
-    await worker.handle(instance).result()
-    return instance
-
-
-@pytest.mark.parametrize("there", [True, False])
-async def test_a_long_window_s_tracking_costs_at_most_one_event_of_history(
-    worker: Tracked, collector: Collector, there: bool
-) -> None:
-    if there:
-        await collector.start()
-    instances: list[str] = []
-    kinds: list[str] = []
-    # The first request of a process is late for an end, and so may any be on a busy machine.
-    while len(instances) < 100 and kinds.count("marker_recorded_event_attributes") != 2 - there:
-        key = f"{worker.queue}-{len(instances)}"
-        instances.append(await live_long(worker, collector, key, there=there))
-        kinds = await history_of(worker, instances[-1])
-    # One tells the options, and what the window begins with goes along; the other is of what a
-    # task that ends cannot deliver.
-    assert kinds.count("marker_recorded_event_attributes") == 2 - there
-    assert kinds.count("activity_task_scheduled_event_attributes") == 1
-    if not there:
-        await collector.start()
-    await all_arrive(collector, instances)
-
-
 async def waits(worker: Tracked, instance: str) -> bool:
     tracking = (await worker.handle(instance).query("status"))["tracking"]
-    return tracking["pending"] == 1 and tracking["lastError"] is not None
+    return tracking["handedOver"] == 1 and tracking["lastError"] is not None
 
 
 async def test_what_a_long_window_began_with_arrives_while_it_is_open(
@@ -372,21 +314,3 @@ async def test_each_window_of_a_first_task_is_told_of(client: Client, queue: str
         await worker.jobs.debounce(Long, queue).terminate()
         await worker.until(handle.id, "debounce.started", "job.terminated")
     assert len(life) == 3
-
-
-async def test_what_follows_a_long_window_s_start_leaves_by_no_activity_of_its_own(
-    client: Client, queue: str
-) -> None:
-    async with tracked_worker(client, queue, [GatherLater()]) as worker:
-        window = worker.jobs.debounce(GatherLater, queue)
-        await window.add(Item(fail=1))
-        await worker.until(window.instance_id, "debounce.started")
-        await window.flush()
-        await worker.until(window.instance_id, "debounce.flushed")
-        history = await worker.handle(window.instance_id).fetch_history()
-    scheduled = [
-        event.activity_task_scheduled_event_attributes.activity_type.name
-        for event in history.events
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
-    assert scheduled == ["gather-later.execute"]

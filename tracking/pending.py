@@ -13,7 +13,7 @@ from .wire import WireEvent, encode
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-class Stock:
+class PendingEvents:
     """Events in hand, the verdicts on earlier ones, and the counts of both. Bounded."""
 
     def __init__(self, pace: Pace) -> None:
@@ -21,7 +21,7 @@ class Stock:
         self._entries: dict[str, Entry] = {}
         self._bytes = 0
         self.backlog: Backlog = Backlog()
-        self.ledger: Ledger = Ledger(pace.remembered)
+        self.ledger: Ledger = Ledger(pace.max_verdicts)
         self.counters: Counters = Counters()
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Stock:
             size = len(encode(event))
         except ValueError as error:
             return self._refuse(event_id, f"it is not JSON ({type(error).__name__})")
-        if size + ENVELOPE_BYTES >= self._pace.batch_bytes:
+        if size + ENVELOPE_BYTES >= self._pace.max_batch_bytes:
             return self._refuse(event_id, f"{size} bytes are too many for a request")
         return self._keep(event_id, event, size)
 
@@ -64,12 +64,12 @@ class Stock:
         self._entries.clear()
         self._bytes = 0
         self.backlog: Backlog = Backlog()
-        self.ledger.release_all()
+        self.ledger.release()
 
     def _keep(self, event_id: str, event: WireEvent, size: int) -> bool:
-        if len(self._entries) >= self._pace.pending:
+        if len(self._entries) >= self._pace.max_pending:
             return False
-        if self._entries and self._bytes + size > self._pace.pending_bytes:
+        if self._entries and self._bytes + size > self._pace.max_pending_bytes:
             return False
         entry = Entry.of(event, size, time.monotonic())
         self._entries[event_id] = entry
