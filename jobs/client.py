@@ -11,6 +11,7 @@ from temporalio.converter import DefaultPayloadConverter
 from .arguments import check_name, check_time, shown
 from .definitions import ContinuousJob, DebounceJob, Job, TaskJob, WorkerPoolJob
 from .errors import InvalidArgument
+from .exits import note_runtime
 from .handles import ContinuousHandle, DebounceHandle, TaskHandle, WorkerPoolHandle
 from .handles.connection import Connection, Once
 from .link import Connecting, Link
@@ -45,6 +46,8 @@ class JobClient:
                 f"JobClient: client is a temporalio.client.Client, not {shown(client)}; "
                 "or let JobClient.connect() make one"
             )
+        if not client.service_client.config.lazy:
+            note_runtime(client)
         self._use(Link(_plain(client)), task_queue, Once(once) if once else None)
 
     def _use(self, link: Link, task_queue: str, once: Once | None = None) -> None:

@@ -6,8 +6,9 @@ in the midst of Rust code, which takes the process with it (temporalio/sdk-pytho
 script that ends right after its last call meets this in one run of five. So the process waits,
 before that, until those threads have come out: that takes microseconds.
 
-A forked process has a copy of the SDK's runtime without its threads. To drop the copy, as an
-interpreter does at its end, would wait for those threads for ever. So it is never dropped.
+An interpreter drops the SDK's runtime at its very end, which waits for the runtime's threads. One
+with a late answer, of a call that was cancelled, waits for the interpreter meanwhile: neither ever
+ends. In a forked process those threads do not even exist. So a runtime is never dropped.
 """
 
 import atexit
@@ -33,6 +34,11 @@ def settle() -> None:
         time.sleep(_LOOK_EVERY)
 
 
+def _end() -> None:
+    settle()
+    _keep_runtimes()
+
+
 def answers_under_way() -> int:
     """How many threads that Python did not start are handing something to an event loop."""
     outermost = (_outermost(frame) for frame in sys._current_frames().values())  # pyright: ignore[reportPrivateUsage]
@@ -46,23 +52,23 @@ def _outermost(frame: FrameType) -> FrameType:
 
 
 def note_runtime(client: Client) -> None:
-    """Note what a connected client runs on, for processes that are forked from this one."""
+    """Note what a connected client runs on, for the end of this process and for its forks."""
     runtime = client.service_client.config.runtime or Runtime.default()
     if runtime not in _runtimes:
         _runtimes.append(runtime)
 
 
 def never_drop(runtime: Runtime) -> None:
-    """Have a runtime outlast the interpreter: it was inherited by a fork."""
+    """Have a runtime outlast the interpreter."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
 
 
-def _after_fork() -> None:
+def _keep_runtimes() -> None:
     while _runtimes:
         never_drop(_runtimes.pop())
 
 
 # At exit, it follows what is registered later: an end of a user's own may still make calls.
-atexit.register(settle)
+atexit.register(_end)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_keep_runtimes)

@@ -264,7 +264,7 @@ class FlushResult(Record):
     @property
     def settled(self) -> int:
         """How many events need nothing more; 0 where the worker left them."""
-        return self.delivered + self.rejected + self.dropped + self.handed_over
+        return self.delivered + len(self.rejected) + self.dropped + self.handed_over
 
 
 class Leftover(Record):

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -77,10 +77,10 @@ class Moody(TaskJob[str, int, str]):
 
 
 @pytest.fixture
-def complaints() -> Any:
+async def complaints() -> AsyncIterator[list[str]]:
     """What the running loop has to complain of, such as exceptions that nobody retrieved."""
     found: list[str] = []
-    loop = asyncio.get_event_loop()
+    loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: found.append(context["message"]))
     yield found
     loop.set_exception_handler(None)
