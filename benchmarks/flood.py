@@ -117,10 +117,12 @@ async def _until_done(keys: list[str], count: int) -> None:
 
 @asynccontextmanager
 async def _two_workers(client: Client, queue: str) -> AsyncIterator[None]:
-    plugin = [JobsPlugin([Gather(), Handle(), Pool()])]
+    # A client takes one worker for a queue.
+    second = await Client.connect(client.service_client.config.target_host)
+    jobs = [Gather(), Handle(), Pool()]
     async with (
-        Worker(client, task_queue=queue, plugins=plugin),
-        Worker(client, task_queue=queue, plugins=plugin),
+        Worker(client, task_queue=queue, plugins=[JobsPlugin(jobs)]),
+        Worker(second, task_queue=queue, plugins=[JobsPlugin(jobs)]),
     ):
         yield
 
