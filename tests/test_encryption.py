@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
-from durable_jobs import JobFailed, JobStatus, NonRetryable, TaskJob, TaskRun
+from durable_jobs import JobClient, JobFailed, JobStatus, NonRetryable, TaskJob, TaskRun
 from durable_jobs.embedded import EmbeddedServer
 from tests.jobs import at_most, new_key, running_worker
 from tests.support import Python, eventually
@@ -138,3 +138,30 @@ async def test_commands_say_in_a_line_that_they_have_no_codec(
         assert word in line
     assert status is not None
     assert (status.status == "paused") is (command == "pause")
+
+
+async def test_a_worker_without_the_codec_ends_nothing_and_loses_nothing(
+    encrypted: Client, client: Client, queue: str
+) -> None:
+    jobs = JobClient(encrypted, task_queue=queue)
+    charge = jobs.task(Charge, new_key())
+    await charge.send("first")
+    async with running_worker(client, queue, Charge()):
+        await charge.send("second")
+        await eventually(lambda: _waits_visibly(encrypted, charge.instance_id))
+    async with running_worker(encrypted, queue, Charge()):
+        assert await charge.ask("third") == "third"
+        status = await charge.status()
+        assert status is not None
+        assert (status.handled_events, status.rejected_events) == (3, 0)
+        await charge.terminate()
+
+
+async def _waits_visibly(client: Client, instance_id: str) -> bool:
+    history = await client.get_workflow_handle(instance_id).fetch_history()
+    failures = [
+        event.workflow_task_failed_event_attributes.failure.message
+        for event in history.events
+        if event.HasField("workflow_task_failed_event_attributes")
+    ]
+    return any("payload codec" in message for message in failures)
