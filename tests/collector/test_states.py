@@ -8,7 +8,17 @@ from typing import Any, ClassVar
 import pytest
 from temporalio.client import Client
 
-from durable_jobs import ContinuousJob, ContinuousRun, Every, JobClient, TaskJob, TaskRun
+from durable_jobs import (
+    ContinuousJob,
+    ContinuousRun,
+    Every,
+    JobClient,
+    Retry,
+    TaskJob,
+    TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
+)
 from durable_jobs.tracking import HttpSink, Tracking
 from durable_jobs.tracking.moments import milliseconds
 from tests.jobs import new_key, result_of, running_worker, until_status
@@ -70,6 +80,18 @@ class Alarmed(Long):
         run.state = "idle"
 
 
+class Haul(WorkerPoolJob[str]):
+    """Hauls loads; one is too heavy."""
+
+    name = "haul-watched"
+    concurrency = 1
+    retry = Retry(max_attempts=1)
+
+    async def execute(self, run: WorkerPoolRun[str]) -> None:
+        if run.event == "heavy":
+            raise ValueError("too heavy")
+
+
 @dataclass
 class Watched:
     """A worker whose tracking events go to a collector."""
@@ -106,7 +128,7 @@ class Watched:
 async def watched(client: Client, queue: str, collector: Sender) -> AsyncIterator[Watched]:
     Soon.until = datetime.now(UTC) + timedelta(seconds=1)
     tracking = Tracking(HttpSink(f"{collector.address.rstrip('/')}/events"))
-    jobs = (Twice(), Soon(), Brief(), Long(), Alarmed())
+    jobs = (Twice(), Soon(), Brief(), Long(), Alarmed(), Haul())
     async with running_worker(client, queue, *jobs, tracking=tracking) as caller:
         yield Watched(client, caller, collector)
 
@@ -149,3 +171,25 @@ async def test_a_task_waits_for_its_alarm_until_that_is_cancelled(watched: Watch
     await task.send("cancel")
     await eventually(lambda: watched.is_idle(task.instance_id))
     await until_status(task, "idle")
+
+
+async def test_an_instance_of_a_pool_is_idle_paused_and_completed_once_drained(
+    watched: Watched,
+) -> None:
+    pool, instance = watched.jobs.worker_pool(Haul), "workerPool:haul-watched:0"
+    await pool.enqueue("heavy")
+    assert await watched.after(instance, "job.failed") == ("idle", None)
+    await pool.pause()
+    assert await watched.after(instance, "job.paused") == ("paused", None)
+    await pool.enqueue("light")
+    await pool.resume()
+    assert await watched.after(instance, "job.executed") == ("idle", None)
+    [shown] = (await watched.collector.get("/api/instances", type="workerPool"))["instances"]
+    assert (shown["instanceId"], shown["jobType"]) == (instance, "workerPool")
+    await pool.terminate("drained")
+    # Whoever ends it may choose that word: it is no planned end.
+    assert await watched.ended(instance) == ("terminated", "terminated")
+    await pool.enqueue("light")
+    await watched.after(instance, "job.executed")
+    await pool.drain()
+    assert await watched.ended(instance) == ("completed", "completed")

@@ -83,5 +83,6 @@ async def _sent(caller: JobClient, receiver: Receiver, count: int) -> WorkerPool
 
 
 async def _handled(pool: WorkerPoolHandle[Webhook], count: int) -> bool:
-    status = await pool.status()
-    return (status.event_count, status.handled_events) == (0, count)
+    """Whether one instance is alive, has nothing to do, and has delivered so many."""
+    idle = [each for each in (await pool.status()).instances if each.status == "idle"]
+    return [(each.handled_events, each.event_count) for each in idle] == [(count, 0)]

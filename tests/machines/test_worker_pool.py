@@ -2,7 +2,7 @@
 
 from durable_jobs.errors import NonRetryable
 from durable_jobs.protocol import Report
-from durable_jobs.workflows.machines.run import Failed
+from durable_jobs.workflows.machines.run import Failed, Lost
 from durable_jobs.workflows.machines.texts import EventText
 from tests.machines.jobs import Deliver, Lettered, in_turn, simulated, with_options
 from tests.support.scripted_worker import ScriptedWorker
@@ -85,3 +85,38 @@ def test_an_event_that_does_not_fit_is_rejected_and_not_handled() -> None:
     sim, _ = simulated(Deliver(), in_turn("refuse"))
     sim.send("enqueue", 1)
     assert (sim.status["handledEvents"], sim.status["rejectedEvents"]) == (0, 1)
+
+
+def test_what_was_cleared_is_dropped_with_a_burst_that_is_lost() -> None:
+    sim, worker = simulated(Deliver(), in_turn("hold"))
+    sim.post("enqueue", 1, 2, 3)
+    sim.settle()
+    assert sim.send("clear") == {"discardedEvents": 2}
+    sim.end_attempt(Lost())
+    sim.send("trigger")
+    assert [run.attempt for run in worker.ran] == [2]
+    assert (sim.status["eventCount"], sim.status["discardedEvents"]) == (0, 2)
+    assert sim.status["handledEvents"] == 1
+
+
+def test_what_a_burst_got_to_before_it_heard_of_a_clear_is_not_discarded() -> None:
+    sim, worker = simulated(Deliver(), in_turn("hold"))
+    sim.post("enqueue", 1, 2, 3)
+    sim.settle()
+    sim.post("clear")
+    sim.end_attempt(worker.outcome(sim.attempts[-1], "ok", sim.now))
+    sim.settle()
+    assert (sim.status["handledEvents"], sim.status["discardedEvents"]) == (3, 0)
+
+
+def test_a_drained_instance_stays_until_its_failed_events_are_driven_again() -> None:
+    sim, _ = simulated(Deliver(), in_turn("final", "ok"))
+    sim.send("enqueue", 1)
+    sim.send("drain")
+    assert sim.status["status"] == "idle"
+    assert sim.carry()
+    assert sim.status["draining"] is True
+    assert sim.send("redrive") == {"redrivenEvents": 1}
+    [ended] = sim.told("job.terminated")
+    assert (ended["reason"], ended["ended"]) == ("drained", "completed")
+    assert ended["discardedEvents"] == 0

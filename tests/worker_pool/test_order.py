@@ -1,32 +1,39 @@
 """Where events go, in which order they are handled, and how many at a time."""
 
 import asyncio
+import re
 from collections import Counter
+from pathlib import Path
+from zlib import crc32
 
 import pytest
 from temporalio.client import Client
 
-from durable_jobs import InvalidArgument, InvalidEvent, InvalidKey, JobClient
+from durable_jobs import (
+    DefinitionError,
+    InvalidArgument,
+    InvalidEvent,
+    InvalidKey,
+    JobClient,
+    TaskJob,
+    TaskRun,
+)
 from durable_jobs.handles.worker_pool import index_of
+from tests.jobs import QUICK, running_worker
 from tests.support import eventually
 from tests.worker_pool.conftest import Handle, Running
 from tests.worker_pool.jobs import Deliver, Gate, Hook, fresh
 
-VECTORS = [
-    ("a", 5, 2),
-    ("octocat/hello", 5, 2),
-    ("acct-1", 5, 0),
-    ("größe", 5, 3),
-    ("日本", 7, 0),
-    ("🙂", 1000, 105),
-]
+DOCS = Path(__file__).parents[2] / "docs" / "clients.md"
+VECTOR = re.compile(r"^\| `(.+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
 
 
-@pytest.mark.parametrize(("key", "concurrency", "index"), VECTORS)
-def test_a_partition_key_is_an_instance_in_every_language(
-    key: str, concurrency: int, index: int
-) -> None:
-    assert index_of(key, concurrency) == index
+def test_the_docs_tell_other_languages_which_instance_a_partition_key_goes_to() -> None:
+    vectors = VECTOR.findall(DOCS.read_text())
+    assert len(vectors) == 6
+    for key, crc, *indexes in vectors:
+        assert crc32(key.encode()) == int(crc)
+        assert [str(index_of(key, concurrency)) for concurrency in (5, 7, 1000)] == indexes
 
 
 async def test_events_of_a_key_are_handled_in_order_by_one_instance(running: Running) -> None:
@@ -156,6 +163,48 @@ async def test_an_id_that_was_seen_is_dropped_also_without_a_partition_key(
         await eventually(lambda: len(job.notes.done) == 3)
         await eventually(lambda: _waits(pool, 0))
     assert sorted(job.notes.numbers()) == [0, 0, 11]
+
+
+async def test_what_a_run_enqueues_is_queued_once_however_often_its_attempts_repeat(
+    client: Client, queue: str
+) -> None:
+    pool = fresh(Deliver)
+    job = pool()
+
+    class Fan(TaskJob[int, int]):
+        name = f"fan-{queue}"
+        retry = QUICK
+
+        async def on_event(self, run: TaskRun[int], event: int) -> None:
+            for n in range(event):
+                await run.jobs.worker_pool(pool).enqueue(Hook(n=n))
+            if not run.is_retry:
+                raise ConnectionError("again")
+
+        async def execute(self, run: TaskRun[int]) -> None: ...
+
+    async with running_worker(client, queue, job, Fan()) as jobs:
+        await jobs.task(Fan, queue).ask(6)
+        handle = jobs.worker_pool(pool)
+        await eventually(lambda: _handled(handle, 6))
+        await handle.terminate()
+        await jobs.task(Fan, queue).terminate()
+    assert sorted(job.notes.numbers()) == list(range(6))
+
+
+async def _handled(pool: Handle, count: int) -> bool:
+    status = await pool.status()
+    return (status.handled_events, status.event_count) == (count, 0)
+
+
+async def test_a_job_of_another_type_names_the_method_to_use(client: Client, queue: str) -> None:
+    jobs = JobClient(client, task_queue=queue)
+    with pytest.raises(TypeError, match=r"use jobs.worker_pool\(Deliver\)"):
+        jobs.task(Deliver, "a")  # type: ignore[type-var]
+    with pytest.raises(TypeError, match="takes a WorkerPoolJob class"):
+        jobs.worker_pool(TaskJob)  # type: ignore[type-var]
+    with pytest.raises(DefinitionError, match="concurrency is a whole number from 1 to 1,000"):
+        jobs.worker_pool(fresh(Deliver, concurrency=0))
 
 
 async def test_what_is_wrong_is_refused_before_anything_is_sent(client: Client, queue: str) -> None:

@@ -32,7 +32,8 @@ class Doing(BaseModel):
     report: Report | None = None
     """Of `on_dead_letter`: how its event failed."""
 
-    failed_handler: str = "execute"
+    cleared: bool = False
+    """Whether a caller dropped the events that its activity has not begun."""
 
 
 class Spec(BaseModel):
@@ -99,9 +100,7 @@ class WorkerPoolMachine(Machine):
             case "drain":
                 self._draining = True
             case "clear":
-                count = self.discard_waiting()
-                self.ending.discarded += count
-                return {"discardedEvents": count}
+                return {"discardedEvents": self._clear()}
             case "redrive":
                 found = self._dead.release(message.text)
                 for text in found:
@@ -120,9 +119,23 @@ class WorkerPoolMachine(Machine):
                 taken = self._queue.put(event, message.at) or taken
         return {"eventCount": len(self._queue), "duplicate": not taken}
 
+    def _clear(self) -> int:
+        """Drop what waits. Returns how many, with those that a burst may get to all the same."""
+        count = self.discard_waiting()
+        self.ending.discarded += count
+        doing = self._doing
+        if doing is None or not doing.items:
+            return count
+        # Which of them have begun is known once the activity ends; they are counted then.
+        doing.cleared = True
+        return count + len(doing.items) - 1
+
     def discard_waiting(self) -> int:
         """See base class."""
-        return self._queue.clear()
+        count = self._queue.clear()
+        if self._doing is not None and not self.running:
+            count += len(take_rest(self._doing.items))
+        return count
 
     # -- what to do next
 
@@ -151,7 +164,6 @@ class WorkerPoolMachine(Machine):
     def _work(self, now: datetime) -> Step:
         items = self._queue.take(alone=self._triggered)
         self._triggered, self._empty_due, self._idle_since = False, True, None
-        self._handled += 1
         begun, items[0].begun = items[0].begun, None
         self._doing = Doing(handler="execute", items=items)
         if begun is None:
@@ -159,8 +171,9 @@ class WorkerPoolMachine(Machine):
         return self.begin_run(begin_again(self, "execute", begun, now), now)
 
     def _rest(self, now: datetime) -> Step:
-        """Wait with an empty queue, or end where nothing is to come."""
-        if self._draining or self._is_beyond:
+        """Wait with an empty queue, or end where nothing is to come. Failed events are kept."""
+        leaves = self._draining or self._is_beyond
+        if leaves and not self._dead.entries:
             return self._complete("drained", now)
         timeout = self.rules.spec.get("idle_timeout")
         if timeout is None or self._dead.entries:
@@ -175,8 +188,7 @@ class WorkerPoolMachine(Machine):
     @property
     def _is_beyond(self) -> bool:
         """Whether the pool has become smaller, and this instance is none of its any more."""
-        index = int(self.ref.key) if self.ref.key.isdecimal() else 0
-        return index >= self.rules.spec["concurrency"]
+        return self.confirmed and int(self.ref.key) >= self.rules.spec["concurrency"]
 
     def _complete(self, reason: str, now: datetime) -> Step:
         self.ending.asked = self.ending.planned = True
@@ -217,8 +229,18 @@ class WorkerPoolMachine(Machine):
 
     def burst_lost(self, run: Run) -> None:
         """See base class."""
-        if self._doing is not None:
-            put_back_lost(self._queue, self._doing.items, run)
+        doing = self._doing
+        # What was cleared is dropped with the failed attempt.
+        if doing is not None and not doing.cleared:
+            put_back_lost(self._queue, doing.items, run)
+
+    def missed(self, run: Run, report: Report, now: datetime) -> None:
+        """See base class."""
+        doing = self._doing
+        if doing is not None and doing.cleared:
+            doing.cleared = False
+            self.ending.discarded += len(take_rest(doing.items))
+        super().missed(run, report, now)
 
     def check_result(self, run: Run, result: RunResult) -> None:
         """See base class."""
@@ -234,14 +256,13 @@ class WorkerPoolMachine(Machine):
             self._end_if_asked(done.result, now)
             self._on_exhausted(doing, doing.report, now)
             return
-        dropped = self.ending.asked
+        dropped = self.ending.asked or doing.cleared
         results = runs_of(self, run, done.result)
         for item, result in zip(doing.items, results, strict=False):
-            if not result.ran:
+            if result.ran:
+                self._handled += 1
+            else:
                 self.reject(result.detail["rejected"], now, item.id)
-                self._handled -= 1
-        if doing.items:
-            self._handled += len(results) - 1
         newest = newest_of(results)
         if newest is not None:
             self._end_if_asked(newest, now)
@@ -266,7 +287,6 @@ class WorkerPoolMachine(Machine):
             self._queue.put_back(rest)
         if failed is None or result.failed is None:
             return
-        self._handled += 1
         self.run = self.new_run("execute", key_in_burst(run.key, 1 + len(result.after)))
         self._doing = Doing(handler="execute", items=deque([failed]))
         self.missed(self.run, result.failed, now)
@@ -300,13 +320,20 @@ class WorkerPoolMachine(Machine):
             self.ending.discarded += count + self.discard_waiting()
             self.fail(report, now)
         elif rule == "pause":
-            self._handled -= count
             self._queue.put_back(doing.items)
             # `resume` makes the failed run anew.
             self._empty_due = True
             self.pause("exhausted", now)
         elif count:
-            self._dead.add(doing.items[0], report.event_id, report, now)
+            self._set_aside(doing.items[0], report, now)
+
+    def _set_aside(self, item: Item, report: Report, now: datetime) -> None:
+        gone = self._dead.crowded_out
+        self._dead.add(item, report.event_id, report, now)
+        gone = self._dead.crowded_out - gone
+        if gone:
+            why = "failed events had to go for a later one: too many are set aside"
+            self.tools.warn(f"{gone} {why}")
 
     def given_up(self, now: datetime) -> None:
         """See base class."""
@@ -356,7 +383,7 @@ class WorkerPoolMachine(Machine):
             "failedEvents": self._dead.entries,
             "draining": self._draining,
             "oldestEventAt": iso_ms(oldest) if oldest else None,
-            "discardedEvents": self.ending.discarded or self._dead.crowded_out,
+            "discardedEvents": self.ending.discarded + self._dead.crowded_out,
         }
 
     def _oldest(self) -> datetime | None:
