@@ -1,6 +1,6 @@
 """What continue-as-new carries, and when it is due."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from temporalio import workflow
 
 from durable_jobs.packing import pack, unpack
@@ -8,6 +8,7 @@ from durable_jobs.tracking.outbox import OutboxCarry
 from durable_jobs.values import JSON, dumps
 
 from .machines.machine import Snapshot
+from .mailbox import Unread
 
 MAX_HISTORY_EVENTS = 4_000
 MAX_LETTERS = 5_000
@@ -27,6 +28,7 @@ class Carry(BaseModel):
 
     machine: Snapshot
     outbox: OutboxCarry
+    unread: list[Unread] = Field(default_factory=list[Unread])
 
 
 def is_due(letters: int, updates: int) -> bool:

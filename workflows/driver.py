@@ -45,7 +45,6 @@ class Driver:
     def __init__(self, machine: type[Machine], kind: JobKind, start: dict[str, JSON]) -> None:
         info = workflow.info()
         self.kind = kind
-        self.mailbox: Mailbox = Mailbox()
         self.updates: int = 0
         self.hands_back: bool = False
         """Whether continue-as-new waits for those that ask."""
@@ -64,6 +63,7 @@ class Driver:
 
         self._counter: MetricCounter | None = None
         kept = carry.unpacked(start["carry"]) if "carry" in start else None
+        self.mailbox: Mailbox = Mailbox(kept.unread if kept else ())
         ref = JobRef(job_type=kind.name, job=start["job"], key=start["key"])
         outbox = self._outbox(ref, kept.outbox if kept else None)
         tools = Tools(self._mint, lambda: workflow.random().random(), workflow.logger.warning)
@@ -118,7 +118,8 @@ class Driver:
 
     def receive(self, name: str, args: Sequence[RawValue]) -> None:
         """Take a signal; constant work, whatever it carries."""
-        self.mailbox.put(Letter(name, self.now(), args))
+        can_wait = name in self.kind.brings and name not in self.kind.update_only
+        self.mailbox.put(Letter(name, self.now(), args, can_wait=can_wait))
 
     async def deliver(self, message: Message) -> JSON:
         """Take an update, and wait for the machine's answer."""
@@ -162,8 +163,13 @@ class Driver:
         return self._has_letters() or self._has_results()
 
     def _has_letters(self) -> bool:
-        """Whether letters can be taken up: behind an end they belong to the next life."""
-        return bool(self.mailbox) and (self.machine.over or not self.machine.closing)
+        """Whether letters can be taken up: behind an end they belong to the next life.
+
+        Where the machine has enough to do, events wait unread.
+        """
+        machine = self.machine
+        ready = machine.over or not machine.closing
+        return bool(self.mailbox) and ready and not (machine.full and self.mailbox.can_wait)
 
     def _has_results(self) -> bool:
         return (
@@ -198,7 +204,8 @@ class Driver:
             machine = self.machine
             if machine.over and machine.more_waits:
                 machine.reopen(letter.at)
-            if machine.closing and not machine.over:
+            closing = machine.closing and not machine.over
+            if closing or (machine.full and letter.can_wait and self.mailbox.can_wait):
                 self.mailbox.put_back(letter)
                 break
             self._open(letter)
@@ -303,7 +310,11 @@ class Driver:
         ready = machine.at_rest and self._call is None and not self._is_judging and machine.fits
         if not (machine.carry_due and ready) or self._too_heavy_at == self._progress():
             return None
-        kept = carry.Carry(machine=machine.snapshot(), outbox=machine.outbox.carry())
+        kept = carry.Carry(
+            machine=machine.snapshot(),
+            outbox=machine.outbox.carry(),
+            unread=self.mailbox.unread(),
+        )
         packed = carry.packed(kept)
         if packed is None:
             self._too_heavy_at = self._progress()

@@ -599,6 +599,11 @@ class Machine(ABC):
         """Whether what waits is small enough to travel, as far as can be told at no cost."""
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether so many events wait that more had better wait unread."""
+        return False
+
     # -- answers
 
     def status_word(self) -> str:

@@ -7,18 +7,21 @@ from datetime import datetime
 from heapq import heappop, heappush
 from typing import Annotated
 
-from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic import BaseModel, Field, PlainSerializer, PlainValidator
 
 from durable_jobs.protocol import Begun, Detail, Report
 from durable_jobs.values import JSON, size
 
-from .texts import EventText
+from .texts import EventText, values_of
 
 LEAST_BURST = 10
 FIRST_BURST = 100
 MOST_BURST = 1_000
 BURST_BYTES = 256 * 1024
 """The most that one activity is given at a time, the first event aside."""
+
+FULL = 10_000
+"""With so many waiting, further events wait unread: as they came they cost next to nothing."""
 
 REMEMBERED_IDS = 500
 KEPT_FAILED = 100
@@ -47,40 +50,39 @@ class Item:
         return self.text.id
 
 
-class _Travelling(BaseModel):
-    data: JSON
-    id: str | None = None
-    n: int = 0
-    at: datetime | None = None
-    p: int = 0
-    begun: Begun | None = None
-
-
-_travelling: TypeAdapter[list[_Travelling]] = TypeAdapter(list[_Travelling])
-
-
 def _items_of(values: JSON) -> deque[Item]:
     if isinstance(values, deque):
         return values  # pyright: ignore[reportUnknownVariableType]
-    return deque(
-        Item(EventText.of(each.data, each.id), each.n, each.at, each.p, each.begun)
-        for each in _travelling.validate_python(values)
+    return deque(_item_of(value) for value in values)
+
+
+def _item_of(value: Detail) -> Item:
+    at, begun, priority = value.get("at"), value.get("begun"), value.get("p", 0)
+    return Item(
+        EventText.of(value["data"], value.get("id"), priority),
+        value.get("n", 0),
+        datetime.fromisoformat(at) if at else None,
+        priority,
+        Begun.model_validate(begun) if begun else None,
     )
 
 
 def _values_of(items: Iterable[Item]) -> JSON:
-    found = [
-        _Travelling(
-            data=item.text.event().data,
-            id=item.id,
-            n=item.number,
-            at=item.at,
-            p=item.priority,
-            begun=item.begun,
-        )
-        for item in items
-    ]
-    return _travelling.dump_python(found, mode="json", exclude_defaults=True)
+    # Plain dicts: thousands of models would take longer than an activation may.
+    found = list(items)
+    values = values_of(item.text for item in found)
+    return [_value_of(item, value) for item, value in zip(found, values, strict=True)]
+
+
+def _value_of(item: Item, value: Detail) -> Detail:
+    value["n"] = item.number
+    if item.at is not None:
+        value["at"] = item.at.isoformat()
+    if item.priority:
+        value["p"] = item.priority
+    if item.begun is not None:
+        value["begun"] = item.begun.model_dump(mode="json")
+    return value
 
 
 Items = Annotated[deque[Item], PlainValidator(_items_of), PlainSerializer(_values_of)]

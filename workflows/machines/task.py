@@ -15,7 +15,7 @@ from durable_jobs.values import JSON
 from .bursts import begin_again, check_burst, newest_of, put_back_lost, rest_of, runs_of, take_rest
 from .machine import Machine
 from .messages import BadInput, Message, Refused
-from .queue import Item, Items, Queue, SetAside, beyond
+from .queue import FULL, Item, Items, Queue, SetAside, beyond
 from .run import Run, Succeeded
 from .steps import Finish, Step, Wait
 
@@ -527,6 +527,11 @@ class TaskMachine(Machine):
         self._queue, self._asked = queue, {name: None for name in asked if queue.waits_for(name)}
 
     # -- answers
+
+    @property
+    def full(self) -> bool:
+        """See base class."""
+        return len(self._queue) >= FULL
 
     def waiting_word(self) -> str:
         """See base class."""

@@ -15,7 +15,7 @@ from durable_jobs.values import JSON
 from .bursts import begin_again, check_burst, newest_of, put_back_lost, rest_of, runs_of, take_rest
 from .machine import Machine
 from .messages import BadInput, Message
-from .queue import Item, Items, Queue, SetAside
+from .queue import FULL, Item, Items, Queue, SetAside
 from .run import Run, Succeeded
 from .steps import Finish, Step, Wait
 
@@ -360,6 +360,11 @@ class WorkerPoolMachine(Machine):
         self._queue = queue
 
     # -- answers
+
+    @property
+    def full(self) -> bool:
+        """See base class."""
+        return len(self._queue) >= FULL
 
     def waiting_word(self) -> str:
         """See base class."""
