@@ -59,6 +59,8 @@ class Commotion:
         """Each message that brought events, its events, and how many things that are none."""
 
         self.carries = True
+        self.priorities = 3
+        self.names = True
         self.settled = True
 
     def _script(self, request: RunRequest) -> str:
@@ -128,9 +130,11 @@ class Commotion:
                 continue
             self.number += 1
             # Of a batch the answer says only whether all of it was known.
-            named = count == 1 and self.random.random() < 0.4
+            named = self.names and count == 1 and self.random.random() < 0.4
             event_id = f"id-{self.random.randrange(40)}" if named else None
-            events.append(EventText.of(self.number, event_id, self.random.randrange(3)))
+            events.append(
+                EventText.of(self.number, event_id, self.random.randrange(self.priorities))
+            )
             numbers.append(self.number)
         self.posted.append((self.sim.post(self.brings, *events), numbers, wrong))
 

@@ -172,9 +172,9 @@ class Siege:
         self._look()
 
     def _answer(self) -> None:
-        call = self.sim._call
+        call = self.sim.call
         assert call is not None
-        answer = self.sim._answer_of(call[0])
+        answer = self.sim.answer_of(call[0])
         if self.random.random() < 0.5 and isinstance(answer, BaseModel):
             changed = self.hostile.changed(_json(answer))
             read = self.hostile.read(call[0].answer, changed)

@@ -140,7 +140,9 @@ class Simulation:
 
         self._letters: deque[Posted] = deque()
         self._attempt: _Due | None = None
-        self._call: tuple[Call, _Due] | None = None
+        self.call: tuple[Call, _Due] | None = None
+        """What a worker is asked, and its answer."""
+
         self.timer: datetime | None = None
         self.ref = JobRef(job_type=job.job_type, job=job.name, key=key)
         self.outbox = Outbox(self.ref, self.ref.instance_id, OutboxCarry(execution_id="run-1"))
@@ -235,7 +237,7 @@ class Simulation:
         return True
 
     def _next_due(self) -> datetime | None:
-        call = self._call[1].at if self._call else None
+        call = self.call[1].at if self.call else None
         attempt = self._attempt.at if self._attempt else None
         return min(filter(None, (self.timer, call, attempt)), default=None)
 
@@ -253,7 +255,7 @@ class Simulation:
         self.take()
         if self._has_letters():
             # As in the driver, between two slices of a long mailbox.
-            beside = self.machine.beside(self.now) if self._call is None else None
+            beside = self.machine.beside(self.now) if self.call is None else None
             if beside is not None:
                 self._ask(beside)
             return True
@@ -271,8 +273,8 @@ class Simulation:
         if self._attempt is not None and self._has_come(self._attempt):
             outcome, self._attempt = self._attempt.result, None
             self.machine.outcome(outcome, self.now)
-        if self._call is not None and self._has_come(self._call[1]):
-            (call, due), self._call = self._call, None
+        if self.call is not None and self._has_come(self.call[1]):
+            (call, due), self.call = self.call, None
             if isinstance(due.result, str):
                 self.machine.call_failed(call.name, due.result)
             else:
@@ -340,7 +342,7 @@ class Simulation:
 
     def _ask(self, call: Call) -> None:
         # As in the driver, one that is asked later takes the place of one under way.
-        self._call = call, _Due(None)
+        self.call = call, _Due(None)
         if self.asks_answered:
             self.answer()
 
@@ -366,7 +368,7 @@ class Simulation:
         return bool(
             self._has_letters()
             or (self._attempt is not None and self._has_come(self._attempt))
-            or (self._call is not None and self._has_come(self._call[1]))
+            or (self.call is not None and self._has_come(self.call[1]))
             or (until is not None and until <= self.now)
         )
 
@@ -374,7 +376,7 @@ class Simulation:
         if self.machine.more_waits:
             self._reopen()
             return True
-        self._call = None
+        self.call = None
         if self._letters:
             return True
         self.finished = True
@@ -386,19 +388,20 @@ class Simulation:
 
     def answer(self, result: BaseModel | str | None = None) -> None:
         """Answer what the machine asked, by the definition where nothing else is given."""
-        assert self._call is not None
-        call = self._call[0]
-        given = result if result is not None else self._answer_of(call)
+        assert self.call is not None
+        call = self.call[0]
+        given = result if result is not None else self.answer_of(call)
         if isinstance(given, BaseModel):
             given = call.answer.model_validate_json(dumps(given))
-        self._call = call, _Due(self.now, given)
+        self.call = call, _Due(self.now, given)
 
     @property
     def asked(self) -> str | None:
         """The name of what a worker is asked at the moment."""
-        return self._call[0].name if self._call else None
+        return self.call[0].name if self.call else None
 
-    def _answer_of(self, call: Call) -> BaseModel | str:
+    def answer_of(self, call: Call) -> BaseModel | str:
+        """What the definition answers."""
         # What travels is JSON.
         request = type(call.request).model_validate_json(dumps(call.request))
         match call.name, request:
@@ -434,7 +437,7 @@ class Simulation:
         """Continue as new now, where the driver could. Returns whether it did."""
         machine = self.machine
         machine.carry_due = True
-        if not (machine.at_rest and self._call is None and machine.fits and not self.finished):
+        if not (machine.at_rest and self.call is None and machine.fits and not self.finished):
             return False
         snapshot = dumps(machine.snapshot())
         outbox = dumps(self.outbox.carry())
