@@ -307,6 +307,7 @@ class Driver:
         """What continue-as-new is to carry now; None where it is not due or cannot be."""
         machine = self.machine
         machine.carry_due = carry.is_due(self.mailbox.received, self.updates)
+        machine.history_full = carry.is_full()
         ready = machine.at_rest and self._call is None and not self._is_judging and machine.fits
         if not (machine.carry_due and ready) or self._too_heavy_at == self._progress():
             return None

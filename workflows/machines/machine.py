@@ -31,6 +31,11 @@ from .messages import Message
 from .run import CutOff, Failed, Lost, NoHandler, Outcome, Run, Succeeded
 from .steps import Attempt, Call, Cancel, Finish, Step, Wait
 
+NO_ROOM = (
+    "the history has no room for more attempts, and more waits behind this one than a new one can "
+    "begin with; nothing is lost, resume makes one more attempt"
+)
+
 LONGEST_SEARCH_PAUSE = 5.0
 """Seconds between two tries to find a worker that has the handler."""
 
@@ -106,6 +111,12 @@ class Machine(ABC):
 
         self.carry_due: bool = False
         """Set by the driver: continue-as-new waits until what it carries is small."""
+
+        self.history_full: bool = False
+        """Set by the driver: what waits cannot be carried, and each attempt needs more room."""
+
+        self._hurried = False
+        """Whether a caller asked for the next attempt."""
 
         self._search = Search()
         self._untold: list[tuple[str, datetime, Detail]] = []
@@ -222,7 +233,7 @@ class Machine(ABC):
         """Begin the next attempt now. Returns whether a run waited for it."""
         waits = self.run is not None and not self.running and not self._search.needed
         if self.run is not None and waits:
-            self.run.retry_at = None
+            self.run.retry_at, self._hurried = None, True
         return waits
 
     def terminate(self, reason: str | None) -> None:
@@ -276,10 +287,19 @@ class Machine(ABC):
     def _next_attempt(self, run: Run, now: datetime) -> Step:
         if run.retry_at is not None and run.retry_at > now:
             return self.beside(now) or Wait(run.retry_at, f"next attempt {self.ref.key}")
-        run.retry_at = None
+        if self._is_held:
+            self.pause("exhausted", now, NO_ROOM)
+            return self.beside(now) or Wait()
+        run.retry_at, self._hurried = None, False
         run.began_at = run.began_at or now
         self.running = True
         return Attempt()
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether the next attempt waits for a caller: the server ends what goes on without end."""
+        began = self.run is not None and self.run.began_at is not None
+        return self.history_full and began and not (self.running or self._hurried)
 
     def held_off(self, now: datetime) -> Wait | None:
         """The wait before something is asked again to which the answer was none."""
@@ -612,7 +632,7 @@ class Machine(ABC):
             return self.ending.status
         if self.ending.asked:
             return "terminating"
-        if self.run is not None and not self._search.needed:
+        if self.run is not None and not (self._search.needed or self._is_held):
             return "running" if self.running else "retrying"
         return "paused" if self.life.paused else self.waiting_word()
 
