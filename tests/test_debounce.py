@@ -272,14 +272,14 @@ async def test_a_burst_from_many_callers_is_executed_to_the_last_event_once(benc
         assert own == sorted(own)
 
 
-async def test_a_tracked_window_of_one_event_takes_at_most_20_history_events(
+async def test_a_tracked_window_of_one_event_takes_at_most_24_history_events(
     bench: Bench,
 ) -> None:
     gather = bench.new(Gather)
     await gather.add(Push())
     await bench.result(gather)
     history = await bench.client.get_workflow_handle(gather.instance_id).fetch_history()
-    assert len(history.events) <= 20
+    assert len(history.events) <= 24
     await eventually(lambda: bench.events(gather, "debounce.flushed"))
 
 

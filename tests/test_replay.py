@@ -43,10 +43,7 @@ def test_the_kept_histories_are_rich() -> None:
     assert {
         "activity_task_completed_event_attributes",
         "activity_task_failed_event_attributes",
-        "child_workflow_execution_started_event_attributes",
-        "marker_recorded_event_attributes",
         "timer_fired_event_attributes",
-        "upsert_workflow_search_attributes_event_attributes",
         "workflow_execution_continued_as_new_event_attributes",
         "workflow_execution_signaled_event_attributes",
         "workflow_execution_update_completed_event_attributes",
