@@ -113,6 +113,7 @@ class JobsPlugin(SimplePlugin):
     ) -> None:
         """Start the instances that jobs name, run the worker, then send the last events."""
         self._metrics.use(_meter(worker))
+        NewsRunner.serve(worker)
         tasks = [
             asyncio.create_task(keep_keys(worker, self._registry)),
             asyncio.create_task(self._measure()),

@@ -12,12 +12,14 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.common import RawValue
 from temporalio.worker import (
     UnsandboxedWorkflowRunner,
+    Worker,
     WorkflowInstance,
     WorkflowInstanceDetails,
     WorkflowRunner,
 )
 from temporalio.workflow import _Definition  # pyright: ignore[reportPrivateUsage]
 
+_Activate = Callable[[WorkflowActivation], WorkflowActivationCompletion]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -43,13 +45,22 @@ class NewsRunner(WorkflowRunner):
     no workflow task has begun. The workflow acts on them then, at another time and in another
     company than a replay: the next replay fails as non-deterministic. Seen with 1.35.
 
-    What we do: the query sees the news, what the workflow wants to do is dropped, and its next task
-    fails, so that the server sends its whole history.
+    What we do: the query sees the news, what the workflow wants to do is dropped, and the workflow
+    leaves the cache, so that the server sends its whole history with the next task.
     """
 
     def __init__(self, base: type, runner: WorkflowRunner | None = None) -> None:
         self._base = base
         self._runner = runner or UnsandboxedWorkflowRunner()
+        self.evict: Callable[[str], None] = lambda _: None
+        """Takes a workflow out of the worker's cache, once the activation at hand is done."""
+
+    @staticmethod
+    def serve(worker: Worker) -> None:
+        """Let the runner of a worker, where it is one of these, use that worker's cache."""
+        runner = getattr(worker._workflow_worker, "_unsandboxed_workflow_runner", None)  # pyright: ignore[reportPrivateUsage]
+        if isinstance(runner, NewsRunner):
+            runner.evict = worker._bridge_worker.request_workflow_eviction  # pyright: ignore[reportPrivateUsage]
 
     def prepare_workflow(self, defn: _Definition) -> None:
         """See base class."""
@@ -59,7 +70,7 @@ class NewsRunner(WorkflowRunner):
         """See base class."""
         instance = self._runner.create_instance(det)
         if issubclass(det.defn.cls, self._base):
-            setattr(instance, "activate", _Watch(instance.activate).activate)  # noqa: B010
+            setattr(instance, "activate", _Watch(instance.activate, self).activate)  # noqa: B010
         return instance
 
     def set_worker_level_failure_exception_types(
@@ -72,10 +83,9 @@ class NewsRunner(WorkflowRunner):
 class _Watch:
     """Stands before one workflow, and tells news that come too early."""
 
-    def __init__(
-        self, activate: Callable[[WorkflowActivation], WorkflowActivationCompletion]
-    ) -> None:
+    def __init__(self, activate: _Activate, runner: NewsRunner) -> None:
         self._activate = activate
+        self._runner = runner
         self._size = self._length = self._at = 0
         self._spoilt = False
 
@@ -83,7 +93,11 @@ class _Watch:
         """Pass an activation on."""
         kinds = {job.WhichOneof("variant") for job in act.jobs}
         if kinds <= {"query_workflow"} or kinds == {"remove_from_cache"}:
-            return self._activate(act)
+            done = self._activate(act)
+            if self._spoilt and kinds == {"query_workflow"}:
+                # Its next task may have nothing new for it: then nobody would ask it again.
+                self._runner.evict(act.run_id)
+            return done
         done = WorkflowActivationCompletion()
         if self._spoilt:
             done.failed.failure.message = "replayed: a query has shown the workflow news too early"
