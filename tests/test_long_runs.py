@@ -62,7 +62,7 @@ async def test_signals_during_a_long_backoff_make_it_continue_as_new_with_the_ru
 
     async def later(run: Any) -> None:
         if run.attempt == 1:
-            raise RetryAfter(timedelta(seconds=5), "not yet")
+            raise RetryAfter(timedelta(seconds=10), "not yet")
 
     notes = Notes(later)
     async with running_worker(client, queue, job(notes)) as jobs:
