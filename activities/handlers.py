@@ -15,8 +15,9 @@ from durable_jobs.definitions.run import RunContext
 from durable_jobs.protocol import Detail, RunRequest, RunResult
 from durable_jobs.registry import Registry
 from durable_jobs.status import Progress
-from durable_jobs.tracking.attempt import current_attempt
-from durable_jobs.tracking.interceptor import HANDLER_MARK, Handler
+
+from .attempt import current_attempt
+from .interceptor import HANDLER_MARK, Handler
 
 ClientFactory = Callable[[RunRequest], Any]
 """Makes the `JobClient` that a run sees as `run.jobs`."""

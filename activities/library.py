@@ -23,8 +23,9 @@ from durable_jobs.questions import (
 )
 from durable_jobs.registry import Registry
 from durable_jobs.ticks import find_next
-from durable_jobs.tracking.failures import titled
 from durable_jobs.wire import model_from_raw, to_raw
+
+from .failures import titled
 
 
 class LibraryActivities:

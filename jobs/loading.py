@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from durable_jobs.tracking.failures import chain_of, in_a_line
+from durable_jobs.activities.failures import chain_of, in_a_line
 
 from .definitions import Job
 from .errors import JobsError

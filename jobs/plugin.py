@@ -13,11 +13,11 @@ from temporalio.worker import Worker, WorkerConfig
 
 from durable_jobs.activities.flush import FlushActivities
 from durable_jobs.activities.handlers import Running, handler_activities
+from durable_jobs.activities.interceptor import TrackingInterceptor
 from durable_jobs.activities.library import LibraryActivities
 from durable_jobs.activities.reconcile import ReconcileActivities
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier
-from durable_jobs.tracking.interceptor import TrackingInterceptor
 from durable_jobs.tracking.metrics import Metrics
 from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.delivery import TrackingDelivery

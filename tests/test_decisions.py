@@ -7,8 +7,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs import NonRetryable, Retry, RetryAfter
+from durable_jobs.activities.failures import Decision, decide
 from durable_jobs.protocol import Options, RunRequest
-from durable_jobs.tracking.failures import Decision, decide
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

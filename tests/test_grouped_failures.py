@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from temporalio.client import Client
 
 from durable_jobs import DebounceRun
-from durable_jobs.tracking.failures import MAX_MESSAGE, MAX_STACK, message_of, stack_of
+from durable_jobs.activities.failures import MAX_MESSAGE, MAX_STACK, message_of, stack_of
 from tests.lives import Event
 from tests.test_odd_failures import FirstFails, first_failed
 

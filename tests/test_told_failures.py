@@ -12,7 +12,7 @@ from temporalio.converter import PayloadConverter
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_jobs import DebounceJob, DebounceRun, JobFailed, Retry, RetryAfter, TaskJob, TaskRun
-from durable_jobs.tracking.failures import (
+from durable_jobs.activities.failures import (
     MAX_DETAILS,
     category_of,
     decide,

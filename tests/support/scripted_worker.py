@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from durable_jobs.activities.failures import decide, message_of, type_of
 from durable_jobs.definitions import Job
 from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.errors import NonRetryable, RetryAfter, Snooze
 from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Report, RunRequest
 from durable_jobs.protocol import RunResult as Result
-from durable_jobs.tracking.failures import decide, message_of, type_of
 from durable_jobs.tracking.ids import uuid7_at
 from durable_jobs.values import JSON, dumps
 from durable_jobs.workflows.machines.run import (

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from durable_jobs.wire import as_unicode
 
-from ..endings import gave_up, planned
 from ..events import TIME_FIELDS
 from ..moments import milliseconds, read_moment
+from .endings import gave_up, planned
 from .intake import Accepted
 from .sequences import Places
 

@@ -3,9 +3,8 @@
 from datetime import datetime
 
 from durable_jobs.protocol import Detail, RunRequest
-
-from .config import Tracking
-from .ids import iso_ms
+from durable_jobs.tracking.config import Tracking
+from durable_jobs.tracking.ids import iso_ms
 
 
 def redacted(

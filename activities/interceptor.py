@@ -10,12 +10,12 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from durable_jobs.definitions.threads import ThreadError
 from durable_jobs.protocol import Options, RunRequest, RunResult
+from durable_jobs.tracking.config import Tracking
+from durable_jobs.tracking.metrics import AttemptOutcome, Metrics
 from durable_jobs.wire import model_from_raw, to_raw
 
 from .attempt import Attempt
 from .burst import Burst, Following, was_stopped
-from .config import Tracking
-from .metrics import AttemptOutcome, Metrics
 
 HANDLER_MARK = "__durable_jobs_handler__"
 

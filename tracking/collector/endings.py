@@ -1,34 +1,14 @@
-"""The reasons of instances that end by themselves, for who writes them and who reads them."""
+"""Whether an instance ended by itself, as the reason of its end says."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from .moments import milliseconds
+from ..moments import milliseconds
 
 _GAVE_UP = re.compile(r"retr(y|ies) exhausted", re.IGNORECASE)
 _ENOUGH = re.compile(r"max_runs reached after (\d{1,18}) runs")
 _UNTIL = re.compile(r"until (\S+) reached")
 _IDLE = re.compile(r"idle for (-?\d+ days?, )?\d{1,2}:\d\d:\d\d(\.\d{6})?")
-
-
-def after_attempts(attempts: int) -> str:
-    """Retries were exhausted."""
-    return f"Retry exhausted after {attempts} attempts"
-
-
-def after_runs(runs: int) -> str:
-    """A continuous instance made its `max_runs`."""
-    return f"max_runs reached after {runs} runs"
-
-
-def at_last(until: datetime) -> str:
-    """A continuous instance came to its `until`."""
-    return f"until {until.isoformat()} reached"
-
-
-def after_idling(timeout: timedelta) -> str:
-    """A task had nothing to do for its `idle_timeout`."""
-    return f"idle for {timeout}"
 
 
 def gave_up(reason: str) -> bool:

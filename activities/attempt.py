@@ -14,9 +14,10 @@ from temporalio.exceptions import ApplicationError
 from durable_jobs.errors import RetryAfter, Snooze
 from durable_jobs.names import FAILED_ERROR
 from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Report, RunRequest
+from durable_jobs.tracking.config import Tracking
+from durable_jobs.tracking.ids import uuid7_at
 from durable_jobs.values import JSON, size
 
-from .config import Tracking
 from .failures import (
     category_of,
     cause_of,
@@ -28,7 +29,6 @@ from .failures import (
     titled,
     type_of,
 )
-from .ids import uuid7_at
 from .redaction import redacted
 
 logger: logging.Logger = logging.getLogger(__name__)
