@@ -8,7 +8,8 @@ import pytest
 from temporalio.client import Client, WorkflowHistory
 
 from durable_jobs import JobClient, JobsPlugin, NonRetryable, Retry, TaskJob, TaskRun
-from durable_jobs.tracking import MemorySink, Tracking, burst
+from durable_jobs.activities import burst
+from durable_jobs.tracking import MemorySink, Tracking
 from tests.jobs import (
     at_most,
     new_key,
