@@ -308,6 +308,9 @@ class Driver:
         machine = self.machine
         machine.carry_due = carry.is_due(self.mailbox.received, self.updates)
         machine.history_full = carry.is_full()
+        if machine.carry_due and machine.begun and not machine.over:
+            # What is untold cannot travel, and once the next step told it nothing might wake us.
+            machine.tell_pauses()
         ready = machine.at_rest and self._call is None and not self._is_judging and machine.fits
         if not (machine.carry_due and ready) or self._too_heavy_at == self._progress():
             return None
