@@ -23,6 +23,8 @@ from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.delivery import TrackingDelivery
 from durable_jobs.workflows.reconcile import TrackingReconcile
 from durable_jobs.workflows.routing import RoutingInterceptor
+from durable_jobs.workflows.sdk_workarounds import NewsRunner
+from durable_jobs.workflows.workflow import JobWorkflow
 
 from .arguments import check_kind
 from .client import JobClient
@@ -98,6 +100,10 @@ class JobsPlugin(SimplePlugin):
             "max_heartbeat_throttle_interval", _HEARTBEATS_EVERY
         )
         config["max_heartbeat_throttle_interval"] = min(held, _HEARTBEATS_EVERY)
+        config["unsandboxed_workflow_runner"] = NewsRunner(
+            JobWorkflow,
+            config.get("unsandboxed_workflow_runner"),  # pyright: ignore[reportUnknownMemberType]
+        )
         return super().configure_worker(config)
 
     async def run_worker(
@@ -107,6 +113,7 @@ class JobsPlugin(SimplePlugin):
     ) -> None:
         """Start the instances that jobs name, run the worker, then send the last events."""
         self._metrics.use(_meter(worker))
+        NewsRunner.serve(worker)
         tasks = [
             asyncio.create_task(keep_keys(worker, self._registry)),
             asyncio.create_task(self._measure()),
