@@ -1,4 +1,4 @@
-"""Bursts: one activity handles several events, each a run of its own.
+"""Queued events, and bursts: one activity handles several, each a run of its own.
 
 An activity may end before it got to all of them. Where it is lost, any of them may have begun: each
 then counts an attempt, and goes on alone under the key that it had.
@@ -9,10 +9,23 @@ from datetime import datetime
 
 from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Begun, RunResult
+from durable_jobs.values import JSON
 
 from .machine import Machine
+from .messages import BadInput, Message
 from .queue import Item, Queue
 from .run import LOST, Run
+
+
+def queue_events(machine: Machine, queue: Queue, message: Message) -> JSON:
+    """Queue a message's events, and reject those that are none. Returns the answer to it."""
+    taken = False
+    for event in message.events:
+        if isinstance(event, BadInput):
+            machine.reject(f"{message.verb}: {event}", message.at)
+        else:
+            taken = queue.put(event, message.at) or taken
+    return {"eventCount": len(queue), "duplicate": not taken}
 
 
 def check_burst(result: RunResult, events: int) -> None:

@@ -239,6 +239,13 @@ class SetAside(BaseModel):
             for entry in found
         ]
 
+    def redrive(self, event_id: str | None, queue: "Queue", at: datetime) -> int:
+        """Bring all events back into the queue, or the one of that id. Returns how many."""
+        found = self.release(event_id)
+        for text in found:
+            queue.again(text, at)
+        return len(found)
+
 
 def beyond(kept: list[Detail], most: int) -> bool:
     """Whether there are more than `most`, or too large ones, beside a last one."""

@@ -12,7 +12,16 @@ from durable_jobs.spans import AnyTime, Span
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
-from .bursts import begin_again, check_burst, newest_of, put_back_lost, rest_of, runs_of, take_rest
+from .bursts import (
+    begin_again,
+    check_burst,
+    newest_of,
+    put_back_lost,
+    queue_events,
+    rest_of,
+    runs_of,
+    take_rest,
+)
 from .machine import Machine
 from .messages import BadInput, Message, Refused
 from .queue import FULL, Item, Items, Queue, SetAside, beyond
@@ -165,29 +174,18 @@ class TaskMachine(Machine):
         """See base class."""
         match message.verb:
             case "send" | "send_batch":
-                return self._send(message)
+                return queue_events(self, self._queue, message)
             case "ask":
                 return self._ask(message)
             case "trigger":
                 if not self.hurry():
                     self._entity.triggered = True
             case "redrive":
-                found = self._set_aside.release(message.text)
-                for text in found:
-                    self._queue.again(text, message.at)
-                return {"redrivenEvents": len(found)}
+                count = self._set_aside.redrive(message.text, self._queue, message.at)
+                return {"redrivenEvents": count}
             case _:
                 raise BadInput(f"task jobs know no {message.verb!r}")
         return {"status": self.status_word()}
-
-    def _send(self, message: Message) -> JSON:
-        taken = False
-        for event in message.events:
-            if isinstance(event, BadInput):
-                self.reject(f"{message.verb}: {event}", message.at)
-            else:
-                taken = self._queue.put(event, message.at) or taken
-        return {"eventCount": len(self._queue), "duplicate": not taken}
 
     def _ask(self, message: Message) -> JSON:
         [event] = message.events

@@ -12,7 +12,16 @@ from durable_jobs.spans import Span
 from durable_jobs.tracking.ids import iso_ms
 from durable_jobs.values import JSON
 
-from .bursts import begin_again, check_burst, newest_of, put_back_lost, rest_of, runs_of, take_rest
+from .bursts import (
+    begin_again,
+    check_burst,
+    newest_of,
+    put_back_lost,
+    queue_events,
+    rest_of,
+    runs_of,
+    take_rest,
+)
 from .machine import Machine
 from .messages import BadInput, Message
 from .queue import FULL, Item, Items, Queue, SetAside
@@ -94,7 +103,7 @@ class WorkerPoolMachine(Machine):
         """See base class."""
         match message.verb:
             case "enqueue" | "enqueue_batch":
-                return self._enqueue(message)
+                return queue_events(self, self._queue, message)
             case "trigger":
                 self._triggered = not self.hurry()
             case "drain":
@@ -102,22 +111,11 @@ class WorkerPoolMachine(Machine):
             case "clear":
                 return {"discardedEvents": self._clear()}
             case "redrive":
-                found = self._dead.release(message.text)
-                for text in found:
-                    self._queue.again(text, message.at)
-                return {"redrivenEvents": len(found)}
+                count = self._dead.redrive(message.text, self._queue, message.at)
+                return {"redrivenEvents": count}
             case _:
                 raise BadInput(f"worker pools know no {message.verb!r}")
         return {"status": self.status_word()}
-
-    def _enqueue(self, message: Message) -> JSON:
-        taken = False
-        for event in message.events:
-            if isinstance(event, BadInput):
-                self.reject(f"{message.verb}: {event}", message.at)
-            else:
-                taken = self._queue.put(event, message.at) or taken
-        return {"eventCount": len(self._queue), "duplicate": not taken}
 
     def _clear(self) -> int:
         """Drop what waits. Returns how many, with those that a burst may get to all the same."""
