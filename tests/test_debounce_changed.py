@@ -7,7 +7,7 @@ from temporalio.client import Client
 
 from durable_jobs import DebounceJob, DebounceRun, JobsPlugin
 from durable_jobs.handles import DebounceHandle
-from tests.jobs import new_key, result_of, running_worker, status_of, until_status
+from tests.jobs import history_of, new_key, result_of, running_worker, status_of, until_status
 from tests.lives import assert_replays, histories_of
 from tests.support import eventually
 
@@ -60,12 +60,18 @@ async def _window_of_an_hour(handle: DebounceHandle[int, int]) -> bool:
     return at is not None and at - status.started_at > HOUR - timedelta(minutes=1)
 
 
+async def _a_worker_answered(client: Client, handle: DebounceHandle[int, int]) -> bool:
+    return "activity_task_completed" in await history_of(client, handle.instance_id)
+
+
 async def test_an_open_window_keeps_its_rules_and_the_one_after_its_run_has_the_new_ones(
     client: Client, queue: str
 ) -> None:
     async with running_worker(client, queue, Sum()) as jobs:
         digest = jobs.debounce(Sum, new_key())
         await digest.add(1)
+        # Until a worker has spoken, the rules are a client's, which any worker's replace.
+        await eventually(lambda: _a_worker_answered(client, digest))
         promised = (await status_of(digest)).will_flush_at
     job = Shorter()
     job.open.clear()

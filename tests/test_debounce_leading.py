@@ -14,7 +14,7 @@ from durable_jobs.handles import DebounceHandle
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.workflows import carry
 from tests.debounce_jobs import Bench, Gather, ms
-from tests.jobs import at_most, new_key, running_worker, until_run, until_status
+from tests.jobs import at_most, new_key, running_worker, status_of, until_run, until_status
 from tests.scripted import Book, Push
 from tests.skipping import HOUR, skip_to_the_end
 from tests.support import eventually
@@ -194,10 +194,16 @@ async def test_add_confirmed_tells_that_an_event_leads_and_when_the_others_flush
     await throttled.terminate()
 
 
+async def _waits_with(handle: DebounceHandle[Any, Any], count: int) -> bool:
+    return (await status_of(handle)).event_count == count
+
+
 async def test_a_paused_instance_does_not_lead(bench: Bench) -> None:
     throttled = await bench.paused(Throttled)
     await throttled.add(Push(n=1))
     await throttled.add(Push(n=2))
+    # A `resume` goes ahead of what waits: the events have to come before it.
+    await eventually(lambda: _waits_with(throttled, 2))
     await throttled.resume()
     status = await until_status(throttled, "debouncing")
     assert (status.run_count, status.event_count) == (0, 2)

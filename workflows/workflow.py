@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from durable_jobs.kinds import KINDS
+from durable_jobs.kinds import KINDS, JobKind
 from durable_jobs.names import ASK_AGAIN, ASK_AGAIN_MARK, BUSY, JUDGE, OUTBOX_QUERY
 from durable_jobs.protocol import JobType, Leftover
 from durable_jobs.questions import Folded, JudgeRequest
@@ -38,7 +38,7 @@ class JobWorkflow:
 
     def __init__(self, *args: Any) -> None:
         info = workflow.info()
-        self.kind = KINDS[self.job_type]
+        self.kind: JobKind = KINDS[self.job_type]
         self.problem: str | None = None
         """What is wrong with the start argument, if anything is."""
 
@@ -47,7 +47,7 @@ class JobWorkflow:
             start = read_start(args, self.kind, info.workflow_id, continued=continued)
         except BadInput as error:
             self.problem, start = str(error), {"job": "?", "key": "?"}
-        self.driver = Driver(self.machine, self.kind, start)
+        self.driver: Driver = Driver(self.machine, self.kind, start)
 
     async def live(self) -> RawValue:
         """The whole run of the workflow. Temporal's cancel is a `terminate`."""
@@ -179,8 +179,8 @@ class JobWorkflow:
 class ContinuousWorkflow(JobWorkflow):
     """One continuous instance."""
 
-    machine = ContinuousMachine
-    job_type = "continuous"
+    machine: ClassVar[type[Machine]] = ContinuousMachine
+    job_type: ClassVar[JobType] = "continuous"
 
     @workflow.init
     @raw_start
@@ -198,8 +198,8 @@ class ContinuousWorkflow(JobWorkflow):
 class DebounceWorkflow(JobWorkflow):
     """One debounce instance."""
 
-    machine = DebounceMachine
-    job_type = "debounce"
+    machine: ClassVar[type[Machine]] = DebounceMachine
+    job_type: ClassVar[JobType] = "debounce"
 
     @workflow.init
     @raw_start
@@ -217,8 +217,8 @@ class DebounceWorkflow(JobWorkflow):
 class TaskWorkflow(JobWorkflow):
     """One task instance."""
 
-    machine = TaskMachine
-    job_type = "task"
+    machine: ClassVar[type[Machine]] = TaskMachine
+    job_type: ClassVar[JobType] = "task"
 
     @workflow.init
     @raw_start
@@ -236,8 +236,8 @@ class TaskWorkflow(JobWorkflow):
 class WorkerPoolWorkflow(JobWorkflow):
     """One instance of a worker pool."""
 
-    machine = WorkerPoolMachine
-    job_type = "workerPool"
+    machine: ClassVar[type[Machine]] = WorkerPoolMachine
+    job_type: ClassVar[JobType] = "workerPool"
 
     @workflow.init
     @raw_start

@@ -44,7 +44,7 @@ class ContinuousMachine(Machine):
     """One continuous instance."""
 
     job_type: ClassVar[JobType] = "continuous"
-    spec_type = Spec
+    spec_type: ClassVar[type[BaseModel]] = Spec
 
     # -- what it carries
 

@@ -26,7 +26,7 @@ class DebounceMachine(Machine):
     """One debounce instance."""
 
     job_type: ClassVar[JobType] = "debounce"
-    spec_type = Rules
+    spec_type: ClassVar[type[BaseModel]] = Rules
 
     # -- what it carries
 

@@ -468,6 +468,11 @@ class Machine(ABC):
             self.outbox.emit("job.retryExhausted", report.at, fields)
         self.exhausted(run, report, now)
 
+    def missed_after(self, run: Run, report: Report, now: datetime) -> None:
+        """An attempt that the activity began behind its first run did not succeed."""
+        self.run = run
+        self.missed(run, report, now)
+
     @abstractmethod
     def succeeded(self, run: Run, done: Succeeded, now: datetime) -> None:
         """A run succeeded."""

@@ -130,7 +130,7 @@ class TaskMachine(Machine):
     """One task instance."""
 
     job_type: ClassVar[JobType] = "task"
-    spec_type = Spec
+    spec_type: ClassVar[type[BaseModel]] = Spec
 
     # -- what it carries
 
@@ -426,14 +426,14 @@ class TaskMachine(Machine):
         entity = self._entity
         entity.event_count += 1
         entity.idle_due = True
-        self.run = self.new_run("on_event", key_in_burst(run.key, 1 + len(result.after)))
+        after = self.new_run("on_event", key_in_burst(run.key, 1 + len(result.after)))
         self._doing = Doing(
             handler="on_event",
             items=deque([failed]),
             scheduled_at=entity.scheduled_at,
             idle_was_due=doing.idle_was_due,
         )
-        self.missed(self.run, result.failed, now)
+        self.missed_after(after, result.failed, now)
 
     # -- failures
 

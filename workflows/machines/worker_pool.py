@@ -58,7 +58,7 @@ class WorkerPoolMachine(Machine):
     """One instance of a pool: its key is its index."""
 
     job_type: ClassVar[JobType] = "workerPool"
-    spec_type = Spec
+    spec_type: ClassVar[type[BaseModel]] = Spec
 
     # -- what it carries
 
@@ -285,9 +285,9 @@ class WorkerPoolMachine(Machine):
             self._queue.put_back(rest)
         if failed is None or result.failed is None:
             return
-        self.run = self.new_run("execute", key_in_burst(run.key, 1 + len(result.after)))
+        after = self.new_run("execute", key_in_burst(run.key, 1 + len(result.after)))
         self._doing = Doing(handler="execute", items=deque([failed]))
-        self.missed(self.run, result.failed, now)
+        self.missed_after(after, result.failed, now)
 
     # -- failures
 
