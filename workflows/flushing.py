@@ -15,12 +15,11 @@ from durable_jobs.wire import model_from_raw, to_raw
 
 from .machines.machine import Machine
 
-LONG_WAIT = timedelta(seconds=2)
-"""An instance that is about to wait longer than this sends its events before."""
+LATENESS = timedelta(seconds=2)
+"""Events wait so long for others: they leave before a longer wait, and once the oldest is older."""
 
-OLD = timedelta(seconds=1)
 MANY = 100
-"""At a wake-up that happens anyway, events leave that are so old, or so many."""
+"""So many leave at once."""
 
 PATIENCE = 10.0
 LAST_PATIENCE = 1.0
@@ -70,8 +69,8 @@ class Flusher:
         oldest = self._outbox.oldest
         if self._handle is not None or oldest is None:
             return
-        long = not self._machine.running and (until is None or until - now > LONG_WAIT)
-        if long or now - oldest >= OLD or self._outbox.pending >= MANY:
+        long = not self._machine.running and (until is None or until - now > LATENESS)
+        if long or now - oldest > LATENESS or self._outbox.pending >= MANY:
             self._start(PATIENCE)
 
     def end(self) -> bool:
