@@ -55,13 +55,13 @@ bench-%: $(VENV)/.bench ## measure another thing: see docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)
-	@DURABLE_JOBS_PROPERTY_EXAMPLES=$(or $(ARGS),200) $(BIN)/python -m pytest $(UNLIMITED) tests/test_debounce_property.py
+	@DURABLE_JOBS_PROPERTY_EXAMPLES=$(or $(ARGS),200) $(BIN)/python -m pytest $(UNLIMITED) tests/debounce/test_property.py
 
 kills: $(VENV)/.test ## count 100,000 debounced events while a worker is killed every 3 s
-	@$(BIN)/python -m tests.count_kills $(ARGS)
+	@$(BIN)/python -m tests.support.count_kills $(ARGS)
 
 year: $(VENV)/.test ## live each hour of a year of a cron job on the time-skipping server (3 minutes)
-	@$(BIN)/python -m pytest -s $(UNLIMITED) tests/hours_of_a_year.py $(ARGS)
+	@$(BIN)/python -m pytest -s $(UNLIMITED) tests/support/hours_of_a_year.py $(ARGS)
 
 chaos: $(VENV)/.test ## break workers, server and collector for 10 minutes, and count (ARGS="--minutes 3")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -10,13 +10,13 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from durable_jobs.embedded import EmbeddedServer
-from tests.debounce_jobs import Bench, debounce_bench
-from tests.lives import Tracked, tracked_worker
-from tests.scene import Scene, stage
-from tests.shop import Add, adding, write_shop
-from tests.skipping import skipping_server
-from tests.tracked_jobs import all_jobs
+from tests.debounce.jobs import Bench, debounce_bench
+from tests.support.lives import Tracked, tracked_worker
+from tests.support.scene import Scene, stage
+from tests.support.shop import Add, adding, write_shop
+from tests.support.skipping import skipping_server
 from tests.tracking.collector import Collector
+from tests.tracking.jobs import all_jobs
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -72,14 +72,14 @@ async def scene(
 
 @pytest.fixture(scope="module")
 async def bench(client: Client) -> AsyncIterator[Bench]:
-    """A worker with the debounces of `tests.debounce_jobs`, for the tests of one file."""
+    """A worker with the debounces of `tests.debounce.jobs`, for the tests of one file."""
     async with debounce_bench(client) as bench:
         yield bench
 
 
 @pytest.fixture(scope="module")
 async def worker(client: Client, request: pytest.FixtureRequest) -> AsyncIterator[Tracked]:
-    """A worker with the jobs of `tests.tracked_jobs`, for the tests of one file."""
+    """A worker with the jobs of `tests.tracking.jobs`, for the tests of one file."""
     async with tracked_worker(client, request.node.path.stem, all_jobs()) as running:
         yield running
 

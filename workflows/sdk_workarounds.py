@@ -1,6 +1,6 @@
 """What the SDK makes us work around. Each entry says what goes wrong and where it was seen.
 
-`tests/test_sdk_workarounds.py` shows each fault on a bare worker, and fails once it is gone.
+`tests/replay/test_sdk_workarounds.py` shows each fault on a bare worker, and fails once it is gone.
 """
 
 import inspect

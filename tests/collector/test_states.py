@@ -21,8 +21,8 @@ from durable_jobs import (
 )
 from durable_jobs.tracking import HttpSink, Tracking
 from durable_jobs.tracking.moments import milliseconds
-from tests.jobs import new_key, result_of, running_worker, until_status
 from tests.support import eventually
+from tests.support.jobs import new_key, result_of, running_worker, until_status
 
 from .support import Sender
 

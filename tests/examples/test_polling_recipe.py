@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs.tracking import MemorySink, Tracking
-from tests.jobs import at_most, last_error_of, new_key, running_worker, until_run
 from tests.support import eventually
+from tests.support.jobs import at_most, last_error_of, new_key, running_worker, until_run
 
 DOCS = Path(__file__).parents[2] / "docs" / "jobs.md"
 PAGES = 5

@@ -12,8 +12,8 @@ from durable_jobs import JobClient, Retry
 from durable_jobs.handles import WorkerPoolHandle
 from examples.webhooks.jobs import Deliver, Webhook, jobs
 from examples.webhooks.send import send
-from tests.jobs import running_worker
 from tests.support import eventually
+from tests.support.jobs import running_worker
 
 QUEUE = "webhooks"
 """One for all tests: what an instance of an earlier one did is asked of this queue's workers."""

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from durable_jobs.handles import WorkerPoolHandle
-from tests.jobs import running_worker
+from tests.support.jobs import running_worker
 from tests.worker_pool.jobs import Deliver, Hook
 
 Handle = WorkerPoolHandle[Hook]

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from pydantic import BaseModel
 
 from durable_jobs import NonRetryable, RunFailure, WorkerPoolJob, WorkerPoolRun
-from tests.jobs import at_most
+from tests.support.jobs import at_most
 
 
 class Hook(BaseModel):

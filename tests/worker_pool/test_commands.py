@@ -7,8 +7,8 @@ from temporalio.client import Client
 
 from durable_jobs.cli.remote import Trouble, instance_of
 from durable_jobs.embedded import EmbeddedServer
+from tests.cli.test_operate_command import Operator
 from tests.support import eventually
-from tests.test_operate_command import Operator
 from tests.worker_pool.conftest import Running
 from tests.worker_pool.jobs import Flaky, Hook, Watched, fresh
 

@@ -8,8 +8,8 @@ from temporalio.client import Client
 
 from durable_jobs import JobStatus, Retry, WorkerPoolRun
 from durable_jobs.workflows import carry
-from tests.jobs import let_pass, result_of, running_worker, went_on
 from tests.support import eventually
+from tests.support.jobs import let_pass, result_of, running_worker, went_on
 from tests.worker_pool.conftest import Handle, Running
 from tests.worker_pool.jobs import Deliver, Flaky, Gate, Hook, Watched, fresh
 

@@ -7,8 +7,8 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
 from durable_jobs import JobStatus, NonRetryable, Retry, RunFailure, WorkerPoolRun
-from tests.jobs import at_most, running_worker
 from tests.support import eventually
+from tests.support.jobs import at_most, running_worker
 from tests.worker_pool.conftest import Handle, Running
 from tests.worker_pool.jobs import Deliver, Flaky, Gate, Hook, Watched, fresh
 

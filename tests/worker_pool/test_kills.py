@@ -8,9 +8,9 @@ from temporalio.client import Client
 
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.handles import WorkerPoolHandle
-from tests.kill_worker import Haul
-from tests.scene import Scene, stage
 from tests.support import eventually
+from tests.support.kill_worker import Haul
+from tests.support.scene import Scene, stage
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from durable_jobs import (
     TaskRun,
 )
 from durable_jobs.handles.worker_pool import index_of
-from tests.jobs import QUICK, running_worker
 from tests.support import eventually
+from tests.support.jobs import QUICK, running_worker
 from tests.worker_pool.conftest import Handle, Running
 from tests.worker_pool.jobs import Deliver, Gate, Hook, fresh
 

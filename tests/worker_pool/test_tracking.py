@@ -9,7 +9,8 @@ from temporalio.client import Client
 from durable_jobs import RunFailure, WorkerPoolJob, WorkerPoolRun
 from durable_jobs.handles import WorkerPoolHandle
 from durable_jobs.handles.worker_pool import index_of
-from tests.lives import (
+from tests.support import eventually
+from tests.support.lives import (
     EXHAUSTED,
     Event,
     Tracked,
@@ -19,8 +20,7 @@ from tests.lives import (
     terminated,
     tracked_worker,
 )
-from tests.support import eventually
-from tests.tracked_jobs import QUICK, Item, fail_if_asked
+from tests.tracking.jobs import QUICK, Item, fail_if_asked
 
 
 class Ship(WorkerPoolJob[Item]):

@@ -1,0 +1,59 @@
+"""What pyproject.toml declares is what the library imports."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+OWN = {"durable_jobs", "examples"}
+
+# Where each extra may be imported from; every other module needs no extra.
+OF_EXTRAS = {"tracking/collector": ("collector",), "jobs/cli/children.py": ("dev",)}
+
+
+def declared(*extras: str) -> dict[str, Requirement]:
+    """The requirements of the project, and of extras, by name."""
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    requirements = map(Requirement, lines)
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+def imported(module: Path) -> Iterator[str]:
+    """The distributions that a module imports from, the standard library left out."""
+    distributions = packages_distributions()
+    for node in ast.walk(ast.parse(module.read_text())):
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom(module=str(name), level=0):
+                names = [name]
+            case _:
+                continue
+        for package in {name.partition(".")[0] for name in names} - OWN:
+            if package not in sys.stdlib_module_names:
+                yield from map(canonicalize_name, distributions.get(package, [package]))
+
+
+@pytest.mark.parametrize("folder", ["jobs", "workflows", "activities", "tracking", "examples"])
+def test_every_distribution_that_is_imported_is_declared(folder: str) -> None:
+    for module in (ROOT / folder).rglob("*.py"):
+        path = str(module.relative_to(ROOT))
+        extras = ("collector",) if folder == "examples" else ()
+        extras += tuple(e for place, es in OF_EXTRAS.items() if path.startswith(place) for e in es)
+        missing = set(imported(module)) - declared(*extras).keys()
+        assert not missing, f"{path} imports what pyproject.toml does not declare"
+
+
+def test_what_is_no_public_interface_of_uvicorn_has_an_upper_bound() -> None:
+    bounds = {specifier.operator for specifier in declared("collector")["uvicorn"].specifier}
+    assert "<" in bounds

@@ -1,0 +1,25 @@
+"""The commands as an operator runs them."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+
+class Operator:
+    """Runs commands in a terminal of 200 columns that shows no colours."""
+
+    def __init__(self, target: str) -> None:
+        self._environment = {**os.environ, "TEMPORAL_ADDRESS": target, "COLUMNS": "200"}
+
+    async def __call__(self, *words: str, code: int = 0) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "durable_jobs.cli", *words),
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=Path(__file__).parents[2],
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == code, output.decode()
+        return output.decode()
