@@ -10,6 +10,7 @@ from .jobs import Note
 from .weather import Books
 
 Event = dict[str, Any]
+_POOL = "workerPool:"
 
 
 @dataclass
@@ -68,7 +69,10 @@ def balance(books: Books, notes: Iterable[Note], added: set[str]) -> Report:
     _executed(report, added, done)
     events = _completeness(report, books)
     _attempts(report, events, done)
-    _lives(report, events, done)
+    pool = [event for event in events if event["jobType"] == "workerPool"]
+    _pool_lives(report, pool, [note for note in done if note.instance.startswith(_POOL)])
+    others = [event for event in events if event["jobType"] != "workerPool"]
+    _lives(report, others, [note for note in done if not note.instance.startswith(_POOL)])
     return report
 
 
@@ -116,12 +120,19 @@ def _attempts(report: Report, events: list[Event], done: list[Note]) -> None:
     report.expect_all("job.failed", tracked("job.failed"), failed)
 
 
+def _pool_lives(report: Report, events: list[Event], done: list[Note]) -> None:
+    types = Counter(event["type"] for event in events)
+    began = {event["instanceId"] for event in events if event["type"] == "job.started"}
+    report.expect("lives of the pool that ended", types["job.terminated"], types["job.started"])
+    report.expect("instances of the pool", began, {note.instance for note in done})
+
+
 def _lives(report: Report, events: list[Event], done: list[Note]) -> None:
     windows = [note for note in done if note.instance.startswith("debounce:")]
     first = sum(note.first or (note.run == 1 and ":chaos-tick:" in note.instance) for note in done)
     flushed = [event["eventCount"] for event in events if event["type"] == "debounce.flushed"]
     ends = Counter(event["reason"] for event in events if event["type"] == "job.terminated")
-    types = report.types
+    types = Counter(event["type"] for event in events)
     report.expect("debounce.started", types["debounce.started"], len(windows))
     report.expect("debounce.flushed", types["debounce.flushed"], len(windows))
     report.expect("events flushed", sum(flushed), sum(len(note.events) for note in windows))

@@ -21,6 +21,8 @@ from durable_jobs import (
     Retry,
     TaskJob,
     TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
 )
 
 AGAIN = Retry(initial=timedelta(milliseconds=50), maximum=timedelta(seconds=1))
@@ -180,7 +182,23 @@ class Handle(TaskJob[Ids, Ids]):
         run.terminate("all handled")
 
 
+class Deliver(WorkerPoolJob[Ids]):
+    """Works off ids, three at a time."""
+
+    name = "chaos-deliver"
+    concurrency = 3
+    retry = Retry(max_attempts=1000, initial=timedelta(milliseconds=50), maximum=BEAT)
+    heartbeat_timeout = BEAT
+
+    def __init__(self, book: Notebook) -> None:
+        self._book = book
+
+    async def execute(self, run: WorkerPoolRun[Ids]) -> None:
+        """Write them down."""
+        await Story(self._book, run, "execute").tell(events=run.event.ids)
+
+
 def all_jobs(path: Path) -> list[Any]:
     """One of each."""
     book = Notebook(path)
-    return [Gather(book), Tick(book), Handle(book)]
+    return [Gather(book), Tick(book), Handle(book), Deliver(book)]

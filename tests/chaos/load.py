@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from durable_jobs import Busy, JobClient, JobsError
 
-from .jobs import Gather, Handle, Ids, Tick
+from .jobs import Deliver, Gather, Handle, Ids, Tick
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Callers:
         await asyncio.gather(*(self._caller(n, until) for n in range(callers)))
 
     async def _caller(self, number: int, until: float) -> None:
-        lives = [self._gather, self._tick, self._handle, self._gather]
+        lives = [self._gather, self._tick, self._handle, self._gather, self._deliver]
         turn = 0
         while asyncio.get_running_loop().time() < until:
             turn += 1
@@ -60,6 +60,12 @@ class Callers:
             await self._add(handle.send, f"{key}/{n}")
         await self._add(handle.send, f"{key}/last")
 
+    async def _deliver(self, key: str) -> None:
+        self.started["workerPool"] += 1
+        pool = self._jobs.worker_pool(Deliver)
+        for n in range(self._chance.randint(1, 8)):
+            await self._add(pool.enqueue, f"{key}/pool/{n}")
+
     async def _add(self, call: Callable[..., Awaitable[object]], name: str) -> None:
         await self._insist(lambda: call(Ids(ids=[name]), id=name))
         self.added.add(name)
@@ -72,6 +78,10 @@ class Callers:
                 self.repeated += 1
                 await asyncio.sleep(self._chance.uniform(0.1, 0.5))
 
-    async def end(self, key: str) -> None:
+    async def end_task(self, key: str) -> None:
         """End a task that a repeated call brought back to life."""
         await self._insist(lambda: self._jobs.task(Handle, key).terminate("swept"))
+
+    async def end_pool(self) -> None:
+        """End the instances of the pool, which nothing else ends so soon."""
+        await self._insist(lambda: self._jobs.worker_pool(Deliver).terminate("swept"))

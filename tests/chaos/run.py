@@ -24,6 +24,9 @@ from .weather import Moody, Weather, Workers
 PATIENCE = 120.0
 """Seconds without anything ending, once nothing fails any more, until it counts as stuck."""
 
+_SWEPT = {"TaskJob", "WorkerPoolJob"}
+"""What does not end by itself."""
+
 
 @dataclass
 class Outcome:
@@ -94,7 +97,10 @@ async def _storm(weather: Weather, load: Callers, callers: int, seconds: float) 
 
 
 async def _all_ended(client: Client, queue: str, load: Callers) -> None:
-    """Wait while fewer and fewer are open; tasks that a repeated call began anew are ended."""
+    """Wait while fewer and fewer are open.
+
+    The pool is ended last, and so are tasks that a repeated call began anew.
+    """
     query = f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
     fewest, since = sys.maxsize, time.monotonic()
     while open_ones := [workflow async for workflow in client.list_workflows(query)]:
@@ -102,14 +108,20 @@ async def _all_ended(client: Client, queue: str, load: Callers) -> None:
             fewest, since = len(open_ones), time.monotonic()
         if time.monotonic() - since > PATIENCE:
             raise AssertionError(f"stuck: {sorted(workflow.id for workflow in open_ones)[:20]}")
-        if all(workflow.workflow_type == "TaskJob" for workflow in open_ones):
-            for workflow in open_ones:
-                with suppress(RPCError):
-                    await _sweep(client, workflow.id, load)
+        if all(workflow.workflow_type in _SWEPT for workflow in open_ones):
+            with suppress(RPCError):
+                await _sweep(client, [workflow.id for workflow in open_ones], load)
         await asyncio.sleep(1)
 
 
-async def _sweep(client: Client, instance_id: str, load: Callers) -> None:
-    status: Any = await client.get_workflow_handle(instance_id).query("status")
-    if status["status"] == "idle":
-        await load.end(status["key"])
+async def _sweep(client: Client, instance_ids: list[str], load: Callers) -> None:
+    """End tasks that are idle, and then the pool."""
+    found: list[Any] = [
+        await client.get_workflow_handle(each).query("status") for each in instance_ids
+    ]
+    idle = [status for status in found if status["status"] == "idle"]
+    for status in idle:
+        if status["jobType"] == "task":
+            await load.end_task(status["key"])
+    if len(idle) == len(found) and all(status["jobType"] == "workerPool" for status in found):
+        await load.end_pool()
