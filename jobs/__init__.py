@@ -39,6 +39,7 @@ from .errors import (
     StateMismatch,
     TemporalUnreachable,
 )
+from .many.acting import BulkResult
 from .retry import Retry
 from .schedule import Cron, Every
 from .status import AddReceipt, JobStatus, Progress, StartReceipt, WorkerPoolStatus
@@ -51,6 +52,7 @@ _OF_WORKERS = {"JobsPlugin": ".plugin", "run_worker": ".worker"}
 
 __all__ = [
     "AddReceipt",
+    "BulkResult",
     "Busy",
     "ContinuousJob",
     "ContinuousRun",

@@ -1,9 +1,10 @@
 """The typed client."""
 
 import dataclasses
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 from temporalio.client import Client
 from temporalio.converter import DefaultPayloadConverter
@@ -14,7 +15,11 @@ from .errors import InvalidArgument
 from .exits import note_runtime
 from .handles import ContinuousHandle, DebounceHandle, TaskHandle, WorkerPoolHandle
 from .handles.connection import Connection, Once
+from .handles.limits import ANSWER_TIME
 from .link import Connecting, Link
+from .many.acting import BulkResult
+from .many.fleet import BulkOptions, Fleet, Which
+from .status import JobStatus
 
 DEFAULT_TASK_QUEUE = "durable-jobs"
 
@@ -143,6 +148,76 @@ class JobClient:
         """
         _check_job(job, "worker_pool")
         return WorkerPoolHandle(self._connection, job)
+
+    # -- many instances -------------------------------------------------------------------------
+
+    def list(
+        self,
+        job: type[Job] | None = None,
+        *,
+        timeout: timedelta = ANSWER_TIME,
+        **which: Unpack[Which],
+    ) -> AsyncIterator[JobStatus]:
+        """The status of each instance that is meant, of one job or all, as their answers come.
+
+        `async for status in jobs.list(RepoDigest, status="paused", key_prefix="octocat/")`. Those
+        alive, unless `status` is `completed`, `terminated` or `failed`. Each instance is asked,
+        some 64 at a time. Temporal's visibility, which names them, lags behind by a second or so.
+
+        Raises:
+            InvalidArgument: a word of `which` is none.
+            NoWorker: some did not answer within `timeout`; raised after all that did.
+        """
+        return Fleet(self._connection, job, which).statuses(timeout)
+
+    async def pause_all(
+        self, job: type[Job] | None, note: str | None = None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """Pause all instances that are meant: of a job, or of all where it is None.
+
+        `options` are those of `list`, and `rate` (instances a second, 100 by default), `timeout`
+        (for one instance), `told` (is called with the `BulkResult` so far after each instance) and
+        `operation`. Instances heed two calls of one verb and one `operation` once: so one that was
+        cut off can be made again. `pause`, `resume`, `clear`, `redrive` and `terminate` change
+        nothing the second time anyway. Those paused already are left alone.
+
+        Raises:
+            InvalidArgument: an option is wrong; nothing was sent.
+            JobsError: the instances cannot be listed. What fails with one is in the result.
+        """
+        return await Fleet(self._connection, job, options).tell("pause", note, options)
+
+    async def resume_all(
+        self, job: type[Job] | None, note: str | None = None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """Resume all paused instances that are meant. Options and errors as `pause_all`."""
+        return await Fleet(self._connection, job, options).tell("resume", note, options)
+
+    async def trigger_all(
+        self, job: type[Job] | None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """Trigger all instances that are meant. Options and errors as `pause_all`."""
+        return await Fleet(self._connection, job, options).tell("trigger", None, options)
+
+    async def flush_all(self, job: type[Job] | None, **options: Unpack[BulkOptions]) -> BulkResult:
+        """Flush all instances that are meant and have events. Options and errors as `pause_all`."""
+        return await Fleet(self._connection, job, options).tell("flush", None, options)
+
+    async def clear_all(self, job: type[Job] | None, **options: Unpack[BulkOptions]) -> BulkResult:
+        """Drop what waits in all instances that are meant. Options and errors as `pause_all`."""
+        return await Fleet(self._connection, job, options).tell("clear", None, options)
+
+    async def redrive_all(
+        self, job: type[Job] | None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """Queue again what failed in all instances that are meant. Otherwise as `pause_all`."""
+        return await Fleet(self._connection, job, options).tell("redrive", None, options)
+
+    async def terminate_all(
+        self, job: type[Job] | None, reason: str | None = None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """End all instances that are meant. Options and errors as `pause_all`."""
+        return await Fleet(self._connection, job, options).tell("terminate", reason, options)
 
 
 _METHODS: dict[str, type[Job]] = {

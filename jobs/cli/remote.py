@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from ..connection import connect
 from ..definitions.base import NAME
 from ..definitions.identity import checked_id
 from ..errors import InvalidKey, JobsError, NoWorker
@@ -16,25 +15,12 @@ from ..handles.connection import Connection
 from ..handles.ended import ended_word
 from ..handles.instance import Instance, UnreadableAnswer, is_missing
 from ..handles.limits import TimeLimit
-from ..kinds import KINDS
-from ..link import Link
-from ..settings import load_settings
+from ..kinds import KINDS, JobKind
 from ..wire import JSON
-
-FAILED, WRONG_INPUT, NOT_FOUND, NO_ANSWER = 1, 2, 3, 4
-"""Exit codes: the server or the instance refused; wrong arguments; none is there (alive); no worker
-answers."""
+from .reach import FAILED, NO_ANSWER, NOT_FOUND, WRONG_INPUT, Trouble, reach
 
 _EXAMPLE = "continuous:poll:acct-1"
 _T = TypeVar("_T")
-
-
-class Trouble(Exception):
-    """What a command could not do, in words, with its exit code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Unreadable(Trouble):
@@ -70,6 +56,13 @@ def instance_of(words: list[str]) -> str:
         raise Trouble(str(error), WRONG_INPUT) from error
 
 
+def checked_verb(kind: JobKind, verb: str) -> None:
+    """Raise `Trouble` where a job type knows no such verb."""
+    if verb not in kind.controls:
+        known = ", ".join(kind.controls)
+        raise Trouble(f"{kind.name} jobs take no {verb}; they take {known}", WRONG_INPUT)
+
+
 class Remote:
     """An instance on the server."""
 
@@ -82,8 +75,7 @@ class Remote:
     @classmethod
     async def reach(cls, instance: str, timeout: timedelta) -> "Remote":
         """Connect as TEMPORAL_* and Temporal's profile file say; raises `TemporalUnreachable`."""
-        link = Link(await connect(timeout=timeout))
-        return cls(Connection(link, load_settings().task_queue), instance, timeout)
+        return cls(await reach(timeout), instance, timeout)
 
     async def status(self) -> dict[str, JSON]:
         """What it does, or did at its end; raises `Trouble`."""
@@ -100,20 +92,13 @@ class Remote:
 
     async def tell(self, verb: str, *arguments: JSON) -> None:
         """Send a control signal, which waits for a worker where there is none; raises `Trouble`."""
-        self.check(verb)
+        checked_verb(self._kind, verb)
         await self._done(lambda _: self._instance.signal(verb, arguments))
 
     async def update(self, verb: str, *arguments: JSON) -> Any:
         """Have a verb done and get its answer; raises `Trouble`."""
-        self.check(verb)
+        checked_verb(self._kind, verb)
         return await self._done(lambda limit: self._instance.update(verb, arguments, limit))
-
-    def check(self, verb: str) -> None:
-        """Raise `Trouble` where the job type knows no such verb."""
-        kind = self._kind
-        if verb not in kind.controls:
-            known = ", ".join(kind.controls)
-            raise Trouble(f"{kind.name} jobs take no {verb}; they take {known}", WRONG_INPUT)
 
     async def _done(self, call: Callable[[TimeLimit], Awaitable[_T]]) -> _T:
         """What a call gives; its errors as `Trouble`."""

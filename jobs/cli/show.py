@@ -12,7 +12,7 @@ from .spans import moment_text, span_text
 
 Status = dict[str, Any]
 
-_STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed": "red"}
+STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed": "red"}
 
 
 _SHOWN_FAILED = 10
@@ -25,7 +25,7 @@ def show_status(status: Status) -> None:
     rows = list(_rows(status))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        style = _STYLES.get(value) if name == "status" else None
+        style = STYLES.get(value) if name == "status" else None
         if name in ("last error", "rejected"):
             style = "red"
         named = Text(f"{name:{width}}  ", style="dim")

@@ -1,6 +1,10 @@
 """What the server alone knows of a workflow: whether it is one of ours, and how it ended."""
 
-from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 
 from ..kinds import KINDS
 from ..status import StatusWord
@@ -15,7 +19,7 @@ _ENDED: dict[WorkflowExecutionStatus | None, StatusWord] = {
 }
 
 
-def ended_word(found: WorkflowExecutionDescription) -> StatusWord | None:
+def ended_word(found: WorkflowExecution) -> StatusWord | None:
     """How it ended; None where it lives."""
     return _ENDED.get(found.status)
 

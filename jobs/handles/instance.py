@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, TypeVar, cast
 
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import (
+    Client,
     WithStartWorkflowOperation,
     WorkflowExecutionDescription,
     WorkflowFailureError,
@@ -131,9 +134,27 @@ class Instance:
             foreign = foreign_text(self.id, found) if found is not None else None
             raise JobsError(foreign or f"{self.id}: {name} failed: {error}") from error
 
-    async def signal(self, verb: str, args: Sequence[JSON]) -> None:
-        """Send a signal. Raises the server's own `RPCError`."""
-        await (await self.workflow()).signal(verb, args=args)
+    async def signal(
+        self, verb: str, args: Sequence[JSON], *, request_id: str | None = None
+    ) -> None:
+        """Send a signal. Raises the server's own `RPCError`.
+
+        One Temporal run takes a signal of the same `request_id` once, however often it is sent.
+        """
+        if request_id is None:
+            await (await self.workflow()).signal(verb, args=args)
+            return
+        client = await self._connection.link.client()
+        request = SignalWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=self.id),
+            signal_name=verb,
+            input=Payloads(payloads=await client.data_converter.encode(args)),
+            identity=client.identity,
+            request_id=request_id,
+        )
+        # The SDK's own call takes no request id.
+        await client.workflow_service.signal_workflow_execution(request, retry=True)
 
     async def update(
         self, verb: str, args: Sequence[JSON], limit: TimeLimit, *, update_id: str | None = None
@@ -182,21 +203,28 @@ class Instance:
 
     async def explained(self, error: RPCError) -> Exception:
         """An error of the server's in our words, or itself where it says enough."""
-        if error.status == RPCStatusCode.RESOURCE_EXHAUSTED or run_is_full(error):
-            return Busy(
-                f"{self.id} takes no more at the moment ({error.message}); "
-                "nothing accepted is lost, try again later"
-            )
-        client = await self._connection.link.client()
-        if error.status in (RPCStatusCode.UNAVAILABLE, *_SILENT):
-            return TemporalUnreachable(
-                f"{self.id}: Temporal does not answer at {target_of(client)} ({error.message})"
-            )
-        if _lacks_namespace(error):
-            return JobsError(
-                f"{self.id}: Temporal at {target_of(client)} has no namespace {client.namespace!r}"
-            )
-        return error
+        return explained(await self._connection.link.client(), self.id, error)
+
+
+def explained(client: Client, what: str, error: RPCError) -> Exception:
+    """An error of the server's in our words, or itself where it says enough.
+
+    `what` was asked for: an instance's ID, or words.
+    """
+    if error.status == RPCStatusCode.RESOURCE_EXHAUSTED or run_is_full(error):
+        return Busy(
+            f"{what} takes no more at the moment ({error.message}); "
+            "nothing accepted is lost, try again later"
+        )
+    if error.status in (RPCStatusCode.UNAVAILABLE, *_SILENT):
+        return TemporalUnreachable(
+            f"{what}: Temporal does not answer at {target_of(client)} ({error.message})"
+        )
+    if _lacks_namespace(error):
+        return JobsError(
+            f"{what}: Temporal at {target_of(client)} has no namespace {client.namespace!r}"
+        )
+    return error
 
 
 async def answered(call: Awaitable[_T], time: timedelta) -> _T:

@@ -1,0 +1,199 @@
+"""`durable-jobs list`."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from .choose import Choice
+from .options import print_json
+from .reach import NO_ANSWER, WRONG_INPUT, Trouble, reach, run
+
+if TYPE_CHECKING:
+    from ..many.finding import Finder, Found, Seen
+    from ..many.selection import Selection
+
+SORTS: Final = ("id", "started", "status", "next")
+_BY_STATUS: Final = ("status", "next")
+_WATCH_EVERY = 2.0
+_GLANCE = timedelta(seconds=1.5)
+"""For answers that a list is complete without."""
+
+_WORST_FIRST: Final = (
+    "failed", "retrying", "paused", "terminating", "running", "debouncing", "scheduled", "idle",
+)  # fmt: skip
+_FAR = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to list and how."""
+
+    choice: Choice
+    sort: str
+    limit: int
+    timeout: timedelta
+    watch: bool = False
+    as_json: bool = False
+
+
+@dataclass
+class Listing:
+    """What was found."""
+
+    total: int = 0
+    jobs: Counter[str] = field(default_factory=Counter[str])
+    statuses: Counter[str] | None = None
+    """None: not all were asked."""
+
+    shown: "list[Seen]" = field(default_factory=list["Seen"])
+    undecided: "list[Seen]" = field(default_factory=list["Seen"])
+    """Those that did not say whether they are meant."""
+
+    asked: int = 0
+    seconds: float = 0.0
+
+    def json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "total": self.total,
+            "jobs": dict(sorted(self.jobs.items())),
+            "statuses": None if self.statuses is None else dict(sorted(self.statuses.items())),
+            "unanswered": {each.found.id: each.problem for each in self.undecided},
+            "instances": [
+                each.status
+                or {"instanceId": each.found.id, "status": None, "problem": each.problem}
+                for each in self.shown
+            ],
+        }
+
+
+def show_list(plan: Plan) -> NoReturn:
+    """Run the command and end the process."""
+    run(_list(plan))
+
+
+async def _list(plan: Plan) -> int:
+    from ..many.finding import Finder
+
+    selection = plan.choice.selection()
+    if plan.sort not in SORTS:
+        raise Trouble(f"--sort is one of {', '.join(SORTS)}", WRONG_INPUT)
+    if plan.watch and plan.as_json:
+        raise Trouble("--watch draws for people; it does not go with --json", WRONG_INPUT)
+    from .table import print_list
+
+    connection = await reach(plan.timeout)
+    if plan.watch:
+        await _watch(lambda: gather(Finder(connection, plan.timeout), selection, plan))
+    listing = await gather(Finder(connection, plan.timeout), selection, plan)
+    if plan.as_json:
+        print_json(listing.json())
+    else:
+        print_list(listing)
+    return NO_ANSWER if listing.undecided else 0
+
+
+async def gather(finder: "Finder", selection: "Selection", plan: Plan) -> Listing:
+    """Find what is meant; asks no more instances than the answer needs."""
+    begun = monotonic()
+    named = await finder.named(selection)
+    if selection.asks or plan.sort in _BY_STATUS:
+        listing = await _asked(finder, selection, named, shown=not plan.watch)
+    else:
+        listing = Listing(shown=[_unasked(found) for found in named])
+    listing.total = len(listing.shown)
+    listing.jobs = Counter(":".join(each.found.id.split(":")[:2]) for each in listing.shown)
+    listing.shown.sort(key=_KEYS[plan.sort])
+    if plan.limit:
+        del listing.shown[plan.limit :]
+    if listing.statuses is None:
+        listing.shown = await _glanced(finder, listing.shown)
+    listing.seconds = monotonic() - begun
+    return listing
+
+
+async def _asked(
+    finder: "Finder", selection: "Selection", named: "list[Found]", *, shown: bool
+) -> Listing:
+    from .progress import Progress
+
+    listing = Listing(statuses=Counter(), asked=len(named))
+    with Progress("asking each for its status", len(named) if shown else 0) as progress:
+        async for seen in finder.asked(named):
+            progress.step()
+            _sort_in(listing, selection, seen)
+    return listing
+
+
+def _sort_in(listing: Listing, selection: "Selection", seen: "Seen") -> None:
+    if seen.status is None:
+        if seen.problem is not None and selection.asks:
+            listing.undecided.append(seen)
+        elif seen.problem is not None:
+            listing.shown.append(seen)
+    elif selection.takes(seen.status, datetime.now(UTC)):
+        listing.shown.append(seen)
+        assert listing.statuses is not None
+        listing.statuses[seen.status["status"]] += 1
+
+
+async def _glanced(finder: "Finder", shown: "list[Seen]") -> "list[Seen]":
+    """The same with their statuses, as far as these come at once."""
+    answers = {each.found.id: each for each in shown}
+    asked = finder.asked(each.found for each in shown)
+    try:
+        async with asyncio.timeout(_GLANCE.total_seconds()):
+            async for seen in asked:
+                answers[seen.found.id] = seen
+    except TimeoutError:
+        await asked.aclose()
+    gone = {id_ for id_, each in answers.items() if each.status is None and not each.problem}
+    return [answers[each.found.id] for each in shown if each.found.id not in gone]
+
+
+def _unasked(found: "Found") -> "Seen":
+    from ..many.finding import Seen
+
+    return Seen(found, problem="no answer yet")
+
+
+def _by_status(seen: "Seen") -> tuple[int, str]:
+    word = seen.status["status"] if seen.status else ""
+    place = _WORST_FIRST.index(word) if word in _WORST_FIRST else len(_WORST_FIRST)
+    return place, seen.found.id
+
+
+def _by_next(seen: "Seen") -> tuple[datetime, str]:
+    from ..many.selection import due_of
+
+    due = due_of(seen.status) if seen.status else None
+    return due or _FAR, seen.found.id
+
+
+_KEYS: dict[str, Callable[["Seen"], Any]] = {
+    "id": lambda seen: seen.found.id,
+    "started": lambda seen: (seen.found.started_at, seen.found.id),
+    "status": _by_status,
+    "next": _by_next,
+}
+
+
+async def _watch(look: Callable[[], Awaitable[Listing]]) -> NoReturn:
+    """Draw the list anew, until Ctrl-C."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from .table import summary_of, table_of
+
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        while True:
+            listing = await look()
+            now = datetime.now(UTC).astimezone()
+            told = Text(f"{summary_of(listing)}\n{now:%H:%M:%S}, Ctrl-C ends", "dim")
+            live.update(Group(table_of(listing.shown), told), refresh=True)
+            await asyncio.sleep(_WATCH_EVERY)

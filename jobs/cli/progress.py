@@ -1,0 +1,61 @@
+"""How far a long command is: a bar on a terminal, a line now and then elsewhere. On stderr."""
+
+import sys
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+_SAY_EVERY = 5.0  # seconds
+_SHORT = 200
+"""Steps for which nothing is shown."""
+
+
+class Progress:
+    """Shows that something goes on, and how far it is."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._said_at = monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._bar: Bar | None = None
+        if sys.stderr.isatty() and total > _SHORT:
+            self._bar = Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True),
+                            transient=True)  # fmt: skip
+            self._task = self._bar.add_task(what, total=total)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.advance(self._task)
+        elif monotonic() - self._said_at >= _SAY_EVERY:
+            self._said_at = monotonic()
+            typer.echo(f"{self._what}: {self._done:,} of {self._total:,}", err=True)
+
+    def say(self, line: str) -> None:
+        """Print a line beside the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(line, err=True)

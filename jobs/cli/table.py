@@ -1,0 +1,95 @@
+"""A list of instances as people read it."""
+
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..many.finding import Seen
+from ..many.selection import due_of
+from .lines import plain
+from .show import STYLES
+from .spans import span_text
+
+if TYPE_CHECKING:
+    from .listing import Listing
+
+_WIDE = 1_000
+
+
+def print_list(listing: "Listing") -> None:
+    """Print the instances, a line for each, and the counts."""
+    # A pipe gets whole lines: it has no width.
+    whole = not (sys.stdout.isatty() or os.environ.get("COLUMNS"))
+    console = Console(highlight=False, width=_WIDE if whole else None)
+    if listing.shown:
+        console.print(table_of(listing.shown))
+    console.print(Text(summary_of(listing), "dim"), soft_wrap=True)
+
+
+def table_of(shown: Iterable[Seen]) -> Any:
+    """A line for each instance."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("INSTANCE", overflow="fold", min_width=20)
+    for name in ("STATUS", "NEXT"):
+        table.add_column(name, no_wrap=True)
+    for name in ("RUNS", "EVENTS"):
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("LAST ERROR", no_wrap=True, overflow="ellipsis", ratio=1)
+    for each in shown:
+        instance, word, *cells, error = _cells(each)
+        style = STYLES.get(word, "")
+        table.add_row(Text(instance), Text(word, style), *cells, Text(error, "red"))
+    return table
+
+
+def _cells(seen: Seen) -> tuple[str, str, str, str, str, str]:
+    status = seen.status
+    instance = plain(seen.found.id)
+    if status is None:
+        return instance, "?", "", "", "", plain(seen.problem)
+    due, now = due_of(status), datetime.now(UTC)
+    near = "" if due is None else span_text(due - now)
+    when = "" if due is None else f"in {near}" if due > now else f"{near} ago"
+    events = "" if status["jobType"] == "continuous" else f"{status['eventCount']:,}"
+    error = plain(status["lastError"]) if status["lastError"] else _set_aside(status)
+    return instance, status["status"], when, f"{status['runCount']:,}", events, error
+
+
+def _set_aside(status: dict[str, Any]) -> str:
+    failed = status.get("failedEvents")
+    return f"{len(failed)} failed events are set aside" if failed else ""
+
+
+def summary_of(listing: "Listing") -> str:
+    """The counts, in words."""
+    if not listing.total:
+        found = "no instance is meant"
+    else:
+        jobs = [f"{name} {count:,}" for name, count in listing.jobs.most_common()]
+        found = f"{listing.total:,} found: {_first(jobs)}"
+    parts = [found]
+    if listing.statuses:
+        words = (f"{word} {count:,}" for word, count in listing.statuses.most_common())
+        parts.append(", ".join(words))
+    if len(listing.shown) < listing.total:
+        parts.append(f"the first {len(listing.shown):,} are shown, --limit 0 shows all")
+    if listing.asked:
+        parts.append(f"asked {listing.asked:,} instances one by one ({listing.seconds:.1f} s)")
+    if listing.undecided:
+        first = listing.undecided[0]
+        parts.append(
+            f"{len(listing.undecided):,} gave no answer, the first {first.found.id}: "
+            f"{first.problem}"
+        )
+    return "\n".join(parts)
+
+
+def _first(words: list[str], most: int = 8) -> str:
+    more = f" and {len(words) - most} more jobs" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

@@ -1,0 +1,107 @@
+"""Finds instances: their names through Temporal's visibility, what they do from themselves."""
+
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio.service import RPCError
+
+from ..errors import JobsError, NoWorker
+from ..handles.connection import Connection
+from ..handles.ended import ended_word
+from ..handles.instance import Instance, explained, is_missing
+from ..handles.limits import TimeLimit
+from ..wire import JSON
+from .calls import Silences, results
+from .selection import Selection
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An instance that visibility knows."""
+
+    id: str
+    started_at: datetime
+    task_queue: str
+    is_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an instance said that it does."""
+
+    found: Found
+    status: dict[str, JSON] | None = None
+    """None: it said nothing, or is gone."""
+
+    problem: str | None = None
+    """Why it said nothing."""
+
+    silent: bool = False
+    """Whether that is because no worker answered."""
+
+
+class Finder:
+    """Looks for instances and asks them."""
+
+    def __init__(self, connection: Connection, timeout: timedelta) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._silences = Silences()
+
+    async def named(self, selection: Selection) -> list[Found]:
+        """Those that may be meant, as far as visibility can tell; each once, by ID.
+
+        Visibility lags behind by up to a second or so.
+
+        Raises:
+            JobsError: Temporal refuses, or cannot be reached.
+        """
+        client = await self._connection.link.client()
+        found: dict[str, Found] = {}
+        try:
+            async for run in client.list_workflows(selection.query, page_size=_PAGE):
+                if run.id not in found and selection.has(run.id, run.workflow_type):
+                    alive = ended_word(run) is None
+                    found[run.id] = Found(run.id, run.start_time, run.task_queue, alive)
+        except RPCError as error:
+            raise explained(client, "the list of instances", error) from error
+        return sorted(found.values(), key=lambda each: each.id)
+
+    async def asked(self, found: Iterable[Found]) -> AsyncGenerator[Seen]:
+        """What instances do, as their answers come."""
+        async for seen in results(found, self._ask):
+            yield seen
+
+    async def meant(self, selection: Selection, found: Iterable[Found]) -> AsyncGenerator[Seen]:
+        """Those of them that are meant by what they do, and those that did not say."""
+        async for seen in self.asked(found):
+            gone = seen.status is None and seen.problem is None
+            if gone or (seen.status and not selection.takes(seen.status, datetime.now(UTC))):
+                continue
+            yield seen
+
+    async def _ask(self, found: Found) -> Seen:
+        queue = found.task_queue
+        if self._silences.hopeless(queue):
+            return Seen(
+                found, problem=f"no worker answers for the task queue {queue!r}", silent=True
+            )
+        instance, limit = Instance(self._connection, found.id), TimeLimit(self._timeout)
+        try:
+            async with instance.within(limit):
+                # One that is alive is an instance and has a status: visibility said so.
+                ask = instance.query("status", limit) if found.is_alive else instance.status(limit)
+                status = await ask
+        except NoWorker as error:
+            self._silences.note(queue, answered=False)
+            return Seen(found, problem=str(error), silent=True)
+        except JobsError as error:
+            return Seen(found, problem=str(error))
+        except RPCError as error:
+            problem = None if is_missing(error) else str(await instance.explained(error))
+            return Seen(found, problem=problem)
+        self._silences.note(queue, answered=True)
+        return Seen(found, status)
