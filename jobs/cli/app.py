@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import operate
+from . import feed, operate
 from .logs import LogLevel, start_logging
 
 _COLLECTOR_PORT = 4000
@@ -246,3 +246,4 @@ def collector(
 
 
 operate.register(app)
+feed.register(app)

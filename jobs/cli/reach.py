@@ -35,19 +35,35 @@ def run(command: Coroutine[Any, Any, int]) -> NoReturn:
 
 
 async def _told(command: Coroutine[Any, Any, int]) -> int:
-    from ..errors import InvalidArgument, InvalidSettings, JobsError, NoWorker
+    from ..errors import JobsError
 
     try:
         return await command
     except Trouble as trouble:
         complain(trouble)
         return trouble.code
-    except (InvalidArgument, InvalidSettings) as error:
-        complain(error)
-        return WRONG_INPUT
     except JobsError as error:
         complain(error)
-        return NO_ANSWER if isinstance(error, NoWorker) else FAILED
+        return _code_of(error)
+
+
+def _code_of(error: Exception) -> int:
+    from ..errors import (
+        DefinitionError,
+        InvalidArgument,
+        InvalidEvent,
+        InvalidKey,
+        InvalidSettings,
+        InvalidState,
+        NoWorker,
+    )
+    from ..loading import LoadError
+
+    wrong = (DefinitionError, InvalidArgument, InvalidEvent, InvalidKey, InvalidSettings,
+             InvalidState, LoadError)  # fmt: skip
+    if isinstance(error, wrong):
+        return WRONG_INPUT
+    return NO_ANSWER if isinstance(error, NoWorker) else FAILED
 
 
 async def reach(timeout: timedelta) -> "Connection":

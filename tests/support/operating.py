@@ -12,14 +12,15 @@ class Operator:
     def __init__(self, target: str) -> None:
         self._environment = {**os.environ, "TEMPORAL_ADDRESS": target, "COLUMNS": "200"}
 
-    async def __call__(self, *words: str, code: int = 0) -> str:
+    async def __call__(self, *words: str, code: int = 0, stdin: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "durable_jobs.cli", *words),
             env=self._environment,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=Path(__file__).parents[2],
         )
-        output, _ = await process.communicate()
+        output, _ = await process.communicate(stdin.encode())
         assert process.returncode == code, output.decode()
         return output.decode()
