@@ -16,6 +16,8 @@ from durable_jobs import (
     RunFailure,
     TaskJob,
     TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
 )
 from durable_jobs.definitions import Job
 
@@ -92,9 +94,22 @@ class Thread(TaskJob[Item, Notes, int]):
         run.state.words.append("error")
 
 
+class Hooks(WorkerPoolJob[Item]):
+    name = "hooks"
+    concurrency = 1
+    retry = Retry(max_attempts=2, initial=SOON, jitter=False)
+
+    async def execute(self, run: WorkerPoolRun[Item]) -> None:
+        stumble(run.attempt, run.event.fail)
+
+    async def on_dead_letter(self, run: WorkerPoolRun[Item], error: RunFailure) -> None: ...
+
+    async def on_empty(self, run: WorkerPoolRun[Item]) -> None: ...
+
+
 def jobs() -> list[Job]:
     """The jobs as they were."""
-    return [Digest(), Poll(), Thread()]
+    return [Digest(), Poll(), Thread(), Hooks()]
 
 
 class StricterItem(Item):
@@ -123,6 +138,13 @@ class StricterThread(TaskJob[StricterItem, Notes, str]):
     async def execute(self, run: TaskRun[Notes]) -> None: ...
 
 
+class StricterHooks(WorkerPoolJob[StricterItem]):
+    name = "hooks"
+    concurrency = 1
+
+    async def execute(self, run: WorkerPoolRun[StricterItem]) -> None: ...
+
+
 class OtherDigest(Digest):
     flush_after = timedelta(hours=1)
     max_events = None
@@ -145,6 +167,13 @@ class OtherThread(Thread):
     retry = Retry(max_attempts=50, backoff="linear")
     on_exhausted = "pause"
     include_state_in_events = True
+
+
+class OtherHooks(Hooks):
+    concurrency = 8
+    idle_timeout = timedelta(seconds=1)
+    retry = Retry(max_attempts=50, backoff="linear")
+    on_exhausted = "terminate"
 
 
 class NumberDigest(DebounceJob[Item, int]):
@@ -183,8 +212,8 @@ class Another(Poll):
 def changed_jobs() -> dict[str, list[Any]]:
     """Other definitions of the same jobs, by what changed."""
     return {
-        "a stricter event type": [StricterDigest(), Poll(), StricterThread()],
-        "other options": [OtherDigest(), OtherPoll(), OtherThread()],
-        "another state type": [NumberDigest(), NumberPoll(), NumberThread()],
+        "a stricter event type": [StricterDigest(), Poll(), StricterThread(), StricterHooks()],
+        "other options": [OtherDigest(), OtherPoll(), OtherThread(), OtherHooks()],
+        "another state type": [NumberDigest(), NumberPoll(), NumberThread(), Hooks()],
         "no such job any more": [Another()],
     }

@@ -20,7 +20,7 @@ from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.tracking.sinks.base import SendResult
 from durable_jobs.tracking.wire import WireEvent
-from tests.histories.jobs import Digest, Item, Notes, Poll, Thread, jobs
+from tests.histories.jobs import Digest, Hooks, Item, Notes, Poll, Thread, jobs
 from tests.support import eventually
 
 FOLDER = Path(__file__).parent
@@ -59,7 +59,7 @@ class Recorder:
 
     async def all(self) -> None:
         """Live one life of each type, to the end of its last delivery."""
-        await asyncio.gather(self.digest(), self.poll(), self.thread())
+        await asyncio.gather(self.digest(), self.poll(), self.thread(), self.hooks())
         await self.window(f"{self._key}-prompt")
         await self.window(f"{self._key}-late")
         await eventually(self.nothing_runs)
@@ -127,6 +127,29 @@ class Recorder:
             await thread.ask(Item(word=f"more {number}"))
         await thread.send(Item(word="end"))
         await eventually(lambda: self.ended(thread.instance_id))
+
+    async def hooks(self) -> None:
+        """Bursts, priorities, retries, dead letters, a pause, redrive, drain, continue-as-new."""
+        pool = self._jobs.worker_pool(Hooks)
+        instance_id = "workerPool:hooks:0"
+        handle = self._client.get_workflow_handle(instance_id)
+        await pool.enqueue_many([Item(word=f"{n}") for n in range(5)])
+        await handle.signal("enqueue", {"fail": "often"})
+        await pool.enqueue(Item(word="failing", fail=1), id="id-1", priority=3)
+        await pool.enqueue(Item(word="dead", fail=2), id="id-2")
+        await eventually(lambda: self.has(instance_id, "handledEvents", 6))
+        await pool.pause()
+        await pool.enqueue(Item(word="while paused"))
+        await pool.trigger()
+        await eventually(lambda: self.has(instance_id, "handledEvents", 7))
+        await pool.resume()
+        await handle.execute_update("enqueue", {"word": "confirmed"})
+        await eventually(lambda: self.has(instance_id, "eventCount", 0))
+        await pool.redrive("id-2")
+        await eventually(lambda: self.has(instance_id, "eventCount", 0))
+        await pool.drain()
+        await pool.terminate("recorded")
+        await eventually(lambda: self.ended(instance_id))
 
     async def runs(self, instance_id: str, count: int) -> None:
         """Wait until so many runs are over."""

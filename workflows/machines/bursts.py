@@ -5,15 +5,16 @@ then counts an attempt, and goes on alone under the key that it had.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from datetime import datetime
 
 from durable_jobs.burst import key_in_burst
-from durable_jobs.protocol import Begun, RunResult
+from durable_jobs.protocol import Begun, Report, RunResult
 from durable_jobs.values import JSON
 
 from .machine import Machine
 from .messages import BadInput, Message
-from .queue import Item, Queue
+from .queue import Item, Queue, SetAside
 from .run import LOST, Run
 
 
@@ -50,14 +51,59 @@ def newest_of(results: list[RunResult]) -> RunResult | None:
     return next((result for result in reversed(results) if result.ran), None)
 
 
-def rest_of(queue: Queue, items: deque[Item], first: Run, result: RunResult) -> list[Item]:
-    """The events that a burst did not get to, one that began in vain marked with its run."""
+@dataclass(frozen=True, slots=True)
+class FailedBehind:
+    """An event behind the first one of a burst whose attempt failed, with its run."""
+
+    item: Item
+    run: Run
+    report: Report
+
+
+def go_on_behind(
+    machine: Machine,
+    queue: Queue,
+    items: deque[Item],
+    first: Run,
+    result: RunResult,
+    *,
+    dropped: bool,
+) -> FailedBehind | None:
+    """Queue what a burst did not get to, unless a caller has dropped it.
+
+    One that began in vain is marked with its run. Returns the event that failed, if one did.
+    """
     handled = 1 + len(result.after)
     rest = list(items)[handled:]
     queue.learn(len(items), handled)
     if rest and result.cut_off:
         rest[0].begun = Begun(key=key_in_burst(first.key, handled))
-    return rest
+    failed = None
+    if rest and result.failed is not None:
+        run = machine.new_run(first.handler, key_in_burst(first.key, handled))
+        failed = FailedBehind(rest.pop(0), run, result.failed)
+    leave_rest(machine, queue, rest, dropped=dropped)
+    return failed
+
+
+def leave_rest(machine: Machine, queue: Queue, rest: list[Item], *, dropped: bool) -> None:
+    """Queue events again that were not begun, or count them where a caller has dropped them."""
+    if dropped:
+        machine.ending.discarded += len(rest)
+    else:
+        queue.put_back(rest)
+
+
+def set_aside(
+    machine: Machine, kept: SetAside, item: Item, key: str, report: Report, now: datetime
+) -> None:
+    """Keep an event that failed for good."""
+    gone = kept.crowded_out
+    kept.add(item, key, report, now)
+    gone = kept.crowded_out - gone
+    if gone:
+        why = "failed events had to go for a later one: too many are set aside"
+        machine.tools.warn(f"{gone} {why}")
 
 
 def take_rest(items: deque[Item]) -> list[Item]:

@@ -16,7 +16,7 @@ from .life import PausedBy
 from .machine import Machine
 from .messages import BadInput, Message, Refused
 from .run import Run, Succeeded
-from .steps import Call, Finish, Step, Wait
+from .steps import Call, Step, Wait
 from .timetable import Timetable
 
 
@@ -54,7 +54,6 @@ class ContinuousMachine(Machine):
         self._times = Timetable.model_validate(
             {"anchor": anchor, "seed": self.ref.instance_id, **extra.get("times", {})}
         )
-        self._begun = bool(extra.get("begun"))
         self._triggered = bool(extra.get("triggered"))
         self._due_at: str | None = extra.get("due_at")
         """When the run under way was due."""
@@ -70,7 +69,6 @@ class ContinuousMachine(Machine):
         """See base class."""
         times = self._times.model_dump(mode="json")
         return {
-            "begun": self._begun,
             "times": times,
             "triggered": self._triggered,
             "due_at": self._due_at,
@@ -80,11 +78,6 @@ class ContinuousMachine(Machine):
     def at_rest(self) -> bool:
         """See base class."""
         return super().at_rest and self._asked is None
-
-    @property
-    def begun(self) -> bool:
-        """See base class."""
-        return self._begun
 
     # -- messages
 
@@ -121,14 +114,12 @@ class ContinuousMachine(Machine):
 
     def decide(self, now: datetime) -> Step:
         """See base class."""
-        if not self._begun:
-            self._begin()
         if self._asked is not None:
             return Wait()
         if (held := self.held_off(now)) is not None:
             return held
         if (reason := self._planned_end(now)) is not None:
-            return self._complete(reason, now)
+            return self.complete(reason, now)
         if self._triggered:
             return self._trigger(now)
         if self._times.due is None:
@@ -138,17 +129,12 @@ class ContinuousMachine(Machine):
             return self._tick(now)
         return self._wait_for_tick(now)
 
-    def _begin(self) -> None:
-        self._begun = True
+    def begin_life(self) -> None:
+        """See base class."""
         given = self.life.state if self.rules.include_state else None
         self.tell_start(input=given)
         if self._spec.start_immediately and self._times.override is None:
             self._times.start()
-
-    def before_end(self) -> None:
-        """See base class. A life that ends before it could begin is told of too."""
-        if not self._begun:
-            self._begin()
 
     def _wait_for_tick(self, now: datetime) -> Step:
         until = self._until if self.life.paused or self._past_end else self._times.runs_at
@@ -238,8 +224,7 @@ class ContinuousMachine(Machine):
         chosen = Chosen.model_validate(result.detail).next_at
         if chosen is not None:
             self._times.choose(chosen)
-        if result.terminate:
-            self.end_by_run(result.executed.at if result.executed else now, result.terminate_reason)
+        self.end_if_asked(result, now)
 
     def exhausted(self, run: Run, report: Report, now: datetime) -> None:
         """See base class."""
@@ -268,11 +253,6 @@ class ContinuousMachine(Machine):
     def _past_end(self) -> bool:
         due, until = self._times.due, self._until
         return due is not None and until is not None and due > until
-
-    def _complete(self, reason: str, now: datetime) -> Step:
-        self.ending.asked = self.ending.planned = True
-        self.end("completed", now, reason)
-        return Finish()
 
     def begin_anew(self, now: datetime) -> None:
         """See base class."""

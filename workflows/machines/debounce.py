@@ -226,7 +226,7 @@ class DebounceMachine(Machine):
         return max(filter(None, (seen, self._quiet_at)), default=None)
 
     def before_end(self) -> None:
-        """Its ids end with a life, but for those of events behind it."""
+        """See base class. Its ids end with a life, but for those of events behind it."""
         self._waiting.forget_others()
         self._seen = self._seen.only(self._waiting.ids)
 
@@ -383,8 +383,7 @@ class DebounceMachine(Machine):
             self._quiet_at = None
         if self.life.paused == "exhausted":
             self.resume(at, by="exhausted")
-        if result.terminate:
-            self.end_by_run(at, result.terminate_reason)
+        self.end_if_asked(result, now)
 
     def exhausted(self, run: Run, report: Report, now: datetime) -> None:
         """See base class."""

@@ -20,6 +20,9 @@ class Life(BaseModel):
     """What every instance carries from one run of its workflow to the next."""
 
     started_at: datetime
+    begun: bool = False
+    """Whether its start was told."""
+
     run_count: int = 0
     paused: PausedBy | None = None
     """Who paused it: a caller, or a run that failed for good."""

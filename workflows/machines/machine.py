@@ -201,10 +201,14 @@ class Machine(ABC):
     @property
     def begun(self) -> bool:
         """Whether the start of the life, or of its window, was told: no pause is told before it."""
-        return True
+        return self.life.begun
+
+    def begin_life(self) -> None:  # noqa: B027 - a debounce tells of its windows
+        """Tell of the life's start."""
 
     def tell_start(self, **fields: JSON) -> None:
         """Tell of the life's start, and of pauses that came before it could be told."""
+        self.life.begun = True
         self.emit("job.started", self.life.started_at, **fields)
         self.tell_pauses()
 
@@ -268,6 +272,8 @@ class Machine(ABC):
             return self.held_off(now) or self._find_worker()
         if self.run is not None:
             return self._next_attempt(self.run, now)
+        if not self.life.begun:
+            self.begin_life()
         return self.decide(now)
 
     @abstractmethod
@@ -560,12 +566,23 @@ class Machine(ABC):
             ended="exhausted" if self.ending.exhausted else status,
         )
 
-    def before_end(self) -> None:  # noqa: B027 - few need it
-        """Count what the end leaves undone."""
+    def before_end(self) -> None:
+        """Count what the end leaves undone. A life that ends before it could begin is told too."""
+        if not self.life.begun:
+            self.begin_life()
 
-    def end_by_run(self, at: datetime | None, reason: str | None) -> None:
+    def complete(self, reason: str, now: datetime) -> Step:
+        """End the life as its definition plans."""
+        self.ending.asked = self.ending.planned = True
+        self.end("completed", now, reason)
+        return Finish()
+
+    def end_if_asked(self, result: RunResult, now: datetime) -> None:
         """End the life where its run asked for it; what waits opens a fresh one."""
-        self.ending.asked, self.ending.reason, self.ending.at = True, reason, at
+        if result.terminate:
+            at = result.executed.at if result.executed else now
+            self.ending.asked, self.ending.reason = True, result.terminate_reason
+            self.ending.at = at
 
     def fail(self, report: Report, now: datetime) -> None:
         """End the life as failed: `on_exhausted = "terminate"`."""

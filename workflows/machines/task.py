@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Begun, Detail, JobType, Report, RunResult
 from durable_jobs.spans import AnyTime, Span
 from durable_jobs.tracking.ids import iso_ms
@@ -15,18 +14,20 @@ from durable_jobs.values import JSON
 from .bursts import (
     begin_again,
     check_burst,
+    go_on_behind,
+    leave_rest,
     newest_of,
     put_back_lost,
     queue_events,
-    rest_of,
     runs_of,
+    set_aside,
     take_rest,
 )
 from .machine import Machine
 from .messages import BadInput, Message, Refused
 from .queue import FULL, Item, Items, Queue, SetAside, beyond
 from .run import Run, Succeeded
-from .steps import Finish, Step, Wait
+from .steps import Step, Wait
 
 KEPT_REPLIES = 50
 Handler = Literal["on_event", "execute", "on_idle", "on_error"]
@@ -136,7 +137,6 @@ class TaskMachine(Machine):
 
     def restore(self, extra: Detail) -> None:
         """See base class."""
-        self._begun = bool(extra.get("begun"))
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._entity = Entity.model_validate(extra.get("entity", {}))
         self._set_aside = SetAside.model_validate(extra.get("set_aside", {}))
@@ -154,7 +154,6 @@ class TaskMachine(Machine):
     def extra(self) -> Detail:
         """See base class."""
         return {
-            "begun": self._begun,
             "queue": self._queue.model_dump(mode="json"),
             "entity": self._entity.model_dump(mode="json"),
             "set_aside": self._set_aside.model_dump(mode="json"),
@@ -162,11 +161,6 @@ class TaskMachine(Machine):
             "asked": self._asked,
             "replies": self._replies,
         }
-
-    @property
-    def begun(self) -> bool:
-        """See base class."""
-        return self._begun
 
     # -- messages
 
@@ -231,8 +225,6 @@ class TaskMachine(Machine):
 
     def decide(self, now: datetime) -> Step:
         """See base class."""
-        if not self._begun:
-            self._begin()
         if self._doing is not None:
             # `on_error`, after a run that failed for good.
             return self.begin(self._doing.handler, now)
@@ -241,13 +233,13 @@ class TaskMachine(Machine):
             return self._call(handler, now)
         ends_at = self._ends_at(now)
         if ends_at is not None and ends_at <= now:
-            return self._complete(now)
+            return self.complete(f"idle for {self._idle_timeout}", now)
         alarm = None if self.life.paused else self._entity.scheduled_at
         what = f"idle {self.ref.key}" if ends_at else f"alarm {self.ref.key}"
         return Wait(ends_at or alarm, what)
 
-    def _begin(self) -> None:
-        self._begun = True
+    def begin_life(self) -> None:
+        """See base class."""
         self._entity.created_at = self.life.started_at
         first = self._queue.first.text.event().data if self._queue.first else None
         given = first if self.rules.include_state else None
@@ -269,23 +261,21 @@ class TaskMachine(Machine):
 
     def _ends_at(self, now: datetime) -> datetime | None:
         """When the instance ends by itself; None while it has, or may get, something to do."""
-        timeout, entity = self.rules.spec.get("idle_timeout"), self._entity
+        timeout, entity = self._idle_timeout, self._entity
         if timeout is None or self.life.paused or entity.scheduled_at or self._set_aside.entries:
             entity.idle_since = None
             return None
         entity.idle_since = entity.idle_since or now
-        return entity.idle_since + timedelta(seconds=timeout)
+        return entity.idle_since + timeout
 
-    def _complete(self, now: datetime) -> Step:
-        timeout = timedelta(seconds=self.rules.spec["idle_timeout"])
-        self.ending.asked = self.ending.planned = True
-        self.end("completed", now, f"idle for {timeout}")
-        return Finish()
+    @property
+    def _idle_timeout(self) -> timedelta | None:
+        seconds = self.rules.spec.get("idle_timeout")
+        return None if seconds is None else timedelta(seconds=seconds)
 
     def before_end(self) -> None:
-        """See base class. A life that ends before it could begin is told of too."""
-        if not self._begun:
-            self._begin()
+        """See base class."""
+        super().before_end()
         self.ending.discarded += self._set_aside.count
         self._set_aside = SetAside()
 
@@ -378,8 +368,7 @@ class TaskMachine(Machine):
             self._set_alarm(alarm, doing.handler, at, result)
         if item is not None:
             self._answer(item, {"reply": result.detail["reply"]})
-        if result.terminate:
-            self.end_by_run(at, result.terminate_reason)
+        self.end_if_asked(result, now)
 
     def _rejected(self, item: Item | None, reason: str, now: datetime) -> None:
         """An event that does not fit is no run; nothing is wrong with the job."""
@@ -415,25 +404,19 @@ class TaskMachine(Machine):
         self, doing: Doing, run: Run, result: RunResult, now: datetime, *, dropped: bool
     ) -> None:
         """Go on with what an activity did not get to, unless a caller has dropped it."""
-        rest = rest_of(self._queue, doing.items, run, result)
-        failed = rest.pop(0) if rest and result.failed is not None else None
-        if dropped:
-            self.ending.discarded += len(rest)
-        else:
-            self._queue.put_back(rest)
-        if failed is None or result.failed is None:
+        failed = go_on_behind(self, self._queue, doing.items, run, result, dropped=dropped)
+        if failed is None:
             return
         entity = self._entity
         entity.event_count += 1
         entity.idle_due = True
-        after = self.new_run("on_event", key_in_burst(run.key, 1 + len(result.after)))
         self._doing = Doing(
             handler="on_event",
-            items=deque([failed]),
+            items=deque([failed.item]),
             scheduled_at=entity.scheduled_at,
             idle_was_due=doing.idle_was_due,
         )
-        self.missed_after(after, result.failed, now)
+        self.missed_after(failed.run, failed.report, now)
 
     # -- failures
 
@@ -443,11 +426,7 @@ class TaskMachine(Machine):
         if doing is None:
             return
         doing.key = run.key
-        rest = take_rest(doing.items)
-        if self.ending.asked:
-            self.ending.discarded += len(rest)
-        else:
-            self._queue.put_back(rest)
+        leave_rest(self, self._queue, take_rest(doing.items), dropped=self.ending.asked)
         if doing.failed is not None and doing.report is not None:
             # `on_error` itself failed: nothing more is called.
             self._on_exhausted(doing.failed, doing.report, now)
@@ -469,21 +448,13 @@ class TaskMachine(Machine):
             self.pause("exhausted", now)
             self._put_back(doing, now)
         elif item is not None:
-            self._keep_failed(item, doing.key, report, now)
+            set_aside(self, self._set_aside, item, doing.key, report, now)
+            self._answer(item, {"error": report.message})
 
     def _drop(self, item: Item | None, report: Report) -> None:
         if item is not None:
             self.ending.discarded += 1
             self._answer(item, {"error": report.message})
-
-    def _keep_failed(self, item: Item, key: str, report: Report, now: datetime) -> None:
-        gone = self._set_aside.crowded_out
-        self._set_aside.add(item, key, report, now)
-        gone = self._set_aside.crowded_out - gone
-        if gone:
-            why = "failed events had to go for a later one: too many are set aside"
-            self.tools.warn(f"{gone} {why}")
-        self._answer(item, {"error": report.message})
 
     def _put_back(self, doing: Doing, now: datetime) -> None:
         """Let `resume` make the failed run anew."""

@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from durable_jobs.burst import key_in_burst
 from durable_jobs.protocol import Detail, JobType, Report, RunResult
 from durable_jobs.spans import Span
 from durable_jobs.tracking.ids import iso_ms
@@ -15,18 +14,20 @@ from durable_jobs.values import JSON
 from .bursts import (
     begin_again,
     check_burst,
+    go_on_behind,
+    leave_rest,
     newest_of,
     put_back_lost,
     queue_events,
-    rest_of,
     runs_of,
+    set_aside,
     take_rest,
 )
 from .machine import Machine
 from .messages import BadInput, Message
 from .queue import FULL, Item, Items, Queue, SetAside
 from .run import Run, Succeeded
-from .steps import Finish, Step, Wait
+from .steps import Step, Wait
 
 Handler = Literal["execute", "on_dead_letter", "on_empty"]
 
@@ -64,7 +65,6 @@ class WorkerPoolMachine(Machine):
 
     def restore(self, extra: Detail) -> None:
         """See base class."""
-        self._begun = bool(extra.get("begun"))
         self._queue = Queue.model_validate(extra.get("queue", {}))
         self._dead = SetAside.model_validate(extra.get("dead", {}))
         doing = extra.get("doing")
@@ -81,7 +81,6 @@ class WorkerPoolMachine(Machine):
     def extra(self) -> Detail:
         """See base class."""
         return {
-            "begun": self._begun,
             "queue": self._queue.model_dump(mode="json"),
             "dead": self._dead.model_dump(mode="json"),
             "doing": self._doing.model_dump(mode="json") if self._doing else None,
@@ -91,11 +90,6 @@ class WorkerPoolMachine(Machine):
             "handled": self._handled,
             "idle_since": self._idle_since.isoformat() if self._idle_since else None,
         }
-
-    @property
-    def begun(self) -> bool:
-        """See base class."""
-        return self._begun
 
     # -- messages
 
@@ -139,8 +133,6 @@ class WorkerPoolMachine(Machine):
 
     def decide(self, now: datetime) -> Step:
         """See base class."""
-        if not self._begun:
-            self._begin()
         if self._doing is not None:
             # `on_dead_letter`, after a run that failed for good.
             return self.begin(self._doing.handler, now)
@@ -155,8 +147,8 @@ class WorkerPoolMachine(Machine):
             return self.begin("on_empty", now)
         return self._rest(now)
 
-    def _begin(self) -> None:
-        self._begun = True
+    def begin_life(self) -> None:
+        """See base class."""
         self.tell_start()
 
     def _work(self, now: datetime) -> Step:
@@ -172,7 +164,7 @@ class WorkerPoolMachine(Machine):
         """Wait with an empty queue, or end where nothing is to come. Failed events are kept."""
         leaves = self._draining or self._is_beyond
         if leaves and not self._dead.entries:
-            return self._complete("drained", now)
+            return self.complete("drained", now)
         timeout = self.rules.spec.get("idle_timeout")
         if timeout is None or self._dead.entries:
             self._idle_since = None
@@ -180,7 +172,7 @@ class WorkerPoolMachine(Machine):
         self._idle_since = self._idle_since or now
         ends_at = self._idle_since + timedelta(seconds=timeout)
         if ends_at <= now:
-            return self._complete(f"idle for {timedelta(seconds=timeout)}", now)
+            return self.complete(f"idle for {timedelta(seconds=timeout)}", now)
         return Wait(ends_at, f"idle {self.ref.key}")
 
     @property
@@ -188,15 +180,9 @@ class WorkerPoolMachine(Machine):
         """Whether the pool has become smaller, and this instance is none of its any more."""
         return self.confirmed and int(self.ref.key) >= self.rules.spec["concurrency"]
 
-    def _complete(self, reason: str, now: datetime) -> Step:
-        self.ending.asked = self.ending.planned = True
-        self.end("completed", now, reason)
-        return Finish()
-
     def before_end(self) -> None:
-        """See base class. A life that ends before it could begin is told of too."""
-        if not self._begun:
-            self._begin()
+        """See base class."""
+        super().before_end()
         self.ending.discarded += self._dead.count
         self._dead = SetAside()
 
@@ -251,7 +237,7 @@ class WorkerPoolMachine(Machine):
             return
         if doing.handler == "on_dead_letter" and doing.report is not None:
             self.life.last_error = doing.report.message
-            self._end_if_asked(done.result, now)
+            self.end_if_asked(done.result, now)
             self._on_exhausted(doing, doing.report, now)
             return
         dropped = self.ending.asked or doing.cleared
@@ -263,31 +249,18 @@ class WorkerPoolMachine(Machine):
                 self.reject(result.detail["rejected"], now, item.id)
         newest = newest_of(results)
         if newest is not None:
-            self._end_if_asked(newest, now)
+            self.end_if_asked(newest, now)
         if doing.items:
             self._go_on_behind(doing, run, done, now, dropped=dropped)
-
-    def _end_if_asked(self, result: RunResult, now: datetime) -> None:
-        if result.terminate:
-            at = result.executed.at if result.executed else now
-            self.end_by_run(at, result.terminate_reason)
 
     def _go_on_behind(
         self, doing: Doing, run: Run, done: Succeeded, now: datetime, *, dropped: bool
     ) -> None:
         """Go on with what an activity did not get to, unless a caller has dropped it."""
-        result = done.result
-        rest = rest_of(self._queue, doing.items, run, result)
-        failed = rest.pop(0) if rest and result.failed is not None else None
-        if dropped:
-            self.ending.discarded += len(rest)
-        else:
-            self._queue.put_back(rest)
-        if failed is None or result.failed is None:
-            return
-        after = self.new_run("execute", key_in_burst(run.key, 1 + len(result.after)))
-        self._doing = Doing(handler="execute", items=deque([failed]))
-        self.missed_after(after, result.failed, now)
+        failed = go_on_behind(self, self._queue, doing.items, run, done.result, dropped=dropped)
+        if failed is not None:
+            self._doing = Doing(handler="execute", items=deque([failed.item]))
+            self.missed_after(failed.run, failed.report, now)
 
     # -- failures
 
@@ -296,11 +269,7 @@ class WorkerPoolMachine(Machine):
         doing, self._doing = self._doing, None
         if doing is None:
             return
-        rest = take_rest(doing.items)
-        if self.ending.asked:
-            self.ending.discarded += len(rest)
-        else:
-            self._queue.put_back(rest)
+        leave_rest(self, self._queue, take_rest(doing.items), dropped=self.ending.asked)
         if doing.report is not None:
             self._on_exhausted(doing, doing.report, now)
         elif doing.items and "on_dead_letter" in self.rules.handlers and not self.ending.asked:
@@ -323,15 +292,7 @@ class WorkerPoolMachine(Machine):
             self._empty_due = True
             self.pause("exhausted", now)
         elif count:
-            self._set_aside(doing.items[0], report, now)
-
-    def _set_aside(self, item: Item, report: Report, now: datetime) -> None:
-        gone = self._dead.crowded_out
-        self._dead.add(item, report.event_id, report, now)
-        gone = self._dead.crowded_out - gone
-        if gone:
-            why = "failed events had to go for a later one: too many are set aside"
-            self.tools.warn(f"{gone} {why}")
+            set_aside(self, self._dead, doing.items[0], report.event_id, report, now)
 
     def given_up(self, now: datetime) -> None:
         """See base class."""
