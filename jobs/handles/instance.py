@@ -105,7 +105,8 @@ class Instance:
         except WorkflowFailureError as error:
             return getattr(error.cause, "message", str(error.cause))
         except RPCError:
-            pass
+            # That it failed is known already; the server may not keep the error any more.
+            return None
         return None
 
     async def query(self, name: str, limit: TimeLimit, *, to_the_end: bool = False) -> JSON:

@@ -10,14 +10,14 @@ PHONE: dict[str, Any] = {"width": 390, "height": 800, "deviceScaleFactor": 1, "m
 DESKTOP: dict[str, Any] = {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False}
 
 
-async def shows(browser: Browser, words: str, selector: str = "body") -> None:
+async def shows(browser: Browser, words: str, selector: str = "body") -> bool:
     """Wait until an element has these words, whatever the lines they stand in."""
 
     async def found() -> bool:
         return words in " ".join((await browser.text(selector)).split())
 
     try:
-        await eventually(found)
+        return await eventually(found)
     except AssertionError as error:
         raise AssertionError(f"{words!r} is not in: {await browser.text()}") from error
 

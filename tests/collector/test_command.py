@@ -57,8 +57,9 @@ async def test_its_settings_come_from_the_environment_too(tmp_path: Path) -> Non
 async def test_it_answers_from_the_moment_its_address_is_given(tmp_path: Path) -> None:
     async with collecting(CollectorSettings(tmp_path / "events.db")) as address:
         # Nothing else of this process has run since.
-        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):
-            pass
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            assert connection.getpeername() == ("127.0.0.1", port)
 
 
 async def test_a_port_that_is_taken_is_told_before_anything_is_served(tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ SCRIPT = "<img src=x onerror=document.title='stolen'><script>document.title='sto
 
 async def test_events_appear_without_a_reload(collector: Sender, browser: Browser) -> None:
     await browser.go(collector.address)
-    await shows(browser, "Live", "#live")
+    assert await shows(browser, "Live", "#live")
     await browser.evaluate("window.kept = true")
     await collector.send(event(1, id="octocat/hello"))
-    await shows(browser, "octocat/hello", "#instances")
-    await shows(browser, "idle", "#instances")
+    assert await shows(browser, "octocat/hello", "#instances")
+    assert await shows(browser, "idle", "#instances")
     await collector.send(failed(2, "the API answered 502", id="octocat/hello"))
-    await shows(browser, "retrying", "#instances")
-    await shows(browser, "the API answered 502", "#instances")
+    assert await shows(browser, "retrying", "#instances")
+    assert await shows(browser, "the API answered 502", "#instances")
     assert await browser.evaluate("window.kept") is True
 
 
@@ -34,13 +34,13 @@ async def test_a_timeline_shows_attempts_with_stack_and_grows(
 ) -> None:
     await collector.send(event(1, type="job.started"), failed(2, attempt=2, runCount=1))
     await browser.go(f"{collector.address}?instance=task:triage:a")
-    await shows(browser, "Attempt 2 of run 1 failed will be tried again", "#detail")
-    await shows(browser, "no luck", "#detail")
+    assert await shows(browser, "Attempt 2 of run 1 failed will be tried again", "#detail")
+    assert await shows(browser, "no luck", "#detail")
     await browser.evaluate("document.querySelector('#detail details').open = true")
-    await shows(browser, "Traceback: in execute", "#detail")
+    assert await shows(browser, "Traceback: in execute", "#detail")
     await collector.send(event(3, attempt=3, runCount=1))
-    await shows(browser, "at attempt 3, in 12 ms", "#detail")
-    await shows(browser, "Traceback: in execute", "#detail")
+    assert await shows(browser, "at attempt 3, in 12 ms", "#detail")
+    assert await shows(browser, "Traceback: in execute", "#detail")
 
 
 async def test_a_missing_sequence_is_shown_and_goes_when_the_event_comes(
@@ -48,11 +48,11 @@ async def test_a_missing_sequence_is_shown_and_goes_when_the_event_comes(
 ) -> None:
     await collector.send(event(2), event(5))
     await browser.go(f"{collector.address}?instance=task:triage:a")
-    await shows(browser, "3 events missing of 5: numbers 1, 3 to 4", "#gaps")
-    await shows(browser, "Numbers 3 to 4 are missing", "#detail")
-    await shows(browser, "Number 1 is missing", "#detail")
+    assert await shows(browser, "3 events missing of 5: numbers 1, 3 to 4", "#gaps")
+    assert await shows(browser, "Numbers 3 to 4 are missing", "#detail")
+    assert await shows(browser, "Number 1 is missing", "#detail")
     await collector.send(event(1), event(3), event(4))
-    await shows(browser, "no event missing", "#totals")
+    assert await shows(browser, "no event missing", "#totals")
 
     async def whole() -> bool:
         hidden = await browser.evaluate("document.getElementById('gaps').hidden")
@@ -64,7 +64,7 @@ async def test_a_missing_sequence_is_shown_and_goes_when_the_event_comes(
 async def test_a_filter_holds_in_the_address(collector: Sender, browser: Browser) -> None:
     await collector.send(event(1), failed(1, executionId="y", instanceId="task:triage:b", id="b"))
     await browser.go(collector.address)
-    await shows(browser, "1 retrying", "#totals")
+    assert await shows(browser, "1 retrying", "#totals")
     await chosen(browser, "state", "retrying")
     await chosen(browser, "text", "triage:b")
 
@@ -75,7 +75,7 @@ async def test_a_filter_holds_in_the_address(collector: Sender, browser: Browser
     address = await browser.evaluate("location.search")
     assert address == "?text=triage%3Ab&state=retrying"
     await browser.go(f"{collector.address}{address}")
-    await shows(browser, "retrying", "#instances")
+    assert await shows(browser, "retrying", "#instances")
     await eventually(one_left)
     assert await browser.evaluate("document.getElementById('text').value") == "triage:b"
     assert await browser.evaluate("document.getElementById('state').value") == "retrying"
@@ -86,9 +86,9 @@ async def test_script_in_an_event_is_shown_as_text(collector: Sender, browser: B
     error = {"message": SCRIPT, "stack": SCRIPT}
     await collector.send(failed(2, **names, error=error), event(3, type=SCRIPT, **names))
     await browser.go(collector.address)
-    await shows(browser, SCRIPT, "#instances")
+    assert await shows(browser, SCRIPT, "#instances")
     await browser.evaluate("document.querySelector('#instances a').click()")
-    await shows(browser, SCRIPT, "#detail .timeline .said")
+    assert await shows(browser, SCRIPT, "#detail .timeline .said")
     assert await browser.evaluate("document.querySelectorAll('main img, main script').length") == 0
     assert await browser.evaluate("document.title") == "Jobs"
 
@@ -100,12 +100,12 @@ async def test_the_page_says_when_it_is_not_live_and_goes_on_by_itself(
         port = collector.http.base_url.port or 0
         await collector.send(event(1))
         await browser.go(collector.address)
-        await shows(browser, "Live", "#live")
-    await shows(browser, "Not live", "#live")
+        assert await shows(browser, "Live", "#live")
+    assert await shows(browser, "Not live", "#live")
     async with running(tmp_path / "events.db", port) as collector:
-        await shows(browser, "Live", "#live")
+        assert await shows(browser, "Live", "#live")
         await collector.send(failed(2))
-        await shows(browser, "retrying", "#instances")
+        assert await shows(browser, "retrying", "#instances")
 
 
 async def test_pages_that_were_left_do_not_use_up_the_connections(
@@ -113,16 +113,16 @@ async def test_pages_that_were_left_do_not_use_up_the_connections(
 ) -> None:
     for visit in range(10):
         await browser.go(f"{collector.address}?text={visit}")
-        await shows(browser, "Live", "#live")
+        assert await shows(browser, "Live", "#live")
 
 
 async def test_an_empty_page_says_where_events_go(collector: Sender, browser: Browser) -> None:
     await browser.go(collector.address)
-    await shows(browser, f"{collector.address}/events", "#none")
+    assert await shows(browser, f"{collector.address}/events", "#none")
     await collector.send(event(1))
-    await shows(browser, "triage", "#instances")
+    assert await shows(browser, "triage", "#instances")
     await chosen(browser, "text", "nothing like it")
-    await shows(browser, "No instance fits", "#none")
+    assert await shows(browser, "No instance fits", "#none")
 
 
 FLUSHED = {"type": "debounce.flushed", "reason": "timeout", "durationMs": 5012}
@@ -157,10 +157,10 @@ async def test_what_happened_reads_as_a_sentence(
 ) -> None:
     await collector.send(event(1, **more))
     await browser.go(f"{collector.address}?instance=task:triage:a")
-    await shows(browser, sentence, "#detail")
+    assert await shows(browser, sentence, "#detail")
     if more.get("by") == "ada":
         await browser.evaluate("document.querySelector('#detail details').open = true")
-        await shows(browser, '"by": "ada"', "#detail")
+        assert await shows(browser, '"by": "ada"', "#detail")
 
 
 async def test_an_instance_is_a_click_away_from_its_workflow_in_temporal(
@@ -169,7 +169,7 @@ async def test_an_instance_is_a_click_away_from_its_workflow_in_temporal(
     async with running(tmp_path / "e.db", temporal_ui="http://ui.example") as collector:
         await collector.send(event(1, instanceId="task:triage:a/b"))
         await browser.go(f"{collector.address}?instance=task:triage:a/b")
-        await shows(browser, "Open in Temporal", "#detail")
+        assert await shows(browser, "Open in Temporal", "#detail")
         link = await browser.evaluate("document.querySelector('#detail a[target]').href")
         assert link == "http://ui.example/namespaces/default/workflows/task%3Atriage%3Aa%2Fb"
 
@@ -178,10 +178,10 @@ async def test_runs_and_failures_are_drawn(collector: Sender, browser: Browser) 
     await collector.send(*(event(n) for n in range(1, 91)), *(failed(n) for n in range(91, 101)))
     await browser.call("Emulation.setDeviceMetricsOverride", **DESKTOP)
     await browser.go(collector.address)
-    await shows(browser, "failed 10 (10.0 %) of these tried again 10 (100.0 %)", "#legend")
+    assert await shows(browser, "failed 10 (10.0 %) of these tried again 10 (100.0 %)", "#legend")
     for name in ("executed", "failed", "retried"):
         assert await browser.evaluate(f"document.querySelectorAll('#plot rect.{name}').length")
-    await shows(browser, "Share of attempts that failed", "#plot")
+    assert await shows(browser, "Share of attempts that failed", "#plot")
     for name in ("failed", "retried"):
         path = await browser.evaluate(f"document.querySelector('#plot path.{name}').outerHTML")
         assert "H" in path
@@ -200,7 +200,7 @@ async def test_a_bar_shows_just_what_happened_in_its_time(
     times = [now - timedelta(minutes=before) for before in range(0, minutes, every)]
     await collector.send(*(event(n, timestamp=iso_ms(at)) for n, at in enumerate(times, 1)))
     await browser.go(f"{collector.address}?range={span}")
-    await shows(browser, f"a bar is {words}", "#legend")
+    assert await shows(browser, f"a bar is {words}", "#legend")
     titles = await browser.evaluate(
         "[...document.querySelectorAll('#plot g > title')].map((title) => title.textContent)"
     )
@@ -215,7 +215,7 @@ async def test_an_instance_is_chosen_and_left_by_keyboard(
 ) -> None:
     await collector.send(event(1))
     await browser.go(collector.address)
-    await shows(browser, "triage", "#instances")
+    assert await shows(browser, "triage", "#instances")
     await browser.evaluate("document.querySelector('#instances a').focus()")
     for key, code in (("Enter", 13), ("Escape", 27)):
         for kind in ("rawKeyDown", "char", "keyUp"):
@@ -226,7 +226,7 @@ async def test_an_instance_is_chosen_and_left_by_keyboard(
                 "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text
             )
         if key == "Enter":
-            await shows(browser, "Run 1 succeeded", "#detail")
+            assert await shows(browser, "Run 1 succeeded", "#detail")
     await eventually(lambda: browser.evaluate("location.search === ''"))
 
     async def left() -> bool:
@@ -242,7 +242,7 @@ async def test_nothing_is_wider_than_a_phone(
     await collector.send(failed(2, "long" * 200, id="k" * 150))
     await browser.call("Emulation.setDeviceMetricsOverride", **PHONE)
     await browser.go(f"{collector.address}{address}")
-    await shows(browser, "longlong", "#detail" if address else "#instances")
+    assert await shows(browser, "longlong", "#detail" if address else "#instances")
     assert await browser.evaluate("document.documentElement.scrollWidth") == 390
 
 
@@ -252,9 +252,9 @@ async def test_the_plots_numbers_stay_within_their_card_on_a_phone(
     await collector.send(*(failed(n) for n in range(1, 9)))
     await browser.call("Emulation.setDeviceMetricsOverride", **PHONE)
     await browser.go(collector.address)
-    await shows(browser, "failed 8", "#legend")
+    assert await shows(browser, "failed 8", "#legend")
     await browser.evaluate("document.querySelector('#fold summary').click()")
-    await shows(browser, "100 %", "#plot")
+    assert await shows(browser, "100 %", "#plot")
     left = "Math.min(...[...document.querySelectorAll('#plot text')].map(LEFT))"
     text = left.replace("LEFT", "text => text.getBoundingClientRect().left")
     plot = "document.querySelector('#plot').getBoundingClientRect().left"

@@ -83,7 +83,7 @@ async def test_without_a_worker_the_page_is_not_green(tmp_path: Path, browser: B
     path = tmp_path / "events.db"
     async with running(path) as collector:
         await browser.go(collector.address)
-        await shows(browser, "no worker has been heard of yet", "#live")
+        assert await shows(browser, "no worker has been heard of yet", "#live")
         assert not await browser.evaluate(GREEN)
         await collector.send(event(1))
 
@@ -91,10 +91,10 @@ async def test_without_a_worker_the_page_is_not_green(tmp_path: Path, browser: B
             return await browser.evaluate(GREEN)
 
         await eventually(green)
-        await shows(browser, "1 worker, last sign of life", "#workers")
+        assert await shows(browser, "1 worker, last sign of life", "#workers")
     with sqlite3.connect(path) as file:
         file.execute("UPDATE events SET received = received - 3600000")
     async with running(path) as collector:
         await browser.go(collector.address)
-        await shows(browser, "no sign of a worker for 1.0 h", "#live")
+        assert await shows(browser, "no sign of a worker for 1.0 h", "#live")
         assert not await browser.evaluate(GREEN)

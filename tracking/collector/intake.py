@@ -190,15 +190,14 @@ def _reason(error: ValueError) -> str:
 def _elements(body: bytes) -> list[tuple[object, str]]:
     """Each element of the array `events` with the very text it was written in."""
     text = _text(body)
-    try:
-        return _parsed(text, _Reader())
-    except (ValueError, IndexError, RecursionError):
-        pass
-    try:
-        # One number may have been too long for Python, which is the fault of one event alone.
-        return _parsed(text, _CarefulReader())
-    except (ValueError, IndexError, RecursionError) as error:
-        raise Malformed("the body is not JSON") from error
+    problem: Exception | None = None
+    # One number may be too long for Python: that is the fault of one event alone.
+    for reader in (_Reader(), _CarefulReader()):
+        try:
+            return _parsed(text, reader)
+        except (ValueError, IndexError, RecursionError) as error:
+            problem = error
+    raise Malformed("the body is not JSON") from problem
 
 
 @dataclass(frozen=True, slots=True)
