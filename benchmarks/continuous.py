@@ -229,7 +229,7 @@ async def main(asked: Asked) -> Findings:
             findings.rows += await rows_of(client, scene, turns)
     if asked.wants(FAST):
         ratio = findings.ratio(FAST, "ticks/s", OURS, BY_HAND)
-        findings.promise("ticks/s, times Temporal by hand", ratio, 0.8)
+        findings.promise("ticks/s, times Temporal by hand", ratio, 0.9)
     longest = max(int(row["longest history"] or 0) for row in findings.rows)
     findings.promise("longest history, events", longest, MAX_EVENTS, at_most=True)
     return findings
