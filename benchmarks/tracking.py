@@ -112,13 +112,17 @@ def _promise(findings: Findings, asked: Asked) -> None:
     if asked.wants(METRICS):
         ratio = findings.ratio(METRICS, "ticks/s", MEASURED, TRACKED)
         findings.promise("ticks/s with metrics, times without", ratio, 0.95)
-    for scene, figure, a_run in ((TICKS, "ticks/s", "tick"), (WINDOWS, "windows/s", "window")):
+    for scene, figure, a_run, least, more in (
+        (TICKS, "ticks/s", "tick", 0.95, 1),
+        # The last delivery of a window is an activity of its own: six history events.
+        (WINDOWS, "windows/s", "window", 0.75, 6.5),
+    ):
         if not asked.wants(scene):
             continue
         ratio = findings.ratio(scene, figure, TRACKED, UNTRACKED)
-        findings.promise(f"{figure}, times untracked", ratio, 0.95)
+        findings.promise(f"{figure}, times untracked", ratio, least)
         each = [float(findings.find(scene, name)[f"history events/{a_run}"] or 0) for name in BOTH]
-        findings.promise(f"more history events/{a_run}", each[0] - each[1], 1, at_most=True)
+        findings.promise(f"more history events/{a_run}", each[0] - each[1], more, at_most=True)
     if asked.wants(TICKS):
         # Windows that end one by one may not wait long enough for that: see docs/benchmarks.md.
         shared = float(findings.find(TICKS, TRACKED)["events/request"] or 0)

@@ -15,11 +15,15 @@ from durable_jobs.wire import model_from_raw, to_raw
 
 from .machines.machine import Machine
 
-LATENESS = timedelta(seconds=2)
-"""Events wait so long for others: they leave before a longer wait, and once the oldest is older."""
+LONG_WAIT = timedelta(seconds=2)
+"""An instance that is about to wait longer than this sends its events before."""
 
+OLD = timedelta(seconds=5)
 MANY = 100
-"""So many leave at once."""
+"""At a wake-up that happens anyway, events leave that are so old, or so many.
+
+On a busy server a window of half a second is open for three: it still delivers only once.
+"""
 
 PATIENCE = 10.0
 LAST_PATIENCE = 1.0
@@ -69,8 +73,8 @@ class Flusher:
         oldest = self._outbox.oldest
         if self._handle is not None or oldest is None:
             return
-        long = not self._machine.running and (until is None or until - now > LATENESS)
-        if long or now - oldest > LATENESS or self._outbox.pending >= MANY:
+        long = not self._machine.running and (until is None or until - now > LONG_WAIT)
+        if long or now - oldest >= OLD or self._outbox.pending >= MANY:
             self._start(PATIENCE)
 
     def end(self) -> bool:
