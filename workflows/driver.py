@@ -24,9 +24,9 @@ from durable_jobs.wire import to_raw
 from . import attempts, carry
 from .calls import Pending, ask
 from .flushing import Flusher
-from .inputs import read_message
+from .letters import Letters
 from .machines.machine import Machine, Tools
-from .machines.messages import BadInput, Message, Refused
+from .machines.messages import Message
 from .machines.run import CutOff
 from .machines.steps import Attempt, Call, Cancel, Finish, Step, Wait
 from .mailbox import Letter, Mailbox
@@ -64,6 +64,7 @@ class Driver:
         self._counter: MetricCounter | None = None
         kept = carry.unpacked(start["carry"]) if "carry" in start else None
         self.mailbox: Mailbox = Mailbox(kept.unread if kept else ())
+        self._letters = Letters(kind, self.mailbox, self)
         ref = JobRef(job_type=kind.name, job=start["job"], key=start["key"])
         outbox = self._outbox(ref, kept.outbox if kept else None)
         tools = Tools(self._mint, lambda: workflow.random().random(), workflow.logger.warning)
@@ -134,7 +135,7 @@ class Driver:
         """Live until the life is over and nothing has come that opens another."""
         while True:
             self._take_results()
-            if self._take_letters():
+            if self._letters.take_slice(self.machine):
                 await self._give_server_a_turn()
             elif (packed := self._due_carry()) is not None:
                 await self._carry_on(packed)
@@ -163,13 +164,7 @@ class Driver:
         return self._has_letters() or self._has_results()
 
     def _has_letters(self) -> bool:
-        """Whether letters can be taken up: behind an end they belong to the next life.
-
-        Where the machine has enough to do, events wait unread.
-        """
-        machine = self.machine
-        ready = machine.over or not machine.closing
-        return bool(self.mailbox) and ready and not (machine.full and self.mailbox.can_wait)
+        return self._letters.waiting(self.machine)
 
     def _has_results(self) -> bool:
         return (
@@ -196,62 +191,15 @@ class Driver:
         self._flusher.take_result(now)
         self._timer.clear()
 
-    # -- letters
+    # -- what letters need, see `letters.Context`
 
-    def _take_letters(self) -> bool:
-        """Take up a slice of the mailbox. Returns whether more is left that can be taken up."""
-        for letter in self.mailbox.take_slice():
-            machine = self.machine
-            if machine.over and machine.more_waits:
-                machine.reopen(letter.at)
-            closing = machine.closing and not machine.over
-            if closing or (machine.full and letter.can_wait and self.mailbox.can_wait):
-                self.mailbox.put_back(letter)
-                break
-            self._open(letter)
-        return self._has_letters()
+    def warn(self, text: str, *args: object) -> None:
+        """Log something; never during replay."""
+        workflow.logger.warning(text, *args)
 
-    def _open(self, letter: Letter) -> None:
-        try:
-            message = letter.message or self._read(letter)
-            answer = None if message is None else self._receive(message)
-        except (BadInput, Refused) as error:
-            if letter.answer is None:
-                self.machine.reject(f"{letter.name}: {error}", letter.at)
-            elif not letter.answer.done():
-                letter.answer.set_exception(refusal(error))
-        else:
-            if letter.answer is not None and not letter.answer.done():
-                letter.answer.set_result(answer)
-
-    def _read(self, letter: Letter) -> Message | None:
-        """Read a signal; None where there is nothing to take up now."""
-        if letter.name not in self.kind.verbs or letter.name in self.kind.update_only:
-            workflow.logger.warning("Ignored the unknown signal %r", letter.name)
-            return None
-        try:
-            message = read_message(self.kind, letter.name, letter.args, letter.at)
-        except BadInput as error:
-            if letter.name not in self.kind.brings:
-                raise
-            return Message(letter.name, letter.at, [error])
-        if message.verb == "reschedule":
-            # One after the other, so that the last one holds.
-            self._judges.append(asyncio.create_task(self._take_judged(message)))
-            return None
-        return message
-
-    def _receive(self, message: Message) -> JSON:
-        self.mailbox.weigh(len(message.events))
-        machine = self.machine
-        if machine.over:
-            if message.verb not in self.kind.brings:
-                # Nobody is there any more to heed it.
-                return {"status": machine.status_word()}
-            machine.reopen(message.at)
-        return machine.receive(message)
-
-    # -- schedules
+    def judge(self, message: Message) -> None:
+        """Have a worker judge a schedule: one after the other, so that the last one holds."""
+        self._judges.append(asyncio.create_task(self._take_judged(message)))
 
     async def judged(self, message: Message) -> Message:
         """A message whose cron line a worker has judged: workflows know no time zones."""
@@ -381,9 +329,3 @@ class Driver:
         workflow.set_current_details(
             f"**{machine.ref.job}** for `{machine.ref.key}`: {told}{error}"
         )
-
-
-def refusal(error: BadInput | Refused) -> ApplicationError:
-    """How a caller of an update sees why it was refused."""
-    kind = error.kind if isinstance(error, Refused) else "InvalidEvent"
-    return ApplicationError(str(error), type=kind, non_retryable=True)

@@ -1,10 +1,10 @@
 """What callers sent and the instance has not taken up yet, in the order in which it came."""
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
@@ -22,6 +22,22 @@ AT_ONCE = frozenset({"pause", "resume"})
 """Verbs that take effect ahead of what waits before them."""
 
 
+class Answer(Protocol):
+    """Where the answer to an update goes; an `asyncio.Future` is one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+        ...
+
+    def set_result(self, result: JSON, /) -> object:
+        """Give the answer."""
+        ...
+
+    def set_exception(self, exception: BaseException, /) -> object:
+        """Refuse the update."""
+        ...
+
+
 @dataclass(slots=True)
 class Letter:
     """One signal as it came, or one update that was read."""
@@ -30,7 +46,7 @@ class Letter:
     at: datetime
     args: Sequence[RawValue] = ()
     message: Message | None = None
-    answer: asyncio.Future[JSON] | None = None
+    answer: Answer | None = None
     """Of an update: who waits for it."""
 
     can_wait: bool = False

@@ -17,8 +17,9 @@ from durable_jobs.wire import to_raw
 
 from . import carry
 from .calls import ask
-from .driver import Driver, refusal
+from .driver import Driver
 from .inputs import read_message, read_start
+from .letters import refusal
 from .machines.continuous import ContinuousMachine
 from .machines.debounce import DebounceMachine
 from .machines.machine import Machine
