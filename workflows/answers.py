@@ -5,6 +5,7 @@ nothing of it can enter the history.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -73,23 +74,24 @@ class _Answers(WorkflowInboundInterceptor):
         machine = instance.driver.machine
         job = self.known.find(instance.job_type, machine.ref.job)
         if input.query == "status":
-            status = _status(machine, job)
+            status = status_of(machine, job, workflow.now())
             return to_raw({**status, "tracking": self._with_trouble(status["tracking"])})
-        return to_raw(_state(machine, job))
+        return to_raw(state_of(machine, job))
 
     def _with_trouble(self, tracking: Detail) -> Detail:
         trouble = self.trouble() if tracking["pending"] else None
         return tracking if trouble is None else {**tracking, "lastError": trouble}
 
 
-def _status(machine: Machine, job: Job | None) -> Detail:
+def status_of(machine: Machine, job: Job | None, now: datetime) -> Detail:
+    """The answer to `status`; it tells of waiting events that do not fit as well."""
     status = machine.status()
     answer = machine.state_answer()
     if job is None or not 0 < len(answer["events"]) <= _JUDGED:
         return status
     reasons = _reasons(job, answer)
-    now = workflow.now().isoformat()
-    shown = [*status["rejections"], *({"at": now, "reason": reason} for reason in reasons)]
+    at = now.isoformat()
+    shown = [*status["rejections"], *({"at": at, "reason": reason} for reason in reasons)]
     return {
         **status,
         "eventCount": status["eventCount"] - len(reasons),
@@ -112,7 +114,8 @@ def _folded(job: DebounceJob[Any, Any], answer: Detail) -> Folded:
     return job.fold(answer["events"], answer["state"], answer["has_state"], answer["state_version"])
 
 
-def _state(machine: Machine, job: Job | None) -> JSON:
+def state_of(machine: Machine, job: Job | None) -> JSON:
+    """The answer to `state`, with the waiting events of a debounce folded into it."""
     answer = machine.state_answer()
     if job is None:
         return answer["state"]

@@ -55,15 +55,16 @@ def outcome_of(handle: Handle) -> tuple[Outcome, BaseException | None]:
     except asyncio.CancelledError:
         return CutOff(), None
     except ActivityError as error:
-        return _failure(error), error.cause or error
+        cause = error.cause or error
+        return outcome_of_error(cause), cause
     try:
         return Succeeded(model_from_raw(RunResult, raw)), None
     except ValueError as error:
         return Lost(f"its result cannot be read: {error}", "InvalidResult"), None
 
 
-def _failure(error: ActivityError) -> Outcome:
-    cause = error.cause
+def outcome_of_error(cause: BaseException) -> Outcome:
+    """What the error means that an attempt's activity ended with."""
     match cause:
         case CancelledError():
             return CutOff()
@@ -76,7 +77,7 @@ def _failure(error: ActivityError) -> Outcome:
         case ApplicationError():
             return Lost(cause.message, cause.type or "ApplicationError")
         case _:
-            return Lost(str(cause or error), type(cause or error).__name__)
+            return Lost(str(cause), type(cause).__name__)
 
 
 def _reported(error: ApplicationError) -> Outcome:

@@ -138,19 +138,7 @@ class JobWorkflow:
                 or machine.holds_asks
             )
         )
-        return self._reply(machine, event_id)
-
-    def _reply(self, machine: TaskMachine, event_id: str) -> JSON:
-        reply = machine.reply(event_id)
-        if reply is None and machine.knows(event_id):
-            mark = f"{event_id}{ASK_AGAIN_MARK}"
-            why = f"not answered yet; ask again with the update ID {mark}<anything new> to join it"
-            raise Refused(ASK_AGAIN, why)
-        if reply is None:
-            raise Refused("JobFailed", "the instance ended before the event was handled")
-        if "error" in reply:
-            raise Refused("JobFailed", reply["error"])
-        return reply["reply"]
+        return reply_of(machine, event_id)
 
     # -- queries
 
@@ -174,6 +162,20 @@ class JobWorkflow:
             told=machine.ending.status in ("terminated", "failed"),
         )
         return to_raw(left)
+
+
+def reply_of(machine: TaskMachine, event_id: str) -> JSON:
+    """The answer to an `ask`; raises `Refused` where there is none, or not yet."""
+    reply = machine.reply(event_id)
+    if reply is None and machine.knows(event_id):
+        mark = f"{event_id}{ASK_AGAIN_MARK}"
+        why = f"not answered yet; ask again with the update ID {mark}<anything new> to join it"
+        raise Refused(ASK_AGAIN, why)
+    if reply is None:
+        raise Refused("JobFailed", "the instance ended before the event was handled")
+    if "error" in reply:
+        raise Refused("JobFailed", reply["error"])
+    return reply["reply"]
 
 
 @workflow.defn(name="ContinuousJob", sandboxed=False)
