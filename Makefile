@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links bench property kills year chaos ci clean
+.PHONY: help demo test lint style types imports compose format links bench property twins kills year chaos ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ bench-%: $(VENV)/.bench ## measure another thing: see docs/benchmarks.md
 
 property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)
 	@DURABLE_JOBS_PROPERTY_EXAMPLES=$(or $(ARGS),200) $(BIN)/python -m pytest $(UNLIMITED) tests/debounce/test_property.py
+
+twins: $(VENV)/.test ## play random scripts in a simulation and on the real workflows (ARGS=10000 scripts)
+	@DURABLE_JOBS_TWIN_SCRIPTS=$(or $(ARGS),10000) $(BIN)/python -m pytest $(UNLIMITED) -n 2 tests/kit/test_as_the_workflow.py
 
 kills: $(VENV)/.test ## count 100,000 debounced events while a worker is killed every 3 s
 	@$(BIN)/python -m tests.support.count_kills $(ARGS)

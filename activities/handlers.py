@@ -46,9 +46,9 @@ def handler_activities(
 def _activity(
     registry: Registry, job: Job, handler: str, jobs_for: ClientFactory, running: Running
 ) -> HandlerActivity:
-    codec = codec_of(type(job))
+    codec, name = codec_of(type(job)), f"{job.name}.{handler}"
 
-    @activity.defn(name=f"{job.name}.{handler}")
+    @activity.defn(name=name)
     async def run_handler(payload: RawValue) -> RunResult:
         # The interceptor has read the payload.
         attempt = current_attempt()
@@ -72,7 +72,7 @@ def _activity(
         with _noted(running):
             return await job.perform(context)
 
-    setattr(run_handler, HANDLER_MARK, Handler(registry.options(job.name), job.following))
+    setattr(run_handler, HANDLER_MARK, Handler(name, registry.options(job.name), job.following))
     return run_handler
 
 

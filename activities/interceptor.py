@@ -24,6 +24,9 @@ HANDLER_MARK = "__durable_jobs_handler__"
 class Handler:
     """What the interceptor needs to know of a handler's activity, which carries it."""
 
+    name: str
+    """The activity's."""
+
     options: Options
     """The job's, as this worker has them."""
 

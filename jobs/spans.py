@@ -1,6 +1,7 @@
-"""How long a span of time may be that users give."""
+"""Spans of time that users give: how they write them, and how long they may be."""
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -8,6 +9,25 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 LONGEST = timedelta(days=3653)
 """Ten years. Much longer ones run out of what a date, a timer or the server can hold."""
+
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhdw])")
+
+
+def parse_span(text: str) -> timedelta:
+    """Read `5m`, `1h30m`, `90s`, `500ms` or `2d`. Raises ValueError for anything else."""
+    compact = "".join(text.split())
+    parts = _PART.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ValueError(f"{text!r} is no span of time; write it as 5m, 1h30m, 90s or 2d")
+    return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
 
 
 def is_span(value: object) -> bool:

@@ -97,6 +97,8 @@ class Mailbox:
         self.received: int = 0
         """Letters that came in this run of the workflow."""
 
+        self.slice_events: int = SLICE_EVENTS
+
     def __bool__(self) -> bool:
         return bool(self._urgent or self._letters)
 
@@ -122,7 +124,7 @@ class Mailbox:
         self._events = self._bytes = 0
         while self._urgent:
             yield self._urgent.popleft()
-        while self._letters and self._events < SLICE_EVENTS and self._bytes < SLICE_BYTES:
+        while self._letters and self._events < self.slice_events and self._bytes < SLICE_BYTES:
             letter = self._letters.popleft()
             self._pressing -= not letter.can_wait
             self._bytes += letter.bytes

@@ -1,27 +1,10 @@
 """Spans of time as people write them, and moments as they read them."""
 
-import re
 from datetime import UTC, datetime, timedelta
 
-_UNITS = {
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
+from ..spans import parse_span as parse_span
+
 _CENTURY = timedelta(days=36_525)
-_PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhdw])")
-
-
-def parse_span(text: str) -> timedelta:
-    """Read `5m`, `1h30m`, `90s`, `500ms` or `2d`. Raises ValueError for anything else."""
-    compact = "".join(text.split())
-    parts = _PART.findall(compact)
-    if not parts or "".join(number + unit for number, unit in parts) != compact:
-        raise ValueError(f"{text!r} is no span of time; write it as 5m, 1h30m, 90s or 2d")
-    return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
 
 
 def parse_duration(option: str, text: str) -> timedelta:

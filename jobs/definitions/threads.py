@@ -34,6 +34,14 @@ async def in_thread(handler: Callable[..., _T], *args: Any) -> _T:
     left behind: it holds up neither other handlers nor the end of the process.
     """
     call = _Call(partial(contextvars.copy_context().run, handler, *args))
+    _awaited.add(call)
+    try:
+        return await _made(call, handler)
+    finally:
+        _awaited.discard(call)
+
+
+async def _made(call: "_Call", handler: Callable[..., _T]) -> _T:
     _threads.make(call)
     running = asyncio.wrap_future(call.future)
     try:
@@ -122,3 +130,9 @@ class _Threads:
 
 
 _threads = _Threads()
+_awaited: set[_Call] = set()
+
+
+def calls_under_way() -> int:
+    """How many plain handlers run in their threads now, and are waited for."""
+    return len(_awaited)

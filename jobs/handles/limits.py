@@ -1,7 +1,7 @@
 """The time that calls may take."""
 
+from asyncio import get_running_loop
 from datetime import timedelta
-from time import monotonic
 
 ANSWER_TIME = timedelta(seconds=15)
 """For a worker's answer, where a caller says nothing else. One that was killed is missed for 10."""
@@ -11,16 +11,16 @@ _TO_EXPLAIN = timedelta(seconds=1)
 
 
 class TimeLimit:
-    """The time that one call may take."""
+    """The time that one call may take, by the clock of the event loop that makes it."""
 
     def __init__(self, limit: timedelta) -> None:
         self.limit = limit
-        self._end = monotonic() + limit.total_seconds()
+        self._end = get_running_loop().time() + limit.total_seconds()
 
     @property
     def left(self) -> timedelta:
         """What is left of it, and never nothing: the server takes none for no limit."""
-        return max(timedelta(seconds=self._end - monotonic()), _SHORTEST)
+        return max(timedelta(seconds=self._end - get_running_loop().time()), _SHORTEST)
 
     @property
     def for_answer(self) -> timedelta:

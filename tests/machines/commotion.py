@@ -11,6 +11,7 @@ from durable_jobs.protocol import Detail, RunRequest
 from durable_jobs.values import JSON
 from durable_jobs.workflows.machines.messages import BadInput
 from durable_jobs.workflows.machines.texts import EventText
+from durable_jobs.workflows.mailbox import SLICE_EVENTS
 from tests.support.scripted_worker import ScriptedWorker
 from tests.support.simulation import Posted, Simulation
 
@@ -51,7 +52,7 @@ class Commotion:
         self.words = dict(words or WORDS)
         self.worker = ScriptedWorker(job, self._script)
         self.sim = Simulation(job, "0", worker=self.worker, seed=seed)
-        self.sim.slice = self.random.choice([None, 1, 3])
+        self.sim.mailbox.slice_events = self.random.choice([SLICE_EVENTS, 1, 3])
         self.brings = BRINGS.get(job.job_type)
         self.verbs = VERBS[job.job_type] if verbs else ["pause", "resume", "resume", "trigger"]
         self.number = 0
@@ -106,7 +107,7 @@ class Commotion:
 
     def _answer(self) -> None:
         if self.sim.asked is not None:
-            self.sim.answer()
+            self.sim.answer_asked()
         self.sim.asks_answered = self.random.random() < 0.5
 
     def _end_attempt(self) -> None:
@@ -143,7 +144,7 @@ class Commotion:
         self.words = {"ok": 1}
         self.sim.asks_answered = True
         if self.sim.asked is not None:
-            self.sim.answer()
+            self.sim.answer_asked()
         if self.brings is None:
             # It would go on for ever.
             self.sim.post("terminate")
@@ -179,7 +180,7 @@ class Commotion:
             assert self.sim.machine.waiting_events() == len(kept) + self._crowded_out()
 
     def _came(self) -> tuple[set[int], int]:
-        taken = [(numbers, wrong) for posted, numbers, wrong in self.posted if posted.done]
+        taken = [(numbers, wrong) for posted, numbers, wrong in self.posted if posted.taken]
         came = {number for numbers, _ in taken for number in numbers}
         return came, sum(wrong for _, wrong in taken)
 
@@ -187,7 +188,7 @@ class Commotion:
         """Events whose id had come before, as callers were told."""
         found = 0
         for posted, numbers, _ in self.posted:
-            if posted.done and posted.answer is not None:
+            if posted.taken and posted.answer is not None:
                 found += self._duplicates_in(posted.answer, len(numbers))
         return found
 

@@ -34,7 +34,7 @@ def test_a_leading_event_runs_alone_though_very_many_wait_behind_it(
 ) -> None:
     monkeypatch.setattr(gathered, "FOLD_EVENTS", 3)
     sim, worker = simulated(with_options(Digest, leading=True))
-    sim.slice = 5
+    sim.mailbox.slice_events = 5
     for number in range(1, 12):
         sim.post("add", number)
     sim.settle()
@@ -55,7 +55,7 @@ def test_what_is_folded_while_a_run_fails_for_good_is_judged_once(
     sim.send("add", REFUSED, 14, 15, 16)
     assert sim.asked == FOLD
     sim.send("flush")
-    sim.answer()
+    sim.answer_asked()
     sim.asks_answered = True
     sim.advance(5 * SECOND)
     assert worker.succeeded == [[1, 14, 15, 16]]

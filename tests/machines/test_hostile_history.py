@@ -172,14 +172,14 @@ class Siege:
         self._look()
 
     def _answer(self) -> None:
-        call = self.sim.call
-        assert call is not None
-        answer = self.sim.answer_of(call[0])
+        assert self.sim.call is not None
+        call = self.sim.call.call
+        answer = self.sim.answer_of(call)
         if self.random.random() < 0.5 and isinstance(answer, BaseModel):
             changed = self.hostile.changed(_json(answer))
-            read = self.hostile.read(call[0].answer, changed)
+            read = self.hostile.read(call.answer, changed)
             answer = "the answer cannot be read" if read is None else read
-        self.sim.answer(answer)
+        self.sim.answer_asked(answer)
 
     def _flush(self) -> None:
         outbox = self.sim.outbox

@@ -50,14 +50,14 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_a_little_later(job: Jo
         sim.post(BRINGS[job.job_type], 1)
     sim.settle()
     for _ in range(3):
-        sim.answer("the answer cannot be read")
+        sim.answer_asked("the answer cannot be read")
         sim.settle()
         assert sim.asked is None
         assert sim.status["lastError"] == "the answer cannot be read"
         sim.advance(5 * SECOND)
         assert sim.asked is not None
     sim.asks_answered = True
-    sim.answer()
+    sim.answer_asked()
     sim.settle()
     assert sim.machine.options is not None
 

@@ -1,4 +1,4 @@
-"""Drives one machine in memory: the loop of `workflows/driver.py` without Temporal or a clock.
+"""Drives one machine in memory, step by step, with a worker that does as a test says.
 
 A simulation has a virtual clock. Attempts go to a worker, a plain function that says how each of
 them ends and how long it takes. What a machine asks is answered from the job's own definition. At
@@ -6,7 +6,6 @@ any moment the instance can continue as new: its snapshot then goes through JSON
 """
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from pydantic import BaseModel
 from durable_jobs.cron import CronTimes
 from durable_jobs.definitions import Job
 from durable_jobs.definitions.debounce import as_debounce
-from durable_jobs.kinds import KINDS, JobKind
 from durable_jobs.names import DESCRIBE, FIND_JOB, FOLD, NEXT_DUE
 from durable_jobs.protocol import (
     Detail,
@@ -30,28 +28,18 @@ from durable_jobs.protocol import (
 )
 from durable_jobs.questions import FoldRequest, NextDueRequest
 from durable_jobs.registry import Registry
-from durable_jobs.spans import LONGEST, later
+from durable_jobs.testing.driver import MemoryDriver
 from durable_jobs.ticks import find_next
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.values import JSON, dumps
-from durable_jobs.workflows.machines.continuous import ContinuousMachine
-from durable_jobs.workflows.machines.debounce import DebounceMachine
 from durable_jobs.workflows.machines.machine import Machine, Snapshot, Tools
-from durable_jobs.workflows.machines.messages import BadInput, Message, Refused
+from durable_jobs.workflows.machines.messages import BadInput, Message
 from durable_jobs.workflows.machines.run import CutOff, Outcome
-from durable_jobs.workflows.machines.steps import Attempt, Call, Cancel, Finish, Wait
-from durable_jobs.workflows.machines.task import TaskMachine
+from durable_jobs.workflows.machines.steps import Call
 from durable_jobs.workflows.machines.texts import EventText
-from durable_jobs.workflows.machines.worker_pool import WorkerPoolMachine
+from durable_jobs.workflows.mailbox import Letter
 
 START = datetime(2026, 5, 4, 9, tzinfo=UTC)
-MOST_TURNS = 100_000
-"""A machine that wants so many turns at one moment would never let go of its thread."""
-
-MACHINES: dict[str, type[Machine]] = {
-    machine.job_type: machine
-    for machine in (ContinuousMachine, DebounceMachine, TaskMachine, WorkerPoolMachine)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +54,25 @@ Worker = Callable[[RunRequest, datetime], Ends]
 """Takes an attempt at a time."""
 
 
-@dataclass(slots=True)
 class Posted:
     """A message that waits, and what came of it."""
 
-    message: Message
-    done: bool = False
-    answer: JSON = None
-    error: BadInput | Refused | None = None
+    def __init__(self) -> None:
+        self.taken = False
+        self.answer: JSON = None
+        self.error: BaseException | None = None
 
+    def done(self) -> bool:
+        """See `mailbox.Answer`: nobody ever stops waiting."""
+        return False
 
-@dataclass(slots=True)
-class _Due:
-    """Something under way that ends at a time; at none while that is open."""
+    def set_result(self, result: JSON) -> None:
+        """See `mailbox.Answer`."""
+        self.taken, self.answer = True, result
 
-    at: datetime | None
-    result: Any = None
+    def set_exception(self, exception: BaseException) -> None:
+        """See `mailbox.Answer`."""
+        self.taken, self.error = True, exception
 
 
 @dataclass
@@ -94,7 +85,7 @@ class Lives:
     run_count: int = 0
 
 
-class Simulation:
+class Simulation(MemoryDriver):
     """One instance of a job, from its start to its end."""
 
     def __init__(
@@ -110,10 +101,8 @@ class Simulation:
         seed: int = 0,
     ) -> None:
         self.job = job
-        self.kind: JobKind = KINDS[job.job_type]
         self.worker: Worker = worker or (lambda request, now: Ends(None))
         self.random = random.Random(seed)
-        self.now = start
         self.registry = Registry([job], TrackingIdentity(env="test") if tracked else None)
         self.asks_answered: bool = True
         """Whether a worker answers what the machine asks."""
@@ -121,40 +110,39 @@ class Simulation:
         self.letters_first: bool = False
         """Whether messages are taken up before outcomes that came with them."""
 
-        self.slice: int | None = None
-        """How many messages are taken up before the server gets a turn; None: all."""
-
         self.attempts: list[RunRequest] = []
-        self.keys: dict[str, list[int]] = {}
-        self.steps = 0
         self.carried = 0
         self.tracked: list[Detail] = []
         """The tracking events, numbered, as they were settled."""
 
         self.numbered: dict[int, Detail] = {}
         self.lives = Lives()
-        self.finished = False
         self.warnings: list[str] = []
         self.executions: list[list[Detail]] = []
         """The tracking events of workflows that have ended."""
 
-        self._letters: deque[Posted] = deque()
-        self._attempt: _Due | None = None
-        self.call: tuple[Call, _Due] | None = None
-        """What a worker is asked, and its answer."""
+        self._ends: tuple[datetime, Outcome] | None = None
+        """When the attempt under way ends, and how."""
 
-        self.timer: datetime | None = None
-        self.ref = JobRef(job_type=job.job_type, job=job.name, key=key)
-        self.outbox = Outbox(self.ref, self.ref.instance_id, OutboxCarry(execution_id="run-1"))
-        self.machine = self._machine(None)
+        ref = JobRef(job_type=job.job_type, job=job.name, key=key)
+        tools = Tools(self._mint, self.random.random, self.warnings.append)
+        super().__init__(ref, start, tools, "run-1")
         if state is not None:
             self.machine.keep_state(state, 1)
         if options is not None:
             self.machine.suggest(options)
 
-    def _machine(self, kept: Snapshot | None) -> Machine:
-        tools = Tools(self._mint, self.random.random, self.warnings.append)
-        return MACHINES[self.job.job_type](self.ref, self.now, self.outbox, tools, kept)
+    def make_machine(self, kept: Snapshot | None) -> Machine:
+        """See base class. Each end is noted."""
+        machine = super().make_machine(kept)
+        reopen = machine.reopen
+
+        def noted(now: datetime) -> None:
+            self._note_end()
+            reopen(now)
+
+        setattr(machine, "reopen", noted)  # noqa: B010
+        return machine
 
     def _mint(self) -> str:
         return str(UUID(int=self.random.getrandbits(128), version=4))
@@ -166,21 +154,17 @@ class Simulation:
         if self.finished and verb in self.kind.brings:
             self.start_again()
         found = [each if _is_event(each) else EventText.of(each) for each in events]
-        posted = Posted(Message(verb, self.now, found, **given))
-        if verb in ("pause", "resume"):
-            self._letters.appendleft(posted)
-        else:
-            self._letters.append(posted)
+        posted = Posted()
+        message = Message(verb, self.now, found, **given)
+        self.mailbox.put(Letter(verb, self.now, message=message, answer=posted))
         return posted
 
     def start_again(self) -> None:
         """Start another workflow after one has ended; a message that brings events does as well."""
         self.settle_tracking()
         self.executions.append(self.tracked)
-        self.tracked, self.numbered, self.finished = [], {}, False
-        execution = OutboxCarry(execution_id=f"run-{len(self.executions) + 1}")
-        self.outbox = Outbox(self.ref, self.ref.instance_id, execution)
-        self.machine, self.timer = self._machine(None), None
+        self.tracked, self.numbered = [], {}
+        self.begin_execution(f"run-{len(self.executions) + 1}")
 
     def send(self, verb: str, *events: JSON | EventText | BadInput, **given: Any) -> JSON:
         """Send a message, and go on until the machine waits."""
@@ -197,20 +181,37 @@ class Simulation:
 
     # -- what workers do
 
+    def begin_attempt(self, request: RunRequest) -> None:
+        """See base class."""
+        self.attempts.append(request)
+        assert request.handler
+        assert self.machine.summary() is not None
+        ends = self.worker(request, self.now)
+        self._ends = None if ends.outcome is None else (self.now + ends.after, ends.outcome)
+
+    def cancel_attempt(self) -> None:
+        """See base class."""
+        if self.attempt is not None and self.attempt.outcome is None:
+            self.end_attempt(CutOff())
+
     def finish(self, outcome: Outcome) -> None:
         """End the attempt under way, and go on until the machine waits."""
         self.end_attempt(outcome)
         self.settle()
 
-    def end_attempt(self, outcome: Outcome) -> None:
-        """End the attempt under way; the machine hears of it with its next turn."""
-        assert self._attempt is not None, "no attempt is under way"
-        self._attempt = _Due(self.now, outcome)
-
     @property
     def under_way(self) -> bool:
         """Whether an attempt is under way and nothing ends it but `finish`."""
-        return self._attempt is not None and self._attempt.at is None
+        attempt = self.attempt
+        return attempt is not None and attempt.outcome is None and self._ends is None
+
+    def warn(self, text: str, *args: object) -> None:
+        """See base class."""
+        self.warnings.append(text % args)
+
+    def judge(self, message: Message) -> None:
+        """See base class. What tests post was judged."""
+        raise AssertionError("nothing is posted unread")
 
     # -- the loop
 
@@ -237,84 +238,18 @@ class Simulation:
         return True
 
     def _next_due(self) -> datetime | None:
-        call = self.call[1].at if self.call else None
-        attempt = self._attempt.at if self._attempt else None
-        return min(filter(None, (self.timer, call, attempt)), default=None)
+        attempt = self._ends[0] if self._ends and self.attempt else None
+        return min(filter(None, (self.timer, attempt)), default=None)
 
-    def settle(self) -> None:
-        """Do turns until the machine waits for something."""
-        for _ in range(MOST_TURNS):
-            if not self.turn():
-                return
-        raise AssertionError(f"the machine never waits: {self.machine.story()}")
-
-    def turn(self) -> bool:
-        """One turn of the loop. Returns whether another follows at once."""
-        if self.finished:
-            return False
-        self.take()
-        if self._has_letters():
-            # As in the driver, between two slices of a long mailbox.
-            beside = self.machine.beside(self.now) if self.call is None else None
-            if beside is not None:
-                self._ask(beside)
-            return True
-        return self._do()
-
-    def take(self) -> None:
-        """The first half of a turn: take up what has come, before the machine's next step."""
-        self.steps += 1
+    def take(self) -> bool:
+        """See base class."""
+        if self._ends is not None and self._ends[0] <= self.now:
+            (_, outcome), self._ends = self._ends, None
+            if self.attempt is not None and self.attempt.outcome is None:
+                self.end_attempt(outcome)
         if self.letters_first:
-            self._take_letters()
-        self._take_results()
-        self._take_letters()
-
-    def _take_results(self) -> None:
-        if self._attempt is not None and self._has_come(self._attempt):
-            outcome, self._attempt = self._attempt.result, None
-            self.machine.outcome(outcome, self.now)
-        if self.call is not None and self._has_come(self.call[1]):
-            (call, due), self.call = self.call, None
-            if isinstance(due.result, str):
-                self.machine.call_failed(call.name, due.result)
-            else:
-                self.machine.answered(call.name, due.result, self.now)
-        if self.timer is not None and self.timer <= self.now:
-            self.timer = None
-
-    def _has_come(self, due: _Due) -> bool:
-        return due.at is not None and due.at <= self.now
-
-    def _has_letters(self) -> bool:
-        return bool(self._letters) and (self.machine.over or not self.machine.closing)
-
-    def _take_letters(self) -> None:
-        left = self.slice or len(self._letters)
-        while self._letters and left > 0:
-            left -= 1
-            machine = self.machine
-            if machine.over and machine.more_waits:
-                self._reopen()
-            if machine.closing and not machine.over:
-                return
-            self._open(self._letters.popleft())
-
-    def _open(self, posted: Posted) -> None:
-        posted.done = True
-        message = posted.message
-        if self.machine.over:
-            if message.verb not in self.kind.brings:
-                posted.answer = {"status": self.machine.status_word()}
-                return
-            self._reopen()
-        try:
-            posted.answer = self.machine.receive(message)
-        except (BadInput, Refused) as error:
-            posted.error = error
-
-    def _reopen(self) -> None:
-        self._note_end()
-        self.machine.reopen(self.now)
+            self.letters.take_slice(self.machine)
+        return super().take()
 
     def _note_end(self) -> None:
         machine = self.machine
@@ -325,80 +260,31 @@ class Simulation:
             self.lives.rejected += machine.life.rejected
             self.lives.run_count += machine.life.run_count
 
-    def _do(self) -> bool:
-        step = self.machine.next(self.now)
-        match step:
-            case Attempt():
-                self._begin()
-            case Call():
-                self._ask(step)
-            case Cancel():
-                return self._cancel()
-            case Wait(until):
-                return self._wait(until)
-            case Finish():
-                return self._finish()
-        return True
-
-    def _ask(self, call: Call) -> None:
-        # As in the driver, one that is asked later takes the place of one under way.
-        self.call = call, _Due(None)
-        if self.asks_answered:
-            self.answer()
-
-    def _begin(self) -> None:
-        request = RunRequest.model_validate_json(dumps(self.machine.request()))
-        self.attempts.append(request)
-        assert request.handler
-        assert self.machine.summary() is not None
-        ends = self.worker(request, self.now)
-        at = None if ends.outcome is None else self.now + ends.after
-        self._attempt = _Due(at, ends.outcome)
-
-    def _cancel(self) -> bool:
-        if self._attempt is not None and self._has_come(self._attempt):
-            return True
-        self._attempt = None
-        self.machine.outcome(CutOff(), self.now)
-        return True
-
-    def _wait(self, until: datetime | None) -> bool:
-        # As the driver's timer: no server takes one that is much longer.
-        self.timer = until and min(max(until, self.now), later(self.now, LONGEST.total_seconds()))
-        return bool(
-            self._has_letters()
-            or (self._attempt is not None and self._has_come(self._attempt))
-            or (self.call is not None and self._has_come(self.call[1]))
-            or (until is not None and until <= self.now)
-        )
-
-    def _finish(self) -> bool:
-        if self.machine.more_waits:
-            self._reopen()
-            return True
-        self.call = None
-        if self._letters:
-            return True
-        self.finished = True
+    def ended(self) -> None:
+        """See base class."""
         self._note_end()
         self.settle_tracking()
-        return False
 
     # -- what a worker answers
 
-    def answer(self, result: BaseModel | str | None = None) -> None:
+    def ask(self, call: Call) -> None:
+        """See base class."""
+        if self.asks_answered:
+            self.answer_asked()
+
+    def answer_asked(self, result: BaseModel | str | None = None) -> None:
         """Answer what the machine asked, by the definition where nothing else is given."""
         assert self.call is not None
-        call = self.call[0]
+        call = self.call.call
         given = result if result is not None else self.answer_of(call)
         if isinstance(given, BaseModel):
             given = call.answer.model_validate_json(dumps(given))
-        self.call = call, _Due(self.now, given)
+        self.answer(call, given)
 
     @property
     def asked(self) -> str | None:
         """The name of what a worker is asked at the moment."""
-        return self.call[0].name if self.call else None
+        return self.call.call.name if self.call else None
 
     def answer_of(self, call: Call) -> BaseModel | str:
         """What the definition answers."""
@@ -444,7 +330,7 @@ class Simulation:
         self.outbox = Outbox(
             self.ref, self.ref.instance_id, OutboxCarry.model_validate_json(outbox)
         )
-        self.machine = self._machine(Snapshot.model_validate_json(snapshot))
+        self.machine = self.make_machine(Snapshot.model_validate_json(snapshot))
         again = dumps(self.machine.snapshot())
         assert again == snapshot, "what travelled is not what came"
         self.carried += 1

@@ -1,0 +1,86 @@
+"""Jobs in memory, with a clock of their own: what takes days on a server takes milliseconds."""
+
+import asyncio
+import weakref
+from collections.abc import Awaitable, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+from durable_jobs.client import JobClient
+from durable_jobs.definitions import Job
+from durable_jobs.protocol import Detail
+
+from .attempts import QUEUE, Ran
+from .moments import MONDAY, check_moment, seconds_of
+from .service import client_of
+from .world import World
+
+_T = TypeVar("_T")
+
+
+class Simulation:
+    """Some jobs, their instances and their clock, in memory.
+
+    Machines decide as they do in production, and the handlers run through the code of a worker's
+    activities. `jobs` is a `JobClient` like any other: hand it to the code under test. Time passes
+    by `advance` alone, and where a call waits: a handler that sleeps takes no real time.
+
+    `start` is when it begins, Monday 5 January 2026 at 9:00 UTC by default. Jitter comes from
+    Python's `random`.
+    """
+
+    def __init__(self, jobs: Sequence[Job] | Job, *, start: datetime = MONDAY) -> None:
+        check_moment(start, "Simulation: start")
+        self._world = World([jobs] if isinstance(jobs, Job) else jobs, start)
+        client = self._world.clock.run(client_of(self._world, keeps=self))
+        self.jobs: JobClient = JobClient(client, task_queue=QUEUE)
+        # Not every test closes it, nor need it.
+        weakref.finalize(self, self._world.clock.close).atexit = False
+        self.run(self._world.start_keys())
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self._world.clock.now()
+
+    @property
+    def runs(self) -> list[Ran]:
+        """The attempts that have ended, in the order in which they did."""
+        return self._world.runs
+
+    @property
+    def events(self) -> list[Detail]:
+        """The tracking events of all instances, as a collector would get them."""
+        return self._world.events
+
+    def run(self, call: Awaitable[_T]) -> _T:
+        """Await a call of `jobs`, and all that follows from it without that time passes."""
+        return self._world.clock.run(_as_coroutine(call))
+
+    def advance(self, span: timedelta | str) -> None:
+        """Let time pass, such as `"5m"` or `"1h30m"`, and do what falls due, up to its very end."""
+        self.run(asyncio.sleep(seconds_of(span, "Simulation.advance")))
+
+    def kill_worker(self) -> None:
+        """Have the worker killed: attempts under way are lost, and noticed as in production."""
+        self._world.lose_attempts()
+
+    def close(self) -> None:
+        """End what is still under way."""
+        self._world.clock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+async def _as_coroutine(call: Awaitable[_T]) -> _T:
+    return await call

@@ -1,0 +1,32 @@
+"""The tests in docs/testing.md run, and print what it says."""
+
+import re
+from pathlib import Path
+
+from tests.support import Python
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "testing.md").read_text()
+
+
+def block(page: str, name: str) -> str:
+    """The code that a page gives a file's name."""
+    [code] = re.findall(rf"```python\n(# {name}\n.*?)```", page, re.DOTALL)
+    return code
+
+
+async def test_the_first_test_has_ten_lines_and_passes(tmp_path: Path) -> None:
+    (tmp_path / "digest.py").write_text(block((ROOT / "README.md").read_text(), "digest.py"))
+    test = block(PAGE, "test_digest.py")
+    (tmp_path / "test_digest.py").write_text(test)
+    assert len(test.split("def test")[1].splitlines()) <= 10
+    with Python("-m", "pytest", "-q", "test_digest.py", cwd=tmp_path) as process:
+        assert await process.exit_code() == 0, process.text
+        assert "1 passed" in process.text
+
+
+async def test_the_test_of_a_handler_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_triage.py").write_text(block(PAGE, "test_triage.py"))
+    with Python("-m", "pytest", "-q", "test_triage.py", cwd=tmp_path) as process:
+        assert await process.exit_code() == 0, process.text
+        assert "2 passed" in process.text

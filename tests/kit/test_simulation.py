@@ -1,0 +1,246 @@
+"""A `Simulation`: what takes days on a server takes milliseconds in memory."""
+
+import asyncio
+import gc
+import time
+import warnings
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from durable_jobs import (
+    ContinuousJob,
+    ContinuousRun,
+    Cron,
+    DebounceJob,
+    DebounceRun,
+    InvalidArgument,
+    InvalidEvent,
+    JobFailed,
+    JobsError,
+    NoReply,
+    Retry,
+    TaskJob,
+    TaskRun,
+    WorkerPoolJob,
+    WorkerPoolRun,
+    collect,
+)
+from durable_jobs.handles import TaskHandle
+from durable_jobs.testing import Simulation
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+
+
+class Digest(DebounceJob[int, list[int]]):
+    name = "digest"
+    flush_after = 10 * MINUTE
+    retry = Retry(initial=30 * SECOND, backoff="fixed", jitter=False)
+    reduce = collect
+
+    def __init__(self) -> None:
+        self.sent: list[list[int]] = []
+
+    async def execute(self, run: DebounceRun[list[int]]) -> None:
+        if 13 in run.state and not run.is_retry:
+            raise ValueError("unlucky at first")
+        self.sent.append(run.state)
+        if 99 in run.state:
+            await run.jobs.task(Thread, run.key).send("from a digest")
+
+
+class Thread(TaskJob[str, list[str], str]):
+    name = "thread"
+    retry = Retry(2, initial=SECOND, backoff="fixed", jitter=False)
+
+    async def on_event(self, run: TaskRun[list[str]], event: str) -> str:
+        if event == "fail":
+            raise ValueError("as asked")
+        if event == "sleep":
+            await asyncio.sleep(20)
+        run.state.append(event)
+        run.schedule(timedelta(days=3))
+        return event.upper()
+
+    def execute(self, run: TaskRun[list[str]]) -> None:
+        time.sleep(0.02)
+        run.state.append("alarm")
+
+
+class Report(ContinuousJob[int]):
+    name = "report"
+    schedule = Cron("0 9 * * mon-fri", timezone="Europe/Berlin")
+    keys = ("all",)
+
+    def __init__(self) -> None:
+        self.days: list[str] = []
+
+    async def execute(self, run: ContinuousRun[int]) -> None:
+        self.days.append(f"{run.due_at:%a %H:%M}")
+
+
+class Deliver(WorkerPoolJob[int]):
+    name = "deliver"
+    concurrency = 3
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+
+    async def execute(self, run: WorkerPoolRun[int]) -> None:
+        self.done.append(run.event)
+
+
+def test_a_window_of_ten_minutes_takes_under_50_ms() -> None:
+    digest = Digest()
+    with Simulation(digest) as warm:
+        warm.run(warm.jobs.debounce(Digest, "warm").add(1))
+    began = time.perf_counter()
+    sim = Simulation(digest)
+    window = sim.jobs.debounce(Digest, "octocat/hello")
+    sim.run(window.add(1))
+    sim.run(window.add(2))
+    sim.advance("9m59s")
+    assert digest.sent == []
+    sim.advance("1s")
+    assert digest.sent == [[1, 2]]
+    assert time.perf_counter() - began < 0.05
+
+
+def test_a_run_that_fails_is_tried_again_when_it_would_be() -> None:
+    digest = Digest()
+    sim = Simulation(digest)
+    sim.run(sim.jobs.debounce(Digest, "k").add(13))
+    sim.advance("10m")
+    status = sim.run(sim.jobs.debounce(Digest, "k").status())
+    assert status is not None
+    assert (status.status, status.last_error) == ("retrying", "ValueError: unlucky at first")
+    sim.advance("30s")
+    first, second = sim.runs
+    assert (repr(first.error), first.attempt, second.attempt) == (
+        "ValueError('unlucky at first')",
+        1,
+        2,
+    )
+    assert second.at - first.at == 30 * SECOND
+    assert first.idempotency_key == second.idempotency_key
+    assert second.state == [13]
+
+
+def test_tracking_events_are_those_of_production() -> None:
+    sim = Simulation(Digest())
+    sim.run(sim.jobs.debounce(Digest, "k").add(1))
+    sim.advance(10 * MINUTE)
+    assert [event["type"] for event in sim.events] == [
+        "debounce.started",
+        "job.executed",
+        "debounce.flushed",
+    ]
+    assert [event["sequence"] for event in sim.events] == [1, 2, 3]
+    assert sim.events[-1]["durationMs"] == 600_000
+
+
+def test_a_week_of_a_cron_job_in_its_time_zone() -> None:
+    report = Report()
+    # Sunday; on the next one Berlin's clocks go forward.
+    sim = Simulation([report], start=datetime(2026, 3, 22, tzinfo=UTC))
+    sim.advance("8d")
+    assert report.days == [f"{day} 08:00" for day in ("Mon", "Tue", "Wed", "Thu", "Fri")]
+    sim.advance("1d")
+    assert report.days[5:] == ["Mon 07:00"]
+
+
+def test_an_answer_takes_as_long_as_its_handler_by_the_clock_of_the_simulation() -> None:
+    sim = Simulation(Thread())
+    thread = sim.jobs.task(Thread, "k")
+    before, began = sim.now, time.perf_counter()
+    assert sim.run(thread.ask("sleep")) == "SLEEP"
+    assert sim.now - before == 20 * SECOND
+    with pytest.raises(JobFailed, match="as asked"):
+        sim.run(thread.ask("fail"))
+    with pytest.raises(NoReply, match="attempt 1 is under way"):
+        sim.run(thread.ask("sleep", timeout=10 * SECOND))
+    assert time.perf_counter() - began < 5
+
+
+def test_a_plain_handler_runs_in_its_thread_while_time_stands_still() -> None:
+    sim = Simulation(Thread())
+    thread = sim.jobs.task(Thread, "k")
+    sim.run(thread.send("hello"))
+    at = sim.now
+    sim.advance("3d")
+    assert sim.now - at == timedelta(days=3)
+    assert sim.run(thread.state()) == ["hello", "alarm"]
+
+
+def test_handlers_reach_the_other_jobs_of_the_simulation() -> None:
+    sim = Simulation([Digest(), Thread()])
+    sim.run(sim.jobs.debounce(Digest, "k").add(99))
+    sim.advance("10m")
+    assert sim.run(sim.jobs.task(Thread, "k").state()) == ["from a digest"]
+
+
+def test_a_pool_works_off_its_queue() -> None:
+    deliver = Deliver()
+    sim = Simulation(deliver)
+    pool = sim.jobs.worker_pool(Deliver)
+    sim.run(pool.enqueue_many(range(20), partition_key="one"))
+    assert deliver.done == [*range(20)]
+    status = sim.run(pool.status())
+    assert sum(each.handled_events or 0 for each in status.instances) == 20
+
+
+def test_a_killed_worker_loses_its_attempt_which_is_made_again() -> None:
+    sim = Simulation(Thread())
+    thread = sim.jobs.task(Thread, "k")
+    sim.run(thread.send("sleep"))
+    sim.advance("5s")
+    sim.kill_worker()
+    sim.advance("1m")
+    assert sim.run(thread.state()) == ["sleep"]
+    [failed] = [event for event in sim.events if event["type"] == "job.failed"]
+    assert failed["error"]["message"] == "the attempt was lost with its worker or timed out"
+    assert failed["timestamp"] == "2026-01-05T09:00:20.000Z"
+
+
+async def test_code_in_an_event_loop_of_its_own_may_use_the_client() -> None:
+    digest = Digest()
+    sim = Simulation(digest)
+    await sim.jobs.debounce(Digest, "k").add(5)
+    assert await sim.jobs.debounce(Digest, "k").state() == [5]
+    sim.advance("10m")
+    assert digest.sent == [[5]]
+
+
+def test_wrong_input_is_refused_as_it_would_be() -> None:
+    sim = Simulation(Digest())
+    wrong: Any = "no number"
+    with pytest.raises(InvalidEvent, match=r"digest, key .k.: event"):
+        sim.run(sim.jobs.debounce(Digest, "k").add(wrong))
+    with pytest.raises(JobsError, match=r"does not know the task job 'thread'; it knows: digest"):
+        sim.run(sim.jobs.task(Thread, "k").send("hello"))
+    with pytest.raises(InvalidArgument, match="'soon' is no span of time; write it as 5m"):
+        sim.advance("soon")
+    with pytest.raises(InvalidArgument, match="a datetime with a time zone"):
+        Simulation(Digest(), start=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_what_never_comes_is_said_and_does_not_hang() -> None:
+    sim = Simulation(Digest())
+    with pytest.raises(JobsError, match="will never happen"):
+        sim.run(asyncio.Event().wait())
+
+
+def test_a_test_need_not_close_it_whatever_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    thread = Simulation(Thread()).jobs.task(Thread, "k")
+    # A handle keeps its simulation.
+    asyncio.run(_send(thread, "sleep"))
+    del thread
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+    assert not caplog.records
+
+
+async def _send(thread: TaskHandle[str, list[str], str], event: str) -> None:
+    await thread.send(event)
