@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -16,7 +17,7 @@ from .exits import note_runtime
 from .handles import ContinuousHandle, DebounceHandle, TaskHandle, WorkerPoolHandle
 from .handles.connection import Connection, Once
 from .handles.limits import ANSWER_TIME
-from .link import Connecting, Link
+from .link import Connect, Connecting, Link
 from .many.acting import BulkResult
 from .many.fleet import BulkOptions, Fleet, Which
 from .status import JobStatus
@@ -36,28 +37,21 @@ class JobClient:
 
     def __init__(
         self,
-        client: Client,
+        client: Client | Connect,
         task_queue: str = DEFAULT_TASK_QUEUE,
         *,
         once: str | None = None,
     ) -> None:
-        """`once` is the library's own: it names the run on whose behalf calls are made.
+        """A Temporal client, or an async function that connects one.
+
+        The function is called with the first call, and again in a forked process. `once` is the
+        library's own: it names the run on whose behalf calls are made.
 
         Raises:
-            InvalidArgument: `client` is no Temporal client, or `task_queue` no name.
+            InvalidArgument: `client` is neither, or `task_queue` no name.
         """
-        if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgument(
-                f"JobClient: client is a temporalio.client.Client, not {shown(client)}; "
-                "or let JobClient.connect() make one"
-            )
-        if not client.service_client.config.lazy:
-            note_runtime(client)
-        self._use(Link(_plain(client)), task_queue, Once(once) if once else None)
-
-    def _use(self, link: Link, task_queue: str, once: Once | None = None) -> None:
         check_name(task_queue, "JobClient: task_queue")
-        self._connection = Connection(link, task_queue, once)
+        self._connection = Connection(_link(client), task_queue, Once(once) if once else None)
 
     @classmethod
     def connect(
@@ -76,15 +70,9 @@ class JobClient:
 
     @classmethod
     async def _connected(cls, timeout: timedelta, lazy: bool) -> Self:
-        # Whoever brings a client needs neither.
-        from .connection import connect
-        from .settings import load_settings
-
-        async def make() -> Client:
-            return _plain(await connect(timeout=timeout))
-
-        jobs = cls.__new__(cls)
-        jobs._use(Link(None if lazy else await make(), make), load_settings().task_queue)
+        jobs = cls(*from_environment(timeout))
+        if not lazy:
+            await jobs._connection.link.client()
         return jobs
 
     async def close(self) -> None:
@@ -218,6 +206,41 @@ class JobClient:
     ) -> BulkResult:
         """End all instances that are meant. Options and errors as `pause_all`."""
         return await Fleet(self._connection, job, options).tell("terminate", reason, options)
+
+
+def from_environment(timeout: timedelta) -> tuple[Connect, str]:
+    """What connects as the environment says, and its task queue. The library's own."""
+    # Whoever brings a client needs neither.
+    from .connection import connect
+    from .settings import load_settings
+
+    return partial(connect, timeout=timeout), load_settings().task_queue
+
+
+def _link(client: Client | Connect) -> Link:
+    """The way to Temporal of a user's own client, or of a function that connects one."""
+    if isinstance(client, Client):
+        if not client.service_client.config.lazy:
+            note_runtime(client)
+        return Link(_plain(client))
+    if isinstance(client, type) or not callable(client):
+        raise InvalidArgument(
+            f"JobClient: client is a temporalio.client.Client, not {shown(client)}, or an async "
+            "function that connects one; or let JobClient.connect() make one"
+        )
+
+    async def make() -> Client:
+        from .connection import on_own_runtime
+
+        made = await on_own_runtime(client)
+        if not isinstance(made, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgument(
+                f"JobClient: the function gives a temporalio.client.Client, not {shown(made)}"
+            )
+        note_runtime(made)
+        return _plain(made)
+
+    return Link(None, make)
 
 
 _METHODS: dict[str, type[Job]] = {

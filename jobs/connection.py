@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
@@ -57,17 +58,21 @@ async def connect(
                 rpc_metadata=config.get("rpc_metadata", {}),
                 runtime=runtime,
             )
-            try:
-                client = await connecting()
-            except AssertionError:
-                if runtime is not None:
-                    raise
-                _replace_inherited_runtime()
-                client = await connecting()
+            inherits = runtime is None
+            client = await (on_own_runtime(connecting) if inherits else connecting())
     except (TimeoutError, RuntimeError, RPCError, ValueError) as error:
         raise TemporalUnreachable(_unreachable(target, timeout, error)) from error
     note_runtime(client)
     return client
+
+
+async def on_own_runtime(connecting: Callable[[], Awaitable[Client]]) -> Client:
+    """Connect a client; in a forked process on a default runtime that is not its parent's."""
+    try:
+        return await connecting()
+    except AssertionError:
+        _replace_inherited_runtime()
+        return await connecting()
 
 
 def _replace_inherited_runtime() -> None:

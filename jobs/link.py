@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -12,13 +12,16 @@ from temporalio.client import Client
 from .errors import JobsError
 from .loops import PerLoop
 
-Connect = Callable[[], Coroutine[Any, Any, Client]]
+Connect = Callable[[], Awaitable[Client]]
+"""An async function that connects a Temporal client."""
+
+_of_parents: list[object] = []
 
 
 class Link:
     """A Temporal client for every event loop and thread of one process.
 
-    Given at once, or connected when it is first used.
+    Given at once, or connected when it is first used, and once more after a fork.
     """
 
     def __init__(self, client: Client | None, connect: Connect | None = None) -> None:
@@ -33,21 +36,31 @@ class Link:
 
         Raises:
             TemporalUnreachable: it is to connect now, and nothing answered.
-            JobsError: it was closed, or belongs to the process that this one was forked from.
+            JobsError: it was closed, or was given to the process that this one was forked from.
         """
         if self._closed:
             raise JobsError("This JobClient is closed. Make another one: JobClient.connect().")
         if self._process != os.getpid():
-            raise JobsError(
-                f"This JobClient belongs to process {self._process}, from which this one was "
-                "forked. A connection does not survive a fork: call JobClient.connect() here."
-            )
+            self._leave_parent()
         if self._client is None:
             assert self._connect is not None
             client = await self._attempts.get().made(self._connect)
             # Loops that connect at the same time go on with the first one's.
             self._client = self._client or client
         return self._client
+
+    def _leave_parent(self) -> None:
+        """Forget the connection of the process that this one was forked from."""
+        if self._connect is None:
+            raise JobsError(
+                f"This JobClient was given its Temporal client in process {self._process}, from "
+                "which this one was forked. A connection does not survive a fork: make a JobClient "
+                "here, or give it an async function that connects."
+            )
+        # Never dropped: what they belong to has no threads in this process.
+        _of_parents.extend((self._client, self._attempts))
+        self._client, self._attempts = None, PerLoop(_Attempt)
+        self._process = os.getpid()
 
     def close(self) -> None:
         """Let go of the client: the connection ends with its last user."""
@@ -63,7 +76,7 @@ class _Attempt:
 
     async def made(self, connect: Connect) -> Client:
         if self._task is None:
-            self._task = asyncio.create_task(connect())
+            self._task = asyncio.ensure_future(connect())
             self._task.add_done_callback(self._over)
         # A caller that is cancelled hurts no other.
         return await asyncio.shield(self._task)
