@@ -96,9 +96,11 @@ class Python:
         self._given = 0
 
     @classmethod
-    def code(cls, program: str) -> Self:
+    def code(
+        cls, program: str, *arguments: str, cwd: Path | None = None, **environment: str
+    ) -> Self:
         """Run a program given as text."""
-        return cls("-c", textwrap.dedent(program))
+        return cls("-c", textwrap.dedent(program), *arguments, cwd=cwd, **environment)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,104 @@
+"""The blocking client."""
+
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+from temporalio.client import Client
+
+from ..arguments import check_kind, check_time
+from ..client import DEFAULT_TASK_QUEUE, JobClient, from_environment
+from ..definitions import ContinuousJob, DebounceJob, TaskJob, WorkerPoolJob
+from ..link import Connect
+from .background import wait
+from .handles import (
+    SyncContinuousHandle,
+    SyncDebounceHandle,
+    SyncTaskHandle,
+    SyncWorkerPoolHandle,
+)
+
+Event = TypeVar("Event")
+State = TypeVar("State")
+Reply = TypeVar("Reply")
+
+
+class SyncJobClient:
+    """A `JobClient` that blocks: for threads, Django, Flask, Celery and scripts.
+
+    May be used from any number of threads, and in processes forked from the one that made it. All
+    such clients of a process share one event loop, in a thread that starts with the first call. In
+    a thread that runs an event loop of its own, each call raises `JobsError`.
+    """
+
+    def __init__(self, client: Client | Connect, task_queue: str = DEFAULT_TASK_QUEUE) -> None:
+        """A Temporal client of your own, or an async function that connects one.
+
+        Only with the function it also works in forked processes.
+
+        Raises:
+            InvalidArgument: `client` is neither, or `task_queue` no name.
+        """
+        self._jobs = JobClient(client, task_queue)
+
+    @classmethod
+    def of(cls, jobs: JobClient) -> Self:
+        """A `JobClient` made blocking: `SyncJobClient.of(run.jobs)` in a plain handler."""
+        check_kind(jobs, JobClient, "SyncJobClient.of: jobs", "run.jobs")
+        made = cls.__new__(cls)
+        made._jobs = jobs
+        return made
+
+    @classmethod
+    def connect(cls, timeout: timedelta = timedelta(seconds=10), *, lazy: bool = False) -> Self:
+        """Connect as TEMPORAL_* and Temporal's profile file say.
+
+        `with SyncJobClient.connect() as jobs` closes the client at the end. `lazy` connects with
+        the first call instead, which then raises what this would.
+
+        Raises:
+            TemporalUnreachable: nothing answered within `timeout`; names the address.
+        """
+        if not lazy:
+            return cls.of(wait(JobClient.connect(timeout)))
+        # It starts no thread: the process may be about to fork.
+        check_time(timeout, "SyncJobClient.connect: timeout")
+        return cls(*from_environment(timeout))
+
+    def close(self) -> None:
+        """Let go of the connection. Handles of this client raise `JobsError` from then on.
+
+        A Temporal client that was given stays open for others.
+        """
+        wait(self._jobs.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def debounce(
+        self, job: type[DebounceJob[Event, State]], key: str
+    ) -> SyncDebounceHandle[Event, State]:
+        """The handle of a debounce instance. Raises as that of `JobClient`."""
+        return SyncDebounceHandle(self._jobs.debounce(job, key))
+
+    def continuous(self, job: type[ContinuousJob[State]], key: str) -> SyncContinuousHandle[State]:
+        """The handle of a continuous instance. Raises as that of `JobClient`."""
+        return SyncContinuousHandle(self._jobs.continuous(job, key))
+
+    def task(
+        self, job: type[TaskJob[Event, State, Reply]], key: str
+    ) -> SyncTaskHandle[Event, State, Reply]:
+        """The handle of a task instance. Raises as that of `JobClient`."""
+        return SyncTaskHandle(self._jobs.task(job, key))
+
+    def worker_pool(self, job: type[WorkerPoolJob[Event]]) -> SyncWorkerPoolHandle[Event]:
+        """The handle of a worker pool. Raises as that of `JobClient`."""
+        return SyncWorkerPoolHandle(self._jobs.worker_pool(job))
