@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -114,6 +115,8 @@ def _import(name: str) -> ModuleType:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
+        if os.environ.get("DJANGO_SETTINGS_MODULE"):
+            _set_up_django()
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
@@ -124,6 +127,18 @@ def _import(name: str) -> ModuleType:
         raise LoadError(_told(f"{name} cannot be imported", error)) from error
     except Exception as error:
         raise LoadError(_told(f"{name} cannot be imported", error)) from error
+
+
+def _set_up_django() -> None:
+    """Make models and settings ready for the modules that use them."""
+    try:
+        import django
+        from django.apps import apps
+    except ModuleNotFoundError:
+        # The variable may be set on a machine that has no Django.
+        return
+    if not apps.ready:
+        django.setup()
 
 
 def _told(what: str, error: Exception) -> str:

@@ -26,7 +26,10 @@ app: typer.Typer = typer.Typer(
 Jobs = Annotated[
     list[str],
     typer.Option(
-        "--jobs", metavar="MODULE:ATTRIBUTE", help="Where the jobs are. May be given repeatedly."
+        "--jobs",
+        envvar="DURABLE_JOBS_JOBS",
+        metavar="MODULE:ATTRIBUTE",
+        help="Where the jobs are. May be given repeatedly.",
     ),
 ]
 Queue = Annotated[

@@ -17,6 +17,10 @@ _logger = logging.getLogger("durable_jobs")
 GRACE_SECONDS = 5.0
 """How long a cancelled handler has to end. Until then no other attempt of its run may begin."""
 
+around_handlers: list[Callable[[], object]] = []
+"""Called before and after each plain handler, in its thread. A framework takes care there of what
+it keeps per thread, such as connections to a database."""
+
 
 class ThreadError(Exception):
     """Has as its cause an error of a plain handler's that would not get here as what it is.
@@ -33,7 +37,7 @@ async def in_thread(handler: Callable[..., _T], *args: Any) -> _T:
     C code, such as a long `sleep`, ends first. A thread that does not end within GRACE_SECONDS is
     left behind: it holds up neither other handlers nor the end of the process.
     """
-    call = _Call(partial(contextvars.copy_context().run, handler, *args))
+    call = _Call(partial(contextvars.copy_context().run, _surrounded, handler, *args))
     _awaited.add(call)
     try:
         return await _made(call, handler)
@@ -59,6 +63,19 @@ async def _made(call: "_Call", handler: Callable[..., _T]) -> _T:
         elif running.exception() is None:
             return running.result()
         raise
+
+
+def _surrounded(handler: Callable[..., _T], *args: Any) -> _T:
+    _call_all(around_handlers)
+    try:
+        return handler(*args)
+    finally:
+        _call_all(around_handlers)
+
+
+def _call_all(functions: list[Callable[[], object]]) -> None:
+    for function in functions:
+        function()
 
 
 class _Call:

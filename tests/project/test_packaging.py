@@ -18,7 +18,14 @@ EXTRAS = PROJECT["optional-dependencies"]
 OWN = {"durable_jobs", "examples"}
 
 # Where each extra may be imported from; every other module needs no extra.
-OF_EXTRAS = {"tracking/collector": ("collector",), "jobs/cli/children.py": ("dev",)}
+OF_EXTRAS = {
+    "tracking/collector": ("collector",),
+    "jobs/cli/children.py": ("dev",),
+    "jobs/contrib/django": ("django",),
+    "jobs/contrib/fastapi.py": ("fastapi",),
+    # Only where Django is there, for jobs of a Django project.
+    "jobs/loading.py": ("django",),
+}
 
 
 def declared(*extras: str) -> dict[str, Requirement]:
