@@ -4,7 +4,7 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -38,6 +38,18 @@ def wait(call: Coroutine[Any, Any, T]) -> T:
         if calling.cancelled() and running.stop.is_set():
             _end_with_the_process()
         raise
+
+
+def each(items: AsyncIterator[T]) -> Iterator[T]:
+    """What an async iterator gives, one after another, each waited for."""
+
+    async def some() -> list[T]:
+        async for item in items:
+            return [item]
+        return []
+
+    while found := wait(some()):
+        yield from found
 
 
 def _refuse_in_event_loop() -> None:

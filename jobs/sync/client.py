@@ -1,16 +1,21 @@
 """The blocking client."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 from temporalio.client import Client
 
 from ..arguments import check_kind, check_time
 from ..client import DEFAULT_TASK_QUEUE, JobClient, from_environment
-from ..definitions import ContinuousJob, DebounceJob, TaskJob, WorkerPoolJob
+from ..definitions import ContinuousJob, DebounceJob, Job, TaskJob, WorkerPoolJob
+from ..handles.limits import ANSWER_TIME
 from ..link import Connect
-from .background import wait
+from ..many.acting import BulkResult
+from ..many.fleet import BulkOptions, Which
+from ..status import JobStatus
+from .background import each, wait
 from .handles import (
     SyncContinuousHandle,
     SyncDebounceHandle,
@@ -102,3 +107,55 @@ class SyncJobClient:
     def worker_pool(self, job: type[WorkerPoolJob[Event]]) -> SyncWorkerPoolHandle[Event]:
         """The handle of a worker pool. Raises as that of `JobClient`."""
         return SyncWorkerPoolHandle(self._jobs.worker_pool(job))
+
+    # -- many instances -------------------------------------------------------------------------
+
+    def list(
+        self,
+        job: type[Job] | None = None,
+        *,
+        timeout: timedelta = ANSWER_TIME,
+        **which: Unpack[Which],
+    ) -> Iterator[JobStatus]:
+        """The status of each instance that is meant, of one job or all, as their answers come.
+
+        `for status in jobs.list(RepoDigest, status="paused", key_prefix="octocat/")`.
+        """
+        return each(self._jobs.list(job, timeout=timeout, **which))
+
+    def pause_all(
+        self, job: type[Job] | None, note: str | None = None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """Pause all instances that are meant: of a job, or of all where it is None.
+
+        A function that is `told` of the progress is called in another thread.
+        """
+        return wait(self._jobs.pause_all(job, note, **options))
+
+    def resume_all(
+        self, job: type[Job] | None, note: str | None = None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """Resume all paused instances that are meant."""
+        return wait(self._jobs.resume_all(job, note, **options))
+
+    def trigger_all(self, job: type[Job] | None, **options: Unpack[BulkOptions]) -> BulkResult:
+        """Trigger all instances that are meant."""
+        return wait(self._jobs.trigger_all(job, **options))
+
+    def flush_all(self, job: type[Job] | None, **options: Unpack[BulkOptions]) -> BulkResult:
+        """Flush all instances that are meant and have events."""
+        return wait(self._jobs.flush_all(job, **options))
+
+    def clear_all(self, job: type[Job] | None, **options: Unpack[BulkOptions]) -> BulkResult:
+        """Drop what waits in all instances that are meant."""
+        return wait(self._jobs.clear_all(job, **options))
+
+    def redrive_all(self, job: type[Job] | None, **options: Unpack[BulkOptions]) -> BulkResult:
+        """Queue again what failed in all instances that are meant."""
+        return wait(self._jobs.redrive_all(job, **options))
+
+    def terminate_all(
+        self, job: type[Job] | None, reason: str | None = None, **options: Unpack[BulkOptions]
+    ) -> BulkResult:
+        """End all instances that are meant."""
+        return wait(self._jobs.terminate_all(job, reason, **options))

@@ -117,6 +117,41 @@ async def test_a_worker_pool_is_driven_by_blocking_calls(
         await asyncio.to_thread(drive)
 
 
+async def test_many_instances_are_listed_and_told_by_blocking_calls(
+    client: Client, queue: str, jobs: SyncJobClient
+) -> None:
+    prefix = new_key()
+    keys = {f"{prefix}-{number}" for number in range(5)}
+
+    def listed() -> set[str]:
+        return {status.key for status in jobs.list(Letters, key_prefix=prefix)}
+
+    def drive() -> None:
+        assert jobs.pause_all(Letters, "all of them", key_prefix=prefix).done == 5
+        assert len(listed()) == 5
+        for status in jobs.list(Letters, key_prefix=prefix, status="paused"):
+            assert status.pause_note == "all of them"
+            break
+        assert jobs.resume_all(Letters, key_prefix=prefix).done == 5
+        assert jobs.clear_all(Letters, key_prefix=prefix).events == 5
+
+    async with running_worker(client, queue, Letters()):
+        for key in keys:
+            await asyncio.to_thread(jobs.debounce(Letters, key).add, "a")
+
+        async def visible() -> bool:
+            return await asyncio.to_thread(listed) == keys
+
+        await eventually(visible)
+        await asyncio.to_thread(drive)
+    with pytest.raises(InvalidArgument, match="status"):
+        jobs.list(Letters, status=_wrong("asleep"))
+
+
+def _wrong(value: object) -> Any:
+    return value
+
+
 # -- threads --------------------------------------------------------------------------------
 
 
