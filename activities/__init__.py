@@ -1,4 +1,4 @@
-"""Activities: run the user's handlers, read a definition, flush tracking events.
+"""Activities: run the user's handlers, read a definition, deliver tracking events.
 
 This is the one place where user code runs.
 """

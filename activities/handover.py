@@ -13,7 +13,7 @@ from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
 
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
-from durable_jobs.protocol import Detail, FlushRequest
+from durable_jobs.protocol import DeliverRequest, Detail
 from durable_jobs.values import size
 from durable_jobs.wire import to_raw
 
@@ -48,7 +48,7 @@ class HandOver:
     async def give(self, events: list[Detail]) -> None:
         """Return once Temporal has them. What comes while a call is under way shares the next.
 
-        Raises RPCError where Temporal does not take them: the flush is tried again then.
+        Raises RPCError where Temporal does not take them: the delivery is tried again then.
         """
         group = self._join(events)
         async with self._turn:
@@ -82,12 +82,12 @@ async def signal(workflow_id: str, task_queue: str, events: list[Detail]) -> Non
     """Give events to a `TrackingDelivery`, which this starts."""
     await activity.client().start_workflow(
         DELIVERY_WORKFLOW,
-        to_raw(FlushRequest(events=[])),
+        to_raw(DeliverRequest(events=[])),
         id=workflow_id,
         task_queue=task_queue,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         start_signal=DELIVER_SIGNAL,
-        start_signal_args=[to_raw(FlushRequest(events=events))],
+        start_signal_args=[to_raw(DeliverRequest(events=events))],
         static_summary="Tracking events that wait for their collector",
         rpc_timeout=_CALL_TIME,
     )

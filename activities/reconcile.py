@@ -24,8 +24,8 @@ from durable_jobs.kinds import KINDS, JobKind
 from durable_jobs.names import DELIVERY_WORKFLOW, OUTBOX_QUERY, RECONCILE
 from durable_jobs.packing import unpack
 from durable_jobs.protocol import (
+    DeliverRequest,
     Detail,
-    FlushRequest,
     JobRef,
     Leftover,
     Reconciled,
@@ -114,7 +114,7 @@ class Reconciler:
         try:
             await self._client.start_workflow(
                 DELIVERY_WORKFLOW,
-                to_raw(FlushRequest(events=events)),
+                to_raw(DeliverRequest(events=events)),
                 id=delivery,
                 task_queue=self._queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
@@ -251,7 +251,7 @@ class Reconciler:
                 payloads = event.workflow_execution_signaled_event_attributes.input.payloads
             else:
                 continue
-            given += FlushRequest.model_validate(await self._decoded(payloads)).events
+            given += DeliverRequest.model_validate(await self._decoded(payloads)).events
         return given
 
     async def _start_argument(self, handle: WorkflowHandle[Any, Any]) -> Any:

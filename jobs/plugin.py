@@ -11,7 +11,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker, WorkerConfig
 
-from durable_jobs.activities.flush import FlushActivities
+from durable_jobs.activities.deliver import DeliverActivities
 from durable_jobs.activities.handlers import Running, handler_activities
 from durable_jobs.activities.interceptor import TrackingInterceptor
 from durable_jobs.activities.library import LibraryActivities
@@ -69,7 +69,7 @@ class JobsPlugin(SimplePlugin):
             activities=[
                 *handler_activities(self._registry, _jobs_of_run, self._running),
                 *LibraryActivities(self._registry).all(),
-                *FlushActivities(self._registry, enabled, self._courier).all(),
+                *DeliverActivities(self._registry, enabled, self._courier).all(),
                 *ReconcileActivities(_identity(enabled)).all(),
             ],
             interceptors=[

@@ -219,7 +219,7 @@ class RunResult(Record):
     """Of a burst: whether the event after those handled had begun when the attempt had to end."""
 
 
-class FlushRequest(Record):
+class DeliverRequest(Record):
     """Tracking events to deliver."""
 
     events: list[Detail]
@@ -241,7 +241,7 @@ class FlushRequest(Record):
     digest: str = ""
 
 
-class FlushResult(Record):
+class DeliverResult(Record):
     """What became of tracking events: each was settled in one of four ways, or none was."""
 
     execution_id: str = ""

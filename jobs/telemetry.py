@@ -18,7 +18,7 @@ _REQUESTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ATTEMPTS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 _BUCKETS = {
     "durable_jobs_tracking_request_duration": _REQUESTS,
-    "durable_jobs_tracking_flush_duration": _REQUESTS,
+    "durable_jobs_tracking_delivery_duration": _REQUESTS,
     "durable_jobs_attempt_duration": _ATTEMPTS,
 }
 

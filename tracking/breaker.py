@@ -22,7 +22,7 @@ class Pace:
     """The least time between two requests that are not full: events that come meanwhile share."""
 
     slow: float = 1.0
-    """How long an answer may take, if flushes are to wait for it."""
+    """How long an answer may take, if deliveries are to wait for it."""
 
     first_wait: float = 0.25
     longest_wait: float = 60.0

@@ -1,6 +1,6 @@
 """The courier: one per worker process, through which all its tracking events leave.
 
-Flushes that happen at about the same time share requests. What could not be sent yet is only
+Deliveries that happen at about the same time share requests. What could not be sent yet is only
 kept in memory: the outboxes of the instances keep it too and submit it again.
 """
 
@@ -114,7 +114,7 @@ class Courier:
         began = time.monotonic()
         if missing and not self.circuit_open:
             await self._pending.ledger.wait(missing, within)
-        self._timings.flushes.append(time.monotonic() - began)
+        self._timings.deliveries.append(time.monotonic() - began)
         return self.verdicts(ids)
 
     async def close(self, grace: timedelta = timedelta(seconds=2)) -> None:

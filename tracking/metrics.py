@@ -35,8 +35,8 @@ class Timings:
     requests: deque[float] = field(default_factory=lambda: deque[float](maxlen=10_000))
     """Of each request, from its start to its answer."""
 
-    flushes: deque[float] = field(default_factory=lambda: deque[float](maxlen=10_000))
-    """Of each flush, from the wait for its events' verdicts to its end."""
+    deliveries: deque[float] = field(default_factory=lambda: deque[float](maxlen=10_000))
+    """Of each delivery, from the wait for its events' verdicts to its end."""
 
 
 @dataclass(slots=True)
@@ -82,8 +82,8 @@ class Metrics:
         self._request = meter.create_histogram_timedelta(
             f"{_PREFIX}_request_duration", "Time of a request to the collector"
         )
-        self._flush = meter.create_histogram_timedelta(
-            f"{_PREFIX}_flush_duration", "Time that a flush waited for its events' verdicts"
+        self._delivery = meter.create_histogram_timedelta(
+            f"{_PREFIX}_delivery_duration", "Time that a delivery waited for its events' verdicts"
         )
         self._attempt = meter.create_histogram_timedelta(
             "durable_jobs_attempt_duration", "Time of an attempt of a handler"
@@ -109,7 +109,7 @@ class Metrics:
         self._oldest.set(sample.oldest.total_seconds())
         for histogram, seconds in (
             (self._request, sample.timings.requests),
-            (self._flush, sample.timings.flushes),
+            (self._delivery, sample.timings.deliveries),
         ):
             while seconds:
                 histogram.record(timedelta(seconds=seconds.popleft()))

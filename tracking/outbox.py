@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from durable_jobs.protocol import Detail, FlushResult, JobRef, TrackingIdentity
+from durable_jobs.protocol import DeliverResult, Detail, JobRef, TrackingIdentity
 from durable_jobs.values import JSON, size
 
 from .ids import iso_ms, uuid7_at
 
-FLUSH_EVENTS = 500
-FLUSH_BYTES = 256 * 1024
-"""The most that one flush takes, an event of any size aside."""
+DELIVERY_EVENTS = 500
+DELIVERY_BYTES = 256 * 1024
+"""The most that one delivery takes, an event of any size aside."""
 
 BEYOND_CORE = frozenset({"job.paused", "job.resumed"})
 """Types that leave only where more than `core` is wanted."""
@@ -53,8 +53,8 @@ class OutboxCarry(BaseModel):
 class Outbox:
     """Keeps what was emitted, in order, until it is settled.
 
-    An event gets its number as a flush takes it. What a flush took is settled as a whole, or is
-    taken again under the same numbers.
+    An event gets its number as a delivery takes it. What it took is settled as a whole, or taken
+    again under the same numbers.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Outbox:
     def track(self, identity: TrackingIdentity | None) -> None:
         """A worker has said how the instance is tracked from now on; None: it is not.
 
-        What was emitted while it was tracked leaves all the same, as does what a flush has taken.
+        What was emitted while it was tracked leaves all the same, as does what a delivery took.
         """
         first, self._carry.tracked = self._carry.tracked is None, identity is not None
         if identity is not None:
@@ -129,13 +129,13 @@ class Outbox:
             self.on_emit(kind)
 
     def take(self, *, all_of_them: bool = False) -> list[Detail]:
-        """The oldest events for one flush, those of a flush under way included.
+        """The oldest events for one delivery, those of a delivery under way included.
 
         While no worker has said which types are told, it ends before one that may not be.
         """
         taken: list[Detail] = []
-        room = FLUSH_BYTES
-        most = len(self._carry.events) if all_of_them else FLUSH_EVENTS
+        room = DELIVERY_BYTES
+        most = len(self._carry.events) if all_of_them else DELIVERY_EVENTS
         for place, emitted in enumerate(self._carry.events[:most]):
             if self._carry.identity is None and emitted.type in BEYOND_CORE:
                 break
@@ -163,8 +163,8 @@ class Outbox:
             **emitted.fields,
         }
 
-    def settle(self, result: FlushResult) -> None:
-        """Take out what the last flush took. After a reset, its numbers may be another's."""
+    def settle(self, result: DeliverResult) -> None:
+        """Take out what the last delivery took. After a reset, its numbers may be another's."""
         if self._carry.tracked is None:
             self.track(result.tracking)
         settled, self._in_flight = self._in_flight, 0
@@ -183,7 +183,7 @@ class Outbox:
         self._carry.last_error = result.last_error or self._carry.last_error
 
     def release(self) -> None:
-        """The last flush came to nothing: what it took is taken again."""
+        """The last delivery came to nothing: what it took is taken again."""
         self._in_flight = 0
 
     def carry(self) -> OutboxCarry:

@@ -10,12 +10,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
-from durable_jobs.protocol import Detail, FlushRequest, FlushResult
+from durable_jobs.protocol import DeliverRequest, DeliverResult, Detail
 from durable_jobs.values import size
 from durable_jobs.wire import model_from_raw, to_raw
 
-from .flushing import PATIENCE as REQUEST_PATIENCE
-from .flushing import start_flush
+from .delivering import PATIENCE as REQUEST_PATIENCE
+from .delivering import start_delivery
 
 PATIENCE = timedelta(seconds=10)
 """What comes in waits so long for the delivery that is under way, then leaves beside it: an event
@@ -96,7 +96,7 @@ class TrackingDelivery:
     def _take(self, request: RawValue) -> None:
         # Never raises: that would hold up the events of all other instances.
         try:
-            events = model_from_raw(FlushRequest, request).events
+            events = model_from_raw(DeliverRequest, request).events
         except ValueError:
             workflow.logger.warning("Ignored what are no tracking events")
             return
@@ -111,19 +111,19 @@ class TrackingDelivery:
         workflow.set_current_details(f"Delivering {len(self._waiting)} tracking events")
 
     async def _deliver(self, events: list[Detail]) -> None:
-        request = FlushRequest(events=events, patience=REQUEST_PATIENCE, until_settled=True)
+        request = DeliverRequest(events=events, patience=REQUEST_PATIENCE, until_settled=True)
         try:
-            raw: Any = await start_flush(request)
+            raw: Any = await start_delivery(request)
         except ActivityError as error:
             # Ended by hand: it starts anew.
             workflow.logger.warning("Delivery of tracking events ended early: %s", error)
             await workflow.sleep(PATIENCE)
         else:
-            self._note(events, model_from_raw(FlushResult, raw))
+            self._note(events, model_from_raw(DeliverResult, raw))
         self._leaving.difference_update(event["eventId"] for event in events)
         self._show()
 
-    def _note(self, events: list[Detail], result: FlushResult) -> None:
+    def _note(self, events: list[Detail], result: DeliverResult) -> None:
         """Each of them is settled, or the activity would have gone on."""
         for event in events:
             self._waiting.pop(event["eventId"], None)

@@ -23,7 +23,7 @@ from durable_jobs.wire import to_raw
 
 from . import attempts, carry
 from .calls import Pending, ask
-from .flushing import Flusher
+from .delivering import Deliverer
 from .letters import Letters
 from .machines.machine import Machine, Tools
 from .machines.messages import Message
@@ -72,7 +72,7 @@ class Driver:
         self.machine: Machine = machine(ref, at, outbox, tools, kept.machine if kept else None)
         if kept is None:
             self._take_start(start)
-        self._flusher = Flusher(self.machine)
+        self._deliverer = Deliverer(self.machine)
 
     def _outbox(self, ref: JobRef, kept: OutboxCarry | None) -> Outbox:
         info = workflow.info()
@@ -153,7 +153,7 @@ class Driver:
             case Cancel():
                 await self._cancel_attempt()
             case Wait(until, what):
-                self._flusher.before_wait(self.now(), until)
+                self._deliverer.before_wait(self.now(), until)
                 self._timer.set(until, what)
                 await workflow.wait_condition(self._is_woken)
             case Finish():
@@ -170,7 +170,7 @@ class Driver:
         return (
             (self._attempt is not None and self._attempt.done())
             or (self._call is not None and self._call.done())
-            or self._flusher.done()
+            or self._deliverer.done()
             or self._timer.fired()
         )
 
@@ -188,7 +188,7 @@ class Driver:
                 self.machine.call_failed(call.name, answer)
             else:
                 self.machine.answered(call.name, answer, now)
-        self._flusher.take_result(now)
+        self._deliverer.take_result(now)
         self._timer.clear()
 
     # -- what letters need, see `letters.Context`
@@ -300,7 +300,7 @@ class Driver:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        delivered = self._flusher.end()
+        delivered = self._deliverer.end()
         if self.mailbox:
             return False
         if delivered and workflow.all_handlers_finished():

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from durable_jobs.kinds import KINDS, JobKind
-from durable_jobs.protocol import Detail, FlushResult, JobRef, RunRequest, TrackingIdentity
+from durable_jobs.protocol import Detail, DeliverResult, JobRef, RunRequest, TrackingIdentity
 from durable_jobs.spans import LONGEST, later
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.values import dumps
@@ -224,7 +224,7 @@ class MemoryDriver(ABC):
             taken = self.outbox.take()
             delivered = len(taken) if identity is not None else 0
             self.outbox.settle(
-                FlushResult(
+                DeliverResult(
                     execution_id=self.outbox.execution_id, delivered=delivered, tracking=identity
                 )
             )

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from durable_jobs.definitions import Job
-from durable_jobs.protocol import FlushResult, Options, Report, RunRequest, RunResult
+from durable_jobs.protocol import DeliverResult, Options, Report, RunRequest, RunResult
 from durable_jobs.values import JSON, dumps
 from durable_jobs.workflows.machines.run import Failed, Lost, Outcome, Succeeded
 from durable_jobs.workflows.machines.texts import EventText
@@ -184,9 +184,9 @@ class Siege:
     def _flush(self) -> None:
         outbox = self.sim.outbox
         taken = outbox.take()
-        result = FlushResult(execution_id=outbox.execution_id, delivered=len(taken))
+        result = DeliverResult(execution_id=outbox.execution_id, delivered=len(taken))
         result = result.model_copy(update={"options": self.sim.options})
-        read = self.hostile.read(FlushResult, self.hostile.changed(_json(result)))
+        read = self.hostile.read(DeliverResult, self.hostile.changed(_json(result)))
         if read is None:
             outbox.release()
             return

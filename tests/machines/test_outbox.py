@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from durable_jobs.protocol import Detail, FlushResult, JobRef, TrackingIdentity
+from durable_jobs.protocol import DeliverResult, Detail, JobRef, TrackingIdentity
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -17,8 +17,8 @@ def _outbox(carry: OutboxCarry | None = None) -> Outbox:
     return Outbox(REF, REF.instance_id, carry or OutboxCarry(execution_id="run-1"))
 
 
-def _delivered(count: int) -> FlushResult:
-    return FlushResult(execution_id="run-1", tracking=SHOP, delivered=count)
+def _delivered(count: int) -> DeliverResult:
+    return DeliverResult(execution_id="run-1", tracking=SHOP, delivered=count)
 
 
 def _numbers(events: list[Detail]) -> list[int]:
@@ -76,7 +76,7 @@ def test_each_event_is_settled_once_in_order_whatever_happens(seed: int) -> None
                     outbox.release()
                 else:
                     outbox.settle(
-                        FlushResult(execution_id="run-1", delivered=len(taken), tracking=SHOP)
+                        DeliverResult(execution_id="run-1", delivered=len(taken), tracking=SHOP)
                     )
                     settled += taken
                 taken = None

@@ -44,7 +44,7 @@ from temporalio.worker import (
 
 from durable_jobs.kinds import KINDS, JobKind
 from durable_jobs.names import FLUSH
-from durable_jobs.protocol import FlushRequest, FlushResult, JobRef, RunRequest
+from durable_jobs.protocol import DeliverRequest, DeliverResult, JobRef, RunRequest
 from durable_jobs.testing.execution import Surroundings
 from durable_jobs.values import JSON
 from durable_jobs.wire import model_from_raw, to_raw
@@ -265,18 +265,18 @@ class RealExecution:
         if name in worker.library:
             return await worker.library[name](raw)
         if name == FLUSH:
-            return self._flushed(model_from_raw(FlushRequest, raw))
+            return self._flushed(model_from_raw(DeliverRequest, raw))
         request = model_from_raw(RunRequest, raw)
         return await worker.execute(request, self._around.clock.now(), lambda mark: None)
 
-    def _flushed(self, request: FlushRequest) -> RawValue:
+    def _flushed(self, request: DeliverRequest) -> RawValue:
         worker = self._around.worker
         self._around.tell(request.events)
         options = worker.registry.options(self.ref.job) if request.job else None
         if options is not None and options.digest == request.digest:
             options = None
         return to_raw(
-            FlushResult(
+            DeliverResult(
                 execution_id=request.execution_id,
                 delivered=len(request.events),
                 tracking=worker.identity,

@@ -19,8 +19,8 @@ from durable_jobs.definitions import Job
 from durable_jobs.definitions.debounce import as_debounce
 from durable_jobs.names import DESCRIBE, FIND_JOB, FOLD, NEXT_DUE
 from durable_jobs.protocol import (
+    DeliverResult,
     Detail,
-    FlushResult,
     JobRef,
     Options,
     RunRequest,
@@ -356,7 +356,7 @@ class Simulation(MemoryDriver):
             if lost:
                 self.outbox.release()
                 return
-            done = FlushResult(execution_id=self.outbox.execution_id, delivered=len(taken))
+            done = DeliverResult(execution_id=self.outbox.execution_id, delivered=len(taken))
             self.outbox.settle(done)
             self.tracked.extend(taken)
 

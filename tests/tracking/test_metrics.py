@@ -138,7 +138,7 @@ async def test_a_users_own_runtime_gets_the_metrics_of_jobs_and_of_their_trackin
         assert found.sum(f"{prefix}_events_pending") == 0
         assert found.sum(f"{prefix}_oldest_pending_age_seconds") == 0
         assert found.sum(f"{prefix}_request_duration_count") == found.sum(f"{prefix}_requests")
-        assert (found.sum(f"{prefix}_flush_duration_count") or 0) >= 1
+        assert (found.sum(f"{prefix}_delivery_duration_count") or 0) >= 1
         job = {"job_type": "debounce", "job_name": "slow-gather", "task_queue": queue}
         for kind, count in Counter(sink.types).items():
             emitted = found.sum(f"{prefix}_events_emitted", event_type=kind, **job)

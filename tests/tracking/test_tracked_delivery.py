@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from durable_jobs.names import FLUSH
+from durable_jobs.names import DELIVER
 from durable_jobs.tracking import HttpSink, NoopSink
 from durable_jobs.workflows import carry
 from tests.support import eventually
@@ -77,21 +77,21 @@ async def test_lives_of_each_type_arrive_at_a_collector_over_http(
 async def test_tracking_that_is_off_sends_nothing_and_costs_no_history(
     client: Client, queue: str
 ) -> None:
-    flushed: list[bool] = []
+    delivered: list[bool] = []
     for sink in (NoopSink(), None):
         async with tracked_worker(client, f"{queue}-{sink}", all_jobs(), sink=sink) as worker:
             for live in (live_a_window, live_two_ticks, live_two_events):
                 await live(worker, f"{queue}-{sink}")
         histories = await histories_of(client, worker.queue)
-        flushed.append(any(map(_flushes, histories)))
+        delivered.append(any(map(_delivers, histories)))
         sent = [event["instanceId"] for event in worker.sink.events]
         assert bool(sent) == (sink is None)
-    assert flushed == [False, True]
+    assert delivered == [False, True]
 
 
-def _flushes(history: WorkflowHistory) -> bool:
-    """Whether a flush of events, local or not, stands in it."""
-    return any(FLUSH.encode() in event.SerializeToString() for event in history.events)
+def _delivers(history: WorkflowHistory) -> bool:
+    """Whether a delivery of events, local or not, stands in it."""
+    return any(DELIVER.encode() in event.SerializeToString() for event in history.events)
 
 
 async def test_a_life_without_a_collector_ends_on_time_and_its_events_arrive_later(

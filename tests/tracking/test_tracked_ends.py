@@ -1,4 +1,4 @@
-"""The last events of an instance leave by its last flush, which holds up nothing for long."""
+"""The last events of an instance leave by its last delivery, which holds up nothing for long."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import pytest
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError
 
-from durable_jobs.names import FLUSH
+from durable_jobs.names import DELIVER
 from durable_jobs.tracking import HttpSink, MemorySink, NoopSink
 from durable_jobs.tracking.sinks.base import RetryLater, SendResult
 from durable_jobs.tracking.wire import WireEvent
@@ -64,13 +64,13 @@ async def silence(collector: Collector) -> AsyncIterator[Silence]:
     silence.end()
 
 
-async def flushes(client: Client, instance_id: str, run_id: str | None = None) -> list[str]:
-    """How the flushes of a run ended, in the order of their start; "" where they did not."""
+async def deliveries(client: Client, instance_id: str, run_id: str | None = None) -> list[str]:
+    """How the deliveries of a run ended, in the order of their start; "" where they did not."""
     handle = client.get_workflow_handle(instance_id, run_id=run_id)
     ends: dict[int, str] = {}
     async for event in handle.fetch_history_events():
         scheduled = event.activity_task_scheduled_event_attributes
-        if scheduled.activity_type.name == FLUSH:
+        if scheduled.activity_type.name == DELIVER:
             ends[event.event_id] = ""
         elif (of := _ended(event)) in ends:
             ends[of] = str(event.WhichOneof("attributes"))
@@ -92,7 +92,7 @@ async def test_asking_an_instance_that_has_ended_sends_nothing_again(
         instance = await live(worker, queue)
     sent = len(collector.requests)
     async with tracked_worker(client, queue, [Gather()], sink=HttpSink(collector.url)) as worker:
-        # Its last flush is in history, and no task takes its result up any more.
+        # Its last delivery is in history, and no task takes its result up any more.
         known = await tracking_of(worker, instance)
     assert known == {**counted(3), "lastError": None}
     assert len(collector.requests) == sent
@@ -124,7 +124,7 @@ async def test_an_end_comes_about_a_second_later_at_most_where_the_collector_han
         [flush] = [
             event.event_time.ToDatetime()
             for event in events
-            if event.activity_task_scheduled_event_attributes.activity_type.name == FLUSH
+            if event.activity_task_scheduled_event_attributes.activity_type.name == DELIVER
         ]
         # A second to wait for the collector; the rest is for a busy machine.
         assert events[-1].event_time.ToDatetime() - flush < timedelta(seconds=3)
@@ -141,11 +141,11 @@ async def test_an_end_does_not_wait_for_a_flush_in_flight(
         await poll.start()
         await eventually(lambda: collector.requests)
         await poll.terminate("enough")
-        # The flush in flight waits 10 s for the collector.
+        # The delivery in flight waits 10 s for the collector.
         async with asyncio.timeout(8):
             await worker.handle(poll.instance_id).result()
         completed = "activity_task_completed_event_attributes"
-        assert await flushes(client, poll.instance_id) == ["", completed]
+        assert await deliveries(client, poll.instance_id) == ["", completed]
         assert (await tracking_of(worker, poll.instance_id))["handedOver"] == 2
         silence.end()
         kinds = ["job.started", TERMINAL]
@@ -173,7 +173,7 @@ async def test_a_flush_in_flight_at_continue_as_new_is_made_again_the_same_to_th
             return first if first != described.run_id else None
 
         first = await eventually(first_run)
-        assert "" in await flushes(client, task.instance_id, first)
+        assert "" in await deliveries(client, task.instance_id, first)
         await task.send(Item(word="end"))
     # What the first worker had in hand is gone with it.
     early = [raw_events(request) for request in collector.requests]

@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 from durable_jobs import DebounceJob, DebounceRun, JobClient
 from durable_jobs.activities import handover
 from durable_jobs.names import DELIVER_SIGNAL, DELIVERY_WORKFLOW
-from durable_jobs.protocol import FlushRequest
+from durable_jobs.protocol import DeliverRequest
 from durable_jobs.tracking import HttpSink, MemorySink
 from durable_jobs.tracking.sinks.base import Accepted, RetryLater, SendResult
 from durable_jobs.wire import to_raw
@@ -196,7 +196,7 @@ async def test_an_event_that_fails_for_ever_holds_up_none_that_its_delivery_gets
         [delivery] = await eventually(lambda: deliveries(worker))
         handle = worker.handle(delivery.id)
         for number in (1, 2):
-            later = FlushRequest(events=[event(number)])
+            later = DeliverRequest(events=[event(number)])
             await handle.signal(DELIVER_SIGNAL, to_raw(later))
             await eventually(lambda: len(sink.events) == number)  # noqa: B023
         await eventually(lambda: delivered(handle, 2))
@@ -219,7 +219,7 @@ async def test_events_that_are_handed_over_twice_are_delivered_once(
         for event in history.events
         if event.HasField("workflow_execution_signaled_event_attributes")
     ]
-    again = FlushRequest.model_validate_json(given)
+    again = DeliverRequest.model_validate_json(given)
     await handle.signal(DELIVER_SIGNAL, to_raw(again))
     await collector.start()
     await all_arrive(collector, [instance])

@@ -139,7 +139,7 @@ async def live(worker: Tracked, key: str) -> str:
 async def test_an_instance_whose_events_nobody_takes_hands_them_over_and_goes_on(
     client: Client, queue: str, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "FLUSH_EVENTS", 2)
+    monkeypatch.setattr(outbox, "DELIVERY_EVENTS", 2)
     trouble = Trouble(collector, "fails")
     async with tracked_worker(client, queue, all_jobs(), sink=HttpSink(collector.url)) as worker:
         poll = worker.jobs.continuous(Rest, queue)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from durable_jobs.protocol import FlushResult, JobRef, TrackingIdentity
+from durable_jobs.protocol import DeliverResult, JobRef, TrackingIdentity
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,8 +27,8 @@ def taken(box: Outbox) -> list[tuple[str, int]]:
     return [(event["type"], event["sequence"]) for event in box.take()]
 
 
-def answer(tracking: TrackingIdentity | None = ALL, **counts: int) -> FlushResult:
-    return FlushResult(execution_id="run-1", tracking=tracking, **counts)
+def answer(tracking: TrackingIdentity | None = ALL, **counts: int) -> DeliverResult:
+    return DeliverResult(execution_id="run-1", tracking=tracking, **counts)
 
 
 def test_what_continue_as_new_carries_keeps_its_numbers_and_ids() -> None:

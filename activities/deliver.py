@@ -9,8 +9,8 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from durable_jobs.names import FLUSH
-from durable_jobs.protocol import Detail, FlushRequest, FlushResult
+from durable_jobs.names import DELIVER
+from durable_jobs.protocol import DeliverRequest, DeliverResult, Detail
 from durable_jobs.registry import Registry
 from durable_jobs.tracking import Tracking
 from durable_jobs.tracking.courier import Courier, Verdict
@@ -23,7 +23,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 _OFF = "tracking is switched off on the worker that was to deliver them"
 
 
-class FlushActivities:
+class DeliverActivities:
     """Delivers events of instances; without a courier it leaves them to other workers."""
 
     def __init__(
@@ -35,13 +35,13 @@ class FlushActivities:
         self._said_off = False
         self._hand_overs: dict[str, HandOver] = {}
 
-    @activity.defn(name=FLUSH)
-    async def flush_events(self, raw: RawValue) -> RawValue:
+    @activity.defn(name=DELIVER)
+    async def deliver(self, raw: RawValue) -> RawValue:
         """Deliver events for a bounded time, and hand the rest to a `TrackingDelivery`.
 
         A `TrackingDelivery` itself asks for as many tries as it takes.
         """
-        request = model_from_raw(FlushRequest, raw)
+        request = model_from_raw(DeliverRequest, raw)
         told = self._registry.describe(request.job) if request.job else None
         options = told.options if told else None
         if options is not None and options.digest == request.digest:
@@ -60,8 +60,8 @@ class FlushActivities:
         return to_raw(result.model_copy(update=shown))
 
     async def _deliver(
-        self, courier: Courier, tracking: Tracking, request: FlushRequest
-    ) -> FlushResult:
+        self, courier: Courier, tracking: Tracking, request: DeliverRequest
+    ) -> DeliverResult:
         stamped = [_stamped(event, tracking) for event in request.events]
         ids = [event["eventId"] for event in stamped]
         courier.submit([tracking.redact(event) for event in stamped])
@@ -92,17 +92,17 @@ class FlushActivities:
             next_retry_delay=self._next_try(),
         )
 
-    async def _leave_to_others(self, request: FlushRequest) -> FlushResult:
+    async def _leave_to_others(self, request: DeliverRequest) -> DeliverResult:
         """Leave events to a worker that tracks, as in a deployment, for as long as any has.
 
         An instance does not wait for one: a `TrackingDelivery` does. What no worker has said to be
         tracked is not.
         """
         if not (request.tracked or request.until_settled) or not request.events:
-            return FlushResult()
+            return DeliverResult()
         if not request.until_settled:
             await self._hand_over().give(request.events)
-            return FlushResult(handed_over=len(request.events), last_error=_OFF)
+            return DeliverResult(handed_over=len(request.events), last_error=_OFF)
         if not self._said_off:
             self._said_off = True
             logger.error("Tracking events wait for another worker: %s", _OFF)
@@ -112,7 +112,7 @@ class FlushActivities:
         ]
         if len(late) == len(request.events):
             logger.error("%d tracking events dropped: %s", len(late), _OFF)
-            return FlushResult(dropped=len(late), last_error=_OFF)
+            return DeliverResult(dropped=len(late), last_error=_OFF)
         raise self._not_delivered(len(request.events), len(request.events), _OFF)
 
     def _next_try(self) -> timedelta:
@@ -124,7 +124,7 @@ class FlushActivities:
 
     def all(self) -> list[Callable[[RawValue], Awaitable[RawValue]]]:
         """The activities, to be registered."""
-        return [self.flush_events]
+        return [self.deliver]
 
 
 def _stamped(event: Detail, tracking: Tracking) -> Detail:
@@ -136,11 +136,11 @@ def _stamped(event: Detail, tracking: Tracking) -> Detail:
     }
 
 
-def _result(known: dict[str, Verdict], trouble: str | None) -> FlushResult:
+def _result(known: dict[str, Verdict], trouble: str | None) -> DeliverResult:
     counts = Counter(verdict.outcome for verdict in known.values())
     refused = [verdict for verdict in known.values() if verdict.outcome != "delivered"]
     refusal = refused[-1].reason or refused[-1].outcome if refused else None
-    return FlushResult(
+    return DeliverResult(
         delivered=counts["delivered"],
         rejected={
             event_id: verdict.reason or verdict.outcome

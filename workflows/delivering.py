@@ -1,4 +1,4 @@
-"""Starts the flushes of an instance's outbox, and notes what came of them."""
+"""Starts the deliveries of an instance's outbox, and notes what came of them."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -8,8 +8,8 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from durable_jobs.names import FLUSH
-from durable_jobs.protocol import FlushRequest, FlushResult
+from durable_jobs.names import DELIVER
+from durable_jobs.protocol import DeliverRequest, DeliverResult
 from durable_jobs.tracking.outbox import Outbox
 from durable_jobs.wire import model_from_raw, to_raw
 
@@ -27,17 +27,17 @@ On a busy server a window of half a second is open for three: it still delivers 
 
 PATIENCE = 10.0
 LAST_PATIENCE = 1.0
-"""Seconds that a flush waits for the collector, and the one at an end."""
+"""Seconds that a delivery waits for the collector, and the one at an end."""
 
 _TRIED_AGAIN = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
 )
 
 
-def start_flush(request: FlushRequest) -> workflow.ActivityHandle[Any]:
+def start_delivery(request: DeliverRequest) -> workflow.ActivityHandle[Any]:
     """Start the activity that delivers tracking events."""
     return workflow.start_activity(
-        FLUSH,
+        DELIVER,
         to_raw(request),
         result_type=RawValue,
         # It makes no heartbeats: so soon a killed worker is noticed.
@@ -47,8 +47,8 @@ def start_flush(request: FlushRequest) -> workflow.ActivityHandle[Any]:
     )
 
 
-class Flusher:
-    """At most one flush is in flight, but for the last one: an end does not wait for another."""
+class Deliverer:
+    """At most one delivery is in flight, but for the last one: an end does not wait for another."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -61,11 +61,11 @@ class Flusher:
 
     @property
     def idle(self) -> bool:
-        """Whether no flush is in flight."""
+        """Whether no delivery is in flight."""
         return self._handle is None
 
     def done(self) -> bool:
-        """Whether a flush has ended."""
+        """Whether a delivery has ended."""
         return self._handle is not None and self._handle.done()
 
     def before_wait(self, now: datetime, until: datetime | None) -> None:
@@ -89,7 +89,7 @@ class Flusher:
     def _start(self, patience: float) -> None:
         machine = self._machine
         options = machine.options
-        request = FlushRequest(
+        request = DeliverRequest(
             events=self._outbox.take(),
             execution_id=self._outbox.execution_id,
             patience=patience,
@@ -97,17 +97,17 @@ class Flusher:
             job=None if machine.over else machine.ref,
             digest=options.digest if options is not None and machine.confirmed else "",
         )
-        self._handle = start_flush(request)
+        self._handle = start_delivery(request)
 
     def take_result(self, now: datetime) -> None:
-        """Note what came of a flush that has ended."""
+        """Note what came of a delivery that has ended."""
         if self._handle is None or not self._handle.done():
             return
         handle, self._handle, self._is_last = self._handle, None, False
         try:
-            result = model_from_raw(FlushResult, handle.result())
+            result = model_from_raw(DeliverResult, handle.result())
         except (ActivityError, asyncio.CancelledError, ValueError) as error:
-            workflow.logger.warning("A flush of tracking events ended early: %s", error)
+            workflow.logger.warning("A delivery of tracking events ended early: %s", error)
             self._outbox.release()
             return
         self._outbox.settle(result)
