@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = DECLARED["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 OWN = {"durable_jobs", "examples"}
@@ -64,3 +65,15 @@ def test_every_distribution_that_is_imported_is_declared(folder: str) -> None:
 def test_what_is_no_public_interface_of_uvicorn_has_an_upper_bound() -> None:
     bounds = {specifier.operator for specifier in declared("collector")["uvicorn"].specifier}
     assert "<" in bounds
+
+
+def test_the_wheel_has_every_package() -> None:
+    setuptools = DECLARED["tool"]["setuptools"]
+    places = setuptools["package-dir"]
+    folders = {
+        path.parent
+        for top in ("jobs", "workflows", "activities", "tracking")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert {ROOT / place for place in places.values()} == folders
+    assert sorted(places) == sorted(setuptools["packages"])
