@@ -29,37 +29,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 # /data is made here, because a new named volume takes its owner from the image.
 RUN useradd --uid 10001 --create-home app && install -d -o app -g app /app /data
-# The worker is well while the server has lately seen this container poll; it opens no port to ask.
-COPY --chmod=755 <<'PY' /usr/local/bin/worker-polls
-#!/opt/venv/bin/python
-import asyncio, os, socket, time
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
-
-
-async def polls() -> bool:
-    client = await Client.connect(**ClientConfig.load_client_connect_config())
-    queue = os.environ.get("DURABLE_JOBS_TASK_QUEUE", "durable-jobs")
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=1
-    )
-    pollers = (await client.workflow_service.describe_task_queue(request)).pollers
-    since = time.time() - 120  # a poll waits up to a minute
-    return any(
-        socket.gethostname() in poller.identity and poller.last_access_time.seconds > since
-        for poller in pollers
-    )
-
-
-well = asyncio.run(asyncio.wait_for(polls(), 8))
-print("polls" if well else "no recent poll from this worker", flush=True)
-os._exit(not well)  # at once: a thread of the SDK that ends late can abort the interpreter
-PY
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY examples examples
 USER app
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --start-interval=2s CMD ["worker-polls"]
 CMD ["durable-jobs", "worker", "--jobs", "examples.github.jobs:jobs"]

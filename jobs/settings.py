@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     metrics: str | None = None
     """Where Prometheus finds the worker's metrics, such as `127.0.0.1:9464`; nowhere without it."""
 
+    health: str | None = None
+    """Where the worker answers `/livez` and `/readyz`, such as `127.0.0.1:8080`."""
+
 
 def load_settings() -> Settings:
     """Read the environment. Raises InvalidSettings, which names each wrong variable."""

@@ -50,14 +50,20 @@ def serving_metrics(address: str) -> Runtime:
         raise _wrong(address, error) from error
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of `host:port`; raises ValueError where it is none."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def _check(address: str) -> None:
     """Bind once: the SDK says nothing of an address that it cannot serve at."""
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     try:
+        host, port = host_and_port(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host.strip("[]"), int(port)))
+            probe.bind((host, port))
     except (OSError, ValueError, OverflowError) as error:
         raise _wrong(address, error) from error
 

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import logging
 import random
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ from durable_jobs.tracking import Tracking
 from .arguments import check_is_text, check_kind, check_name, check_time
 from .connection import connect, reachable, target_of
 from .errors import TemporalUnreachable
+from .health import Health, serving_health
 from .loading import JobsSource, opened
 from .plugin import JobsPlugin
 from .settings import load_settings, tracking_from
@@ -41,6 +44,7 @@ async def run_worker(
     task_queue: str | None = None,
     tracking: Tracking | None = None,
     metrics: str | None = None,
+    health: str | None = None,
     grace: timedelta = DEFAULT_GRACE,
     stop: asyncio.Event | None = None,
 ) -> None:
@@ -50,9 +54,11 @@ async def run_worker(
     cancelled. A second signal ends the process at once.
 
     `client` comes from Temporal's own environment variables and profile file, `task_queue`,
-    `tracking` and `metrics` from DURABLE_JOBS_*, where not given. `metrics` is an address such as
-    `127.0.0.1:9464`, at which Prometheus finds Temporal's metrics of the worker and those of the
-    jobs; a `client` that is given has its own runtime, to whose metrics those of the jobs go.
+    `tracking`, `metrics` and `health` from DURABLE_JOBS_*, where not given. `metrics` is an address
+    such as `127.0.0.1:9464`, at which Prometheus finds Temporal's metrics of the worker and those
+    of the jobs; a `client` that is given has its own runtime, to whose metrics those of the jobs
+    go. `health` is an address such as `127.0.0.1:8080`: GET `/livez` is answered while the event
+    loop runs, GET `/readyz` with 200 only while the worker polls and does not stop, else with 503.
     While Temporal does not answer, the worker says so and tries again.
 
     Raises LoadError, DefinitionError, InvalidArgument or InvalidSettings before any connection,
@@ -63,6 +69,7 @@ async def run_worker(
     check_kind(tracking, Tracking, "run_worker: tracking", "Tracking(HttpSink(url))")
     check_kind(stop, asyncio.Event, "run_worker: stop", "asyncio.Event()")
     check_is_text(metrics, "run_worker: metrics")
+    check_is_text(health, "run_worker: health")
     if task_queue is not None:
         check_name(task_queue, "run_worker: task_queue")
     if grace != timedelta():
@@ -76,7 +83,18 @@ async def run_worker(
         queue = task_queue or settings.task_queue
         shift = _Shift(plugin, names, queue, grace, stop, runtime)
         with stop_on_signals(stop):
-            await shift.work(client)
+            async with _serving(health or settings.health, shift.health):
+                await shift.work(client)
+
+
+@asynccontextmanager
+async def _serving(address: str | None, health: Health) -> AsyncGenerator[None]:
+    if address is None:
+        yield
+        return
+    async with serving_health(address, health):
+        logger.info("Health is served at http://%s/livez and /readyz", address)
+        yield
 
 
 def _runtime(metrics: str | None, client: Client | None) -> Runtime | None:
@@ -100,6 +118,7 @@ class _Shift:
     grace: timedelta
     stop: asyncio.Event
     runtime: Runtime | None
+    health: Health = field(default_factory=Health)
 
     async def work(self, given: Client | None) -> None:
         failures = 0
@@ -131,13 +150,14 @@ class _Shift:
             graceful_shutdown_timeout=self.grace,
         )
         running = asyncio.create_task(worker.run())
-        watching = asyncio.create_task(_watch(client))
+        watching = asyncio.create_task(self._watch(client))
         target = target_of(client)
         logger.info("Working on task queue %s at %s: %s", self.task_queue, target, self.names)
         try:
             await self._done_or_stopped(running)
         finally:
             watching.cancel()
+            self.health.answers = False
             if not running.done():
                 await self._drain(worker, running)
         if running.done() and not running.cancelled() and (error := running.exception()):
@@ -146,6 +166,7 @@ class _Shift:
             raise TemporalUnreachable(f"Temporal does not answer at {target} ({error}).") from error
 
     async def _drain(self, worker: Worker, running: asyncio.Task[None]) -> None:
+        self.health.stopping = True
         logger.info("Stopping: running attempts get %g s", self.grace.total_seconds())
         closing = asyncio.create_task(worker.shutdown())
         await asyncio.wait({running}, timeout=(self.grace + _AFTER_GRACE).total_seconds())
@@ -162,15 +183,16 @@ class _Shift:
         finally:
             stopping.cancel()
 
-
-async def _watch(client: Client) -> None:
-    """Say when Temporal stops answering, and when it answers again."""
-    answered = True
-    while True:
-        await asyncio.sleep(_WATCH_EVERY)
-        answers = await reachable(client)
-        if answered and not answers:
-            logger.warning("Temporal does not answer at %s; trying again", target_of(client))
-        elif answers and not answered:
-            logger.info("Temporal answers again at %s", target_of(client))
-        answered = answers
+    async def _watch(self, client: Client) -> None:
+        """Say when Temporal stops answering, and when it answers again."""
+        answered, pause = True, _FIRST_WAIT
+        while True:
+            answers = await self.health.ask(client, self.task_queue)
+            if answered and not answers:
+                logger.warning("Temporal does not answer at %s; trying again", target_of(client))
+            elif answers and not answered:
+                logger.info("Temporal answers again at %s", target_of(client))
+            answered = answers
+            await asyncio.sleep(pause)
+            # At the start more often: others wait for this worker to be ready.
+            pause = min(pause * 2, _WATCH_EVERY)

@@ -50,6 +50,14 @@ Metrics = Annotated[
         help="Where Prometheus finds the worker's metrics, such as 127.0.0.1:9464.",
     ),
 ]
+Health = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DURABLE_JOBS_HEALTH",
+        metavar="HOST:PORT",
+        help="Where the worker answers /livez and /readyz, such as 127.0.0.1:8080.",
+    ),
+]
 Level = Annotated[LogLevel, typer.Option(help="How much the worker says.")]
 
 
@@ -76,6 +84,7 @@ def worker(
     jobs: Jobs,
     task_queue: Queue = None,
     metrics: Metrics = None,
+    health: Health = None,
     grace: Grace = 10.0,
     log_level: Level = LogLevel.info,
 ) -> None:
@@ -84,10 +93,11 @@ def worker(
     TEMPORAL_* and Temporal's profile file say where Temporal is.
     DURABLE_JOBS_* say where tracking events go.
     """
-    from .worker import work
+    from .worker import Plan, work
 
     start_logging(log_level)
-    work(jobs, task_queue, metrics or None, timedelta(seconds=grace))
+    limit = timedelta(seconds=grace)
+    work(Plan(tuple(jobs), task_queue, metrics or None, health or None, limit))
 
 
 @app.command()

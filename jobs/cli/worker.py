@@ -1,7 +1,7 @@
 """`durable-jobs worker`."""
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
 
@@ -13,38 +13,49 @@ from .logs import forward_core_logs, print_at_once
 WRONG_INPUT = 2
 
 
-def work(
-    references: Sequence[str], task_queue: str | None, metrics: str | None, grace: timedelta
-) -> NoReturn:
+@dataclass(frozen=True)
+class Plan:
+    """The options of the command."""
+
+    jobs: tuple[str, ...]
+    task_queue: str | None
+    metrics: str | None
+    health: str | None
+    grace: timedelta
+
+
+def work(plan: Plan) -> NoReturn:
     """Run the worker and end the process.
 
     Its code is 0 after an orderly end, 2 where jobs or settings are wrong, else 1.
     """
     print_at_once()
-    if metrics is None:
+    if plan.metrics is None:
         # Else the runtime that serves them does this.
         forward_core_logs()
-    asyncio.run(_work(references, task_queue, metrics, grace))
+    asyncio.run(_work(plan))
     raise AssertionError("leave() does not return")
 
 
-async def _work(
-    references: Sequence[str], task_queue: str | None, metrics: str | None, grace: timedelta
-) -> NoReturn:
-    code = await _code(references, task_queue, metrics, grace)
+async def _work(plan: Plan) -> NoReturn:
+    code = await _code(plan)
     # Not after `asyncio.run`, which would wait for threads that take no notice of their end.
     leave(code)
 
 
-async def _code(
-    references: Sequence[str], task_queue: str | None, metrics: str | None, grace: timedelta
-) -> int:
+async def _code(plan: Plan) -> int:
     try:
-        sources = [load_jobs(reference) for reference in references]
+        sources = [load_jobs(reference) for reference in plan.jobs]
         # After the user's modules: what is wrong there shows sooner.
         from ..worker import run_worker
 
-        await run_worker(opened(*sources), task_queue=task_queue, metrics=metrics, grace=grace)
+        await run_worker(
+            opened(*sources),
+            task_queue=plan.task_queue,
+            metrics=plan.metrics,
+            health=plan.health,
+            grace=plan.grace,
+        )
     except (LoadError, DefinitionError, InvalidSettings) as error:
         complain(error)
         return WRONG_INPUT

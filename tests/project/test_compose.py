@@ -87,7 +87,14 @@ def test_every_lasting_service_has_a_health_check_and_comes_back(name: str) -> N
         assert service["restart"].startswith("on-failure")
         return
     assert service["restart"] == "unless-stopped"
-    assert "healthcheck" in service or ("build" in service and "\nHEALTHCHECK " in DOCKERFILE)
+    assert "healthcheck" in service
+
+
+def test_the_health_check_of_the_worker_asks_where_it_answers() -> None:
+    worker = SERVICES["worker"]
+    command, check = worker["command"], " ".join(worker["healthcheck"]["test"])
+    address = command[command.index("--health") + 1]
+    assert f"http://{address}/readyz" in check
 
 
 @every_service
