@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .attempts import Ran
+    from .live import LiveJobs
     from .recorder import Call
     from .simulation import Simulation
     from .single import Outcome, run_job
 
 _PLACES = {
     "Call": ".recorder",
+    "LiveJobs": ".live",
     "Outcome": ".single",
     "Ran": ".attempts",
     "Simulation": ".simulation",
     "run_job": ".single",
 }
 
-__all__ = ["Call", "Outcome", "Ran", "Simulation", "run_job"]
+__all__ = ["Call", "LiveJobs", "Outcome", "Ran", "Simulation", "run_job"]
 
 
 def __getattr__(name: str) -> Any:

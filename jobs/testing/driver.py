@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from durable_jobs.kinds import KINDS, JobKind
-from durable_jobs.protocol import Detail, DeliverResult, JobRef, RunRequest, TrackingIdentity
+from durable_jobs.protocol import DeliverResult, Detail, JobRef, RunRequest, TrackingIdentity
 from durable_jobs.spans import LONGEST, later
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.values import dumps

@@ -1,7 +1,6 @@
-"""The three jobs on a real Temporal server, fed as the receiver feeds them."""
+"""The three jobs, fed as the receiver feeds them: in memory, and where Temporal fails."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,17 +12,15 @@ from temporalio.client import Client
 
 from durable_jobs import JobClient, TemporalUnreachable
 from durable_jobs.embedded import EmbeddedServer
-from durable_jobs.worker import run_worker
+from durable_jobs.testing import Simulation
 from examples.github.events import Check, Delivery
 from examples.github.feeder import FeedError, JobFeeder
 from examples.github.jobs import RepoDigest, RepoHealth, Thread
 from examples.github.receiver import create_app, sign
-from examples.github.settings import Settings
+from examples.github.settings import Settings, settings
 from examples.github.store import Store
 from tests.examples.github_support import SECRET, delivery
 from tests.support import eventually
-
-OPTIONS = Settings(follow_up_after=timedelta(seconds=2), follow_ups=1)
 
 
 @pytest.fixture
@@ -50,14 +47,22 @@ def feeder(jobs: JobClient) -> JobFeeder:
 
 
 @pytest.fixture
-async def worker(client: Client, queue: str, store: Store) -> AsyncIterator[None]:
-    """A worker with the three jobs on that store."""
-    stop = asyncio.Event()
-    three = [RepoDigest(store), RepoHealth(store, OPTIONS), Thread(store, OPTIONS)]
-    task = asyncio.create_task(run_worker(three, client=client, task_queue=queue, stop=stop))
-    yield
-    stop.set()
-    await task
+def sim(store: Store) -> Simulation:
+    """The three jobs in memory, on that store."""
+    options = Settings(follow_up_after=timedelta(hours=1))
+    three = [RepoDigest(store), RepoHealth(store, options), Thread(store, options)]
+    return Simulation(three, start=datetime.now(UTC))
+
+
+def feed(sim: Simulation, *deliveries: Delivery) -> None:
+    """Feed the jobs in memory as the receiver does."""
+
+    async def connect() -> JobClient:
+        return sim.jobs
+
+    feeder = JobFeeder(connect)
+    for each in deliveries:
+        sim.run(feeder.feed(each))
 
 
 def now(serial: int, repository: str, **changes: object) -> Delivery:
@@ -86,85 +91,69 @@ async def test_a_delivery_without_a_repository_enters_a_digest_alone(
     assert fed == [f"github-digest:org:{queue}"]
 
 
-@pytest.mark.usefixtures("worker")
-async def test_deliveries_of_a_window_become_one_digest_however_often_they_come(
-    feeder: JobFeeder, jobs: JobClient, store: Store, queue: str
+REPOSITORY = "octocat/hello"
+
+
+def test_deliveries_of_a_window_become_one_digest_however_often_they_come(
+    sim: Simulation, store: Store
 ) -> None:
-    repository = f"octocat/{queue}"
     check = Check(name="lint", conclusion="failure")
-    for number in (1, 2, 1):
-        await feeder.feed(now(number, repository, check=check))
-    assert await jobs.debounce(RepoDigest, repository).flush()
-    [digest] = await eventually(store.digests)
-    assert (digest.key, digest.deliveries, digest.reason) == (repository, 2, "manual")
+    feed(sim, *(now(number, REPOSITORY, check=check) for number in (1, 2, 1)))
+    sim.advance(settings().digest_after)
+    [digest] = store.digests()
+    assert (digest.key, digest.deliveries, digest.reason) == (REPOSITORY, 2, "timeout")
     assert store.digest_counts() == {"d-1": 1, "d-2": 1}
 
 
-@pytest.mark.usefixtures("worker")
-async def test_health_knows_what_is_open_and_failing(
-    feeder: JobFeeder, jobs: JobClient, store: Store, queue: str
-) -> None:
-    repository = f"octocat/{queue}"
-    await feeder.feed(now(1, repository, check=Check(name="lint", conclusion="failure")))
-    await jobs.debounce(RepoDigest, repository).flush()
-    await eventually(lambda: store.checks(repository) and store.open_threads(repository))
-    await jobs.continuous(RepoHealth, repository).trigger()
-    [health] = await eventually(
-        lambda: [h for h in store.health().values() if h.failing and h.open]
-    )
+def test_health_knows_what_is_open_and_failing(sim: Simulation, store: Store) -> None:
+    feed(sim, now(1, REPOSITORY, check=Check(name="lint", conclusion="failure")))
+    sim.advance(settings().digest_after + settings().health_every)
+    health = store.health()[REPOSITORY]
     assert (health.status, health.open, health.stale) == ("failing", 1, ())
     assert [check.name for check in health.failing] == ["lint"]
 
 
-@pytest.mark.usefixtures("worker")
-async def test_a_silent_thread_is_followed_up(feeder: JobFeeder, store: Store, queue: str) -> None:
-    await feeder.feed(now(1, f"octocat/{queue}"))
-    [note] = await eventually(store.notes)
-    assert note.what == "follow-up"
-    assert note.text.startswith("no answer for 2 seconds: ")
+def test_a_silent_thread_is_followed_up_each_time_after_twice_as_long(
+    sim: Simulation, store: Store
+) -> None:
+    feed(sim, now(1, REPOSITORY))
+    seen: list[int] = []
+    for minutes in (59, 1, 119, 1, 239, 1, 600):
+        sim.advance(timedelta(minutes=minutes))
+        seen.append(len(store.notes()))
+    assert seen == [0, 1, 1, 2, 2, 3, 3]
+    assert {note.what for note in store.notes()} == {"follow-up"}
     [thread] = store.threads()
-    assert (thread.follow_ups, thread.follow_up_at) == (1, None)
+    assert (thread.follow_ups, thread.follow_up_at) == (3, None)
 
 
-@pytest.mark.usefixtures("worker")
-async def test_a_comment_moves_the_follow_up(feeder: JobFeeder, store: Store, queue: str) -> None:
-    repository = f"octocat/{queue}"
-    await feeder.feed(now(1, repository))
-    first = await eventually(lambda: [t.follow_up_at for t in store.threads()])
-    await feeder.feed(now(2, repository))
-    [second] = await eventually(lambda: [t for t in store.threads() if t.comments == 2])
-    assert second.follow_up_at
-    assert first[0]
-    assert second.follow_up_at > first[0]
+def test_a_comment_moves_the_follow_up(sim: Simulation, store: Store) -> None:
+    feed(sim, now(1, REPOSITORY))
+    sim.advance("40m")
+    feed(sim, now(2, REPOSITORY))
+    sim.advance("59m")
+    assert store.notes() == []
+    sim.advance("1m")
+    assert len(store.notes()) == 1
 
 
-@pytest.mark.usefixtures("worker")
-async def test_a_closed_thread_ends_and_is_not_followed_up(
-    feeder: JobFeeder, jobs: JobClient, store: Store, queue: str
-) -> None:
-    repository = f"octocat/{queue}"
-    await feeder.feed(now(1, repository))
-    await feeder.feed(now(2, repository, event="issues", action="closed", ended="closed"))
-    [note] = await eventually(store.notes)
+def test_a_closed_thread_ends_and_is_not_followed_up(sim: Simulation, store: Store) -> None:
+    closed = now(2, REPOSITORY, event="issues", action="closed", ended="closed")
+    feed(sim, now(1, REPOSITORY), closed)
+    sim.advance("2h")
+    [note] = store.notes()
     assert (note.what, note.text) == ("ended", "issue closed after 2 comments")
-    task = jobs.task(Thread, f"{repository}#7")
-    await eventually(lambda: _status(task.status, "terminated"))
+    status = sim.run(sim.jobs.task(Thread, f"{REPOSITORY}#7").status())
+    assert status is not None
+    assert status.status == "terminated"
 
 
-@pytest.mark.usefixtures("worker")
-async def test_a_thread_that_is_opened_again_starts_afresh(
-    feeder: JobFeeder, store: Store, queue: str
-) -> None:
-    repository = f"octocat/{queue}"
-    await feeder.feed(now(1, repository, event="issues", action="closed", ended="closed"))
-    await eventually(lambda: [t for t in store.threads() if t.state == "closed"])
-    await feeder.feed(now(2, repository, event="issues", action="reopened", comment=False))
-    [thread] = await eventually(lambda: [t for t in store.threads() if t.state == "open"])
-    assert thread.comments == 0
-
-
-async def _status(status: Callable[[], Awaitable[object]], wanted: str) -> bool:
-    return getattr(await status(), "status", None) == wanted
+def test_a_thread_that_is_opened_again_starts_afresh(sim: Simulation, store: Store) -> None:
+    feed(sim, now(1, REPOSITORY, event="issues", action="closed", ended="closed"))
+    assert [thread.state for thread in store.threads()] == ["closed"]
+    feed(sim, now(2, REPOSITORY, event="issues", action="reopened", comment=False))
+    [thread] = store.threads()
+    assert (thread.state, thread.comments) == ("open", 0)
 
 
 async def test_the_receiver_asks_for_another_try_while_temporal_is_away(tmp_path: Path) -> None:

@@ -7,11 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from temporalio.client import Client
 
-from durable_jobs.tracking import MemorySink, Tracking
-from tests.support import eventually
-from tests.support.jobs import at_most, last_error_of, new_key, running_worker, until_run
+from durable_jobs import Retry
+from durable_jobs.testing import Simulation
 
 DOCS = Path(__file__).parents[2] / "docs" / "jobs.md"
 PAGES = 5
@@ -41,7 +39,7 @@ class Api:
         page = int(request.url.params["page"])
         if not self._left:
             self._left, self.refused = 2, self.refused + 1
-            return httpx.Response(429, headers={"Retry-After": "0.05"})
+            return httpx.Response(429, headers={"Retry-After": "40"})
         self._left -= 1
         self.asked.append(page)
         if page == self.down_at:
@@ -53,12 +51,6 @@ class Api:
         return httpx.AsyncClient(transport=transport, base_url="https://api.example")
 
 
-def kinds_up_to(sink: MemorySink, last: str) -> list[object]:
-    """The types of the events that came, once the last one is there."""
-    kinds = [event["type"] for event in sink.events]
-    return kinds if last in kinds else []
-
-
 JobOf = Callable[[Api, list[object]], Any]
 
 
@@ -68,39 +60,38 @@ def job_of(recipe: dict[str, Any]) -> JobOf:
     return lambda api, stored: recipe["SyncIssues"](api.client(), stored)
 
 
-async def test_pages_are_fetched_once_over_many_refusals_and_no_attempt_fails(
-    client: Client, queue: str, job_of: JobOf
-) -> None:
-    api, stored, sink = Api(), list[object](), MemorySink()
+def test_pages_are_fetched_once_over_many_refusals_and_no_attempt_fails(job_of: JobOf) -> None:
+    api, stored = Api(), list[object]()
     job = job_of(api, stored)
-    async with running_worker(client, queue, job, tracking=Tracking(sink)) as jobs:
-        sync = jobs.continuous(type(job), new_key())
-        await sync.start()
-        status = await until_run(sync, 1)
-        state = await sync.state()
-        kinds = await eventually(lambda: kinds_up_to(sink, "job.executed"))
+    sim = Simulation(job)
+    sync = sim.jobs.continuous(type(job), "k")
+    sim.run(sync.start())
+    sim.advance("2m")
     assert stored == [1, 2, 3, 4, 5]
     assert api.asked == [1, 2, 3, 4, 5, 6]
     assert api.refused == 2
-    assert kinds == ["job.started", "job.executed"]
+    assert [event["type"] for event in sim.events] == ["job.started", "job.executed"]
+    status = sim.run(sync.status())
+    assert status is not None
     assert (status.run_count, status.last_error) == (1, None)
-    assert state is not None
-    assert state.page == 1
+    assert sim.run(sync.state()).page == 1
 
 
-async def test_the_run_after_one_that_failed_for_good_goes_on_at_its_page(
-    client: Client, queue: str, recipe: dict[str, Any]
+def test_the_run_after_one_that_failed_for_good_goes_on_at_its_page(
+    recipe: dict[str, Any],
 ) -> None:
     api, stored = Api(), list[object]()
     api.down_at = 4
-    few = type("Few", (recipe["SyncIssues"],), {"retry": at_most(2)})
-    async with running_worker(client, queue, few(api.client(), stored)) as jobs:
-        sync = jobs.continuous(few, new_key())
-        await sync.start()
-        await until_run(sync, 1)
-        assert "500" in await last_error_of(sync)
-        api.down_at = None
-        await sync.trigger()
-        await until_run(sync, 2)
+    few = type("Few", (recipe["SyncIssues"],), {"retry": Retry(2, jitter=False)})
+    sim = Simulation(few(api.client(), stored))
+    sync = sim.jobs.continuous(few, "k")
+    sim.run(sync.start())
+    sim.advance("2m")
+    status = sim.run(sync.status())
+    assert status is not None
+    assert "500" in str(status.last_error)
+    api.down_at = None
+    sim.run(sync.trigger())
+    sim.advance("2m")
     assert stored == [1, 2, 3, 4, 5]
     assert api.asked == [1, 2, 3, 4, 4, 4, 5, 6]

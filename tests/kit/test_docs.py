@@ -30,3 +30,10 @@ async def test_the_test_of_a_handler_passes(tmp_path: Path) -> None:
     with Python("-m", "pytest", "-q", "test_triage.py", cwd=tmp_path) as process:
         assert await process.exit_code() == 0, process.text
         assert "2 passed" in process.text
+
+
+async def test_the_test_on_a_real_server_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_live.py").write_text(block(PAGE, "test_live.py"))
+    with Python("-m", "pytest", "-q", "test_live.py", cwd=tmp_path) as process:
+        assert await process.exit_code() == 0, process.text
+        assert "1 passed" in process.text

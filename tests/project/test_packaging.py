@@ -26,6 +26,7 @@ OF_EXTRAS = {
     "jobs/contrib/fastapi.py": ("fastapi",),
     # Only where Django is there, for jobs of a Django project.
     "jobs/loading.py": ("django",),
+    "jobs/testing/plugin.py": ("testing",),
 }
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowHandle, WorkflowHistory
-from temporalio.converter import DataConverter
-from temporalio.worker import Replayer, Worker
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
 
 from durable_jobs import JobClient, JobsPlugin
 from durable_jobs.definitions import Job
 from durable_jobs.protocol import EventTypes
+from durable_jobs.testing.replays import assert_replays, histories_of
 from durable_jobs.tracking import MemorySink, Sink, Tracking, parse_event
 from tests.support import PATIENCE, eventually
 
@@ -309,24 +309,3 @@ async def tracked_worker(
     async with Worker(client, task_queue=queue, plugins=[plugin], **options):
         yield Tracked(client, queue, JobClient(client, task_queue=queue), memory, plugin)
     await assert_replays(await histories_of(client, queue), plugin, client.data_converter)
-
-
-async def histories_of(client: Client, queue: str) -> list[WorkflowHistory]:
-    """The histories of all runs that a queue's workers worked on."""
-    found = client.list_workflows(f"TaskQueue = '{queue}'")
-    return [
-        await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
-        async for run in found
-    ]
-
-
-async def assert_replays(
-    histories: Sequence[WorkflowHistory],
-    plugin: JobsPlugin,
-    converter: DataConverter = DataConverter.default,
-) -> None:
-    """Each history leads a worker with that plugin to the same commands."""
-    replayer = Replayer(workflows=[], plugins=[plugin], data_converter=converter)
-    for history in histories:
-        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
-        assert result.replay_failure is None, f"{history.workflow_id}: {result.replay_failure}"

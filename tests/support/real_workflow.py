@@ -43,7 +43,7 @@ from temporalio.worker import (
 )
 
 from durable_jobs.kinds import KINDS, JobKind
-from durable_jobs.names import FLUSH
+from durable_jobs.names import DELIVER
 from durable_jobs.protocol import DeliverRequest, DeliverResult, JobRef, RunRequest
 from durable_jobs.testing.execution import Surroundings
 from durable_jobs.values import JSON
@@ -264,7 +264,7 @@ class RealExecution:
         worker = self._around.worker
         if name in worker.library:
             return await worker.library[name](raw)
-        if name == FLUSH:
+        if name == DELIVER:
             return self._flushed(model_from_raw(DeliverRequest, raw))
         request = model_from_raw(RunRequest, raw)
         return await worker.execute(request, self._around.clock.now(), lambda mark: None)

@@ -1,0 +1,141 @@
+"""A worker that can be killed, in the process of a test."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, Interceptor
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Worker,
+)
+from temporalio.worker import Interceptor as WorkerInterceptor
+
+from durable_jobs.definitions import Job
+from durable_jobs.plugin import JobsPlugin
+from durable_jobs.tracking import Tracking
+
+_CHUNK = 64 * 1024
+_MISSED_FOR = timedelta(seconds=0.5)
+"""So long the server waits for a worker that had an instance in its cache."""
+
+_LAST_WAIT = 5.0  # seconds
+
+
+class MortalWorker:
+    """Reaches the server by a line of its own, which can be cut.
+
+    A worker whose line is cut is dead to the server: it hears no heartbeat and no result any more.
+    """
+
+    def __init__(self, target: str, queue: str, interceptors: Sequence[Interceptor]) -> None:
+        self._line = _Line(target)
+        self._queue = queue
+        self._interceptors = interceptors
+        self._around = _Around()
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self, jobs: Sequence[Job], tracking: Tracking) -> None:
+        """Begin to take tasks."""
+        address = await self._line.open()
+        client = await Client.connect(address, interceptors=self._interceptors)
+        worker = Worker(
+            client,
+            task_queue=self._queue,
+            plugins=[JobsPlugin(jobs, tracking)],
+            interceptors=[self._around],
+            sticky_queue_schedule_to_start_timeout=_MISSED_FOR,
+        )
+        self._running = asyncio.create_task(worker.run())
+
+    async def kill(self) -> None:
+        """End it as SIGKILL does: nothing that its handlers did is reported."""
+        self._around.die()
+        self._line.cut()
+        if self._running is not None:
+            # It has nobody to take leave of, and is left behind.
+            self._running.cancel()
+
+    async def stop(self) -> None:
+        """End it in order."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running}, timeout=_LAST_WAIT)
+        self._line.cut()
+
+
+class _Around(WorkerInterceptor):
+    """Knows the attempts under way."""
+
+    def __init__(self) -> None:
+        self.dead = False
+        self.attempts = set[asyncio.Task[Any]]()
+
+    def die(self) -> None:
+        """End what is under way, without a word."""
+        self.dead = True
+        for attempt in self.attempts:
+            attempt.cancel()
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        """See base class."""
+        return _AroundAttempt(next, self)
+
+
+class _AroundAttempt(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, around: _Around) -> None:  # noqa: A002
+        super().__init__(next)
+        self._around = around
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        """See base class. The dead tell nothing."""
+        attempt = asyncio.current_task()
+        assert attempt is not None
+        self._around.attempts.add(attempt)
+        try:
+            return await super().execute_activity(input)
+        finally:
+            self._around.attempts.discard(attempt)
+            while self._around.dead:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+
+
+class _Line:
+    """Passes on what a client and a server say to each other, until it is cut."""
+
+    def __init__(self, target: str) -> None:
+        self._host, port = target.rsplit(":", 1)
+        self._port = int(port)
+        self._server: asyncio.Server | None = None
+        self._ends = set[asyncio.StreamWriter]()
+
+    async def open(self) -> str:
+        """The address at which the server is reached."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection(self._host, self._port)
+        self._ends |= {writer, ours}
+        await asyncio.gather(_pass_on(reader, ours), _pass_on(theirs, writer))
+        self._ends -= {writer, ours}
+
+    def cut(self) -> None:
+        """Nothing passes any more."""
+        if self._server is not None:
+            self._server.close()
+        for end in self._ends:
+            end.transport.abort()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # A line that is cut has no end in order.
+    with contextlib.suppress(OSError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
