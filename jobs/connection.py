@@ -2,11 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
-from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.runtime import Runtime, TelemetryConfig
@@ -93,6 +95,19 @@ async def reachable(client: Client, timeout: timedelta = timedelta(seconds=3)) -
     except RPCError:
         return False
     return True
+
+
+async def pollers(
+    client: Client,
+    task_queue: str,
+    kind: TaskQueueType.ValueType = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    timeout: timedelta = timedelta(seconds=3),
+) -> Sequence[PollerInfo]:
+    """Who has polled a task queue within the last minutes. Raises `RPCError`."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+    )
+    return (await client.workflow_service.describe_task_queue(request, timeout=timeout)).pollers
 
 
 def _unreachable(target: str, timeout: timedelta, error: Exception) -> str:

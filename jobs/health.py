@@ -5,23 +5,19 @@ import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from time import monotonic
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from .connection import reachable
+from .connection import pollers, reachable
 from .errors import InvalidSettings
 from .telemetry import host_and_port
 
 # A poll waits up to a minute, and the server notes when it began.
 _LATELY = 120.0  # seconds
-_ASK_WITHIN = timedelta(seconds=3)
 _READ_WITHIN = 2.0  # seconds
 _MAX_REQUEST = 8 * 1024  # bytes
 _MAX_CONNECTIONS = 32
@@ -58,19 +54,14 @@ class Health:
 
     async def ask(self, client: Client, task_queue: str) -> bool:
         """Ask Temporal whether this worker polls. Gives whether it answered."""
-        request = DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
         try:
-            queue = await client.workflow_service.describe_task_queue(request, timeout=_ASK_WITHIN)
+            seen = await pollers(client, task_queue)
         except RPCError:
             # Another answer than this one is an answer too.
-            self.answers = await reachable(client, _ASK_WITHIN)
+            self.answers = await reachable(client)
             return self.answers
         self.answers = True
-        own = [each for each in queue.pollers if each.identity == client.identity]
+        own = [each for each in seen if each.identity == client.identity]
         self.note_poll(max((each.last_access_time.ToDatetime() for each in own), default=None))
         return True
 

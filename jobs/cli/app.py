@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import feed, operate
+from . import feed, look, operate
 from .logs import LogLevel, start_logging
 
 _COLLECTOR_PORT = 4000
@@ -260,3 +260,4 @@ def collector(
 
 operate.register(app)
 feed.register(app)
+look.register(app)

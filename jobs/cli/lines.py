@@ -130,11 +130,11 @@ def events_text(count: object) -> str:
     return "1 event" if count == 1 else f"{count} events"
 
 
-def plain(value: object) -> str:
+def plain(value: object, longest: int = _LONGEST) -> str:
     """On one line, and nothing in it that a terminal would obey."""
     text = " ".join(str(value).split())
     text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _paint(text: str, code: str) -> str:

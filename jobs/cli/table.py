@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 _WIDE = 1_000
 
 
+def console() -> Console:
+    """Where tables are printed. A pipe gets whole lines: it has no width."""
+    whole = not (sys.stdout.isatty() or os.environ.get("COLUMNS"))
+    return Console(highlight=False, width=_WIDE if whole else None)
+
+
 def print_list(listing: "Listing") -> None:
     """Print the instances, a line for each, and the counts."""
-    # A pipe gets whole lines: it has no width.
-    whole = not (sys.stdout.isatty() or os.environ.get("COLUMNS"))
-    console = Console(highlight=False, width=_WIDE if whole else None)
+    out = console()
     if listing.shown:
-        console.print(table_of(listing.shown))
-    console.print(Text(summary_of(listing), "dim"), soft_wrap=True)
+        out.print(table_of(listing.shown))
+    out.print(Text(summary_of(listing), "dim"), soft_wrap=True)
 
 
 def table_of(shown: Iterable[Seen]) -> Any:

@@ -1,0 +1,61 @@
+"""The commands that look around: what a set-up needs, and what a module defines."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import typer
+
+from .options import DEFAULT_PATIENCE, AsJson, Patience, example, print_json
+from .reach import FAILED, run
+
+if TYPE_CHECKING:
+    from .doctor import Finding
+
+_PANEL = "Look around"
+_LONGEST = 1_000  # characters of what was found
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "off": "dim"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(rich_help_panel=_PANEL, epilog=example("doctor"))(doctor)
+
+
+def doctor(as_json: AsJson = False, timeout: Patience = DEFAULT_PATIENCE) -> None:
+    """Check what jobs need: Temporal, its namespace, workers, clocks, the collector.
+
+    Looks through the settings of this shell: TEMPORAL_*, its profile file, DURABLE_JOBS_*.
+    Each line that is not ok says what to do. The exit code is 1 where something fails.
+    """
+    run(_doctor(timedelta(seconds=timeout), as_json=as_json))
+
+
+async def _doctor(timeout: timedelta, *, as_json: bool) -> int:
+    from . import doctor as checks
+
+    findings: list[Finding] = []
+    async for finding in checks.examine(timeout):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        print_json(checks.as_json(findings))
+    return FAILED if any(finding.level == "fail" for finding in findings) else 0
+
+
+def _print(finding: "Finding") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from .lines import plain
+    from .table import console
+
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(width=4)
+    line.add_column(width=10)
+    line.add_column(overflow="fold")
+    found = Text(plain(finding.found, _LONGEST))
+    if finding.advice:
+        found.append(f"\n{finding.advice}", "cyan")
+    line.add_row(Text(finding.level, _COLOURS[finding.level]), finding.what, found)
+    console().print(line)

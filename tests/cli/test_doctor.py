@@ -1,0 +1,117 @@
+"""`durable-jobs doctor`."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.api.taskqueue.v1 import PollerInfo
+from temporalio.client import Client
+
+from durable_jobs.cli.clock import least_skew, skew
+from durable_jobs.cli.doctor import judged_clock, judged_server, judged_workers
+from durable_jobs.embedded import EmbeddedServer
+from durable_jobs.embedded.ports import free_port
+from tests.many.jobs import Digest
+from tests.support.jobs import running_worker
+from tests.support.operating import Operator
+from tests.tracking.collector import Collector
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def poller(name: str, ago: timedelta) -> PollerInfo:
+    seen = PollerInfo(identity=name)
+    seen.last_access_time.FromDatetime(NOW - ago)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [("1.28.0", "ok"), ("1.32.1-147.4", "ok"), ("2.0", "ok"), ("1.27.9", "fail"), ("", "warn")],
+)
+def test_a_server_before_1_28_fails(number: str, level: str) -> None:
+    finding = judged_server(number, "here")
+    assert finding.level == level
+    assert bool(finding.advice) == (level != "ok")
+
+
+def test_workers_that_poll_for_workflows_and_activities_are_counted_once() -> None:
+    both = [poller("1@a", timedelta(seconds=5)), poller("2@b", timedelta(seconds=100))]
+    finding = judged_workers("q", {"workflows": both, "activities": both}, NOW)
+    assert (finding.level, finding.found) == ("ok", "2 workers poll the task queue q: 1@a, 2@b")
+
+
+def test_a_worker_that_polled_minutes_ago_is_none() -> None:
+    gone = [poller("1@a", timedelta(minutes=3))]
+    finding = judged_workers("q", {"workflows": gone, "activities": gone}, NOW)
+    assert (finding.level, finding.found) == ("fail", "nobody polls the task queue q")
+
+
+def test_a_worker_for_workflows_alone_is_not_enough() -> None:
+    one = [poller("1@a", timedelta())]
+    finding = judged_workers("q", {"workflows": one, "activities": []}, NOW)
+    assert (finding.level, finding.found) == ("fail", "nobody polls q for activities")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level", "words"),
+    [
+        (timedelta(), "ok", "goes with Temporal's"),
+        (timedelta(seconds=1), "ok", "1 s ahead of Temporal's"),
+        (timedelta(seconds=-30), "warn", "30 s behind Temporal's"),
+        (timedelta(hours=1), "fail", "1 h ahead of Temporal's"),
+    ],
+)
+def test_clocks_may_differ_by_two_seconds(ahead: timedelta, level: str, words: str) -> None:
+    finding = judged_clock(ahead)
+    assert finding.level == level
+    assert words in finding.found
+
+
+@pytest.mark.parametrize(("theirs", "ahead"), [(-3, 3), (0, 0), (1, 0), (5, -4)])
+def test_a_skew_is_what_the_wait_for_the_answer_cannot_explain(theirs: int, ahead: int) -> None:
+    second = timedelta(seconds=1)
+    assert least_skew(NOW + theirs * second, NOW, NOW + second) == ahead * second
+
+
+async def test_the_clock_of_a_server_on_this_machine_goes_with_ours(client: Client) -> None:
+    assert await skew(client, timedelta(seconds=20)) == timedelta()
+
+
+async def test_a_healthy_set_up_passes(
+    client: Client, queue: str, server: EmbeddedServer, collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DURABLE_JOBS_TASK_QUEUE", queue)
+    monkeypatch.setenv("DURABLE_JOBS_TRACKING_URL", collector.url)
+    async with running_worker(client, queue, Digest()):
+        findings = json.loads(await Operator(server.target)("doctor", "--json"))
+    assert {finding["level"] for finding in findings} == {"ok"}
+    assert [finding["what"] for finding in findings] == [
+        "versions", "connection", "namespace", "visibility", "workers", "clock", "tracking",
+    ]  # fmt: skip
+
+
+async def test_what_is_missing_is_said_with_what_to_do(
+    queue: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/events"
+    monkeypatch.setenv("DURABLE_JOBS_TASK_QUEUE", queue)
+    monkeypatch.setenv("DURABLE_JOBS_TRACKING_URL", nobody)
+    said = await Operator(server.target)("doctor", code=1)
+    assert f"fail  workers     nobody polls the task queue {queue}" in said
+    assert "start a worker: durable-jobs worker --jobs" in said
+    assert "start the collector" in said
+
+
+async def test_a_missing_namespace_or_server_ends_the_checks_that_need_it(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DURABLE_JOBS_TRACKING_URL", raising=False)
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
+    said = await Operator(server.target)("doctor", code=1)
+    assert "there is no namespace nowhere" in said
+    assert "workers" not in said
+    assert "off   tracking" in said
+    said = await Operator(f"127.0.0.1:{free_port()}")("doctor", code=1)
+    assert "fail  connection  Temporal does not answer at" in said
