@@ -7,13 +7,21 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import JobsError
 
 T = TypeVar("T")
 
 _LONGEST_END = 1.0  # seconds
+
+
+class Wait(Protocol):
+    """Makes a call and blocks until it is done."""
+
+    def __call__(self, call: Coroutine[Any, Any, T], /) -> T:
+        """What the call gives."""
+        ...
 
 
 def wait(call: Coroutine[Any, Any, T]) -> T:

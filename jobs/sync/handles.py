@@ -11,7 +11,7 @@ from ..handles.base import Handle
 from ..handles.limits import ANSWER_TIME
 from ..schedule import Schedule
 from ..status import AddReceipt, JobStatus, StartReceipt, WorkerPoolStatus
-from .background import wait
+from .background import Wait, wait
 
 Event = TypeVar("Event")
 State = TypeVar("State")
@@ -19,40 +19,44 @@ Reply = TypeVar("Reply", default=None)
 
 
 class SyncHandle(Generic[State]):
-    """One instance of one job. Cheap to make; nothing is sent before a method is called."""
+    """One instance of one job. Cheap to make; nothing is sent before a method is called.
 
-    def __init__(self, handle: Handle[State]) -> None:
+    `wait` makes a call and blocks until it is done.
+    """
+
+    def __init__(self, handle: Handle[State], wait: Wait = wait) -> None:
         self._instance = handle
+        self._wait = wait
         self.job_name: str = handle.job_name
         self.instance_id: str = handle.instance_id
         self.key: str = handle.key
 
     def pause(self, note: str | None = None) -> bool:
         """Start nothing new until `resume`. False where no instance is alive."""
-        return wait(self._instance.pause(note))
+        return self._wait(self._instance.pause(note))
 
     def resume(self, note: str | None = None) -> bool:
         """Go on after `pause`. False where no instance is alive."""
-        return wait(self._instance.resume(note))
+        return self._wait(self._instance.resume(note))
 
     def terminate(self, reason: str | None = None) -> bool:
         """End the instance; what waits is dropped and counted. False where none is alive."""
-        return wait(self._instance.terminate(reason))
+        return self._wait(self._instance.terminate(reason))
 
     def status(self, timeout: timedelta = ANSWER_TIME) -> JobStatus | None:
         """What the instance does, or did at its end. None where there never was one."""
-        return wait(self._instance.status(timeout))
+        return self._wait(self._instance.status(timeout))
 
     def state(self, timeout: timedelta = ANSWER_TIME) -> State | None:
         """The state, or the last one of an ended instance. None where there never was one."""
-        return wait(self._instance.state(timeout))
+        return self._wait(self._instance.state(timeout))
 
 
 class SyncDebounceHandle(SyncHandle[State], Generic[Event, State]):
     """Adds events to an instance and controls it: a `DebounceHandle` that blocks."""
 
-    def __init__(self, handle: DebounceHandle[Event, State]) -> None:
-        super().__init__(handle)
+    def __init__(self, handle: DebounceHandle[Event, State], wait: Wait = wait) -> None:
+        super().__init__(handle, wait)
         self._handle = handle
 
     def add(self, event: Event, id: str | None = None) -> None:  # noqa: A002
@@ -60,11 +64,11 @@ class SyncDebounceHandle(SyncHandle[State], Generic[Event, State]):
 
         An event whose `id` was seen in the window is dropped.
         """
-        wait(self._handle.add(event, id))
+        self._wait(self._handle.add(event, id))
 
     def add_many(self, events: Iterable[Event], ids: Iterable[str | None] | None = None) -> None:
         """Add many events, in order; returns once all are durable. `ids` are theirs, one each."""
-        wait(self._handle.add_many(events, ids))
+        self._wait(self._handle.add_many(events, ids))
 
     def add_confirmed(
         self,
@@ -73,22 +77,22 @@ class SyncDebounceHandle(SyncHandle[State], Generic[Event, State]):
         timeout: timedelta = ANSWER_TIME,
     ) -> AddReceipt:
         """Add an event and hear what the instance made of it."""
-        return wait(self._handle.add_confirmed(event, id, timeout))
+        return self._wait(self._handle.add_confirmed(event, id, timeout))
 
     def flush(self) -> bool:
         """Flush what waits now, also when paused. False where no instance is alive."""
-        return wait(self._handle.flush())
+        return self._wait(self._handle.flush())
 
     def clear(self) -> bool:
         """Drop what waits and end the instance. False where no instance is alive."""
-        return wait(self._handle.clear())
+        return self._wait(self._handle.clear())
 
 
 class SyncContinuousHandle(SyncHandle[State]):
     """Starts an instance and controls it: a `ContinuousHandle` that blocks."""
 
-    def __init__(self, handle: ContinuousHandle[State]) -> None:
-        super().__init__(handle)
+    def __init__(self, handle: ContinuousHandle[State], wait: Wait = wait) -> None:
+        super().__init__(handle, wait)
         self._handle = handle
 
     def start(self, state: State | None = None) -> StartReceipt:
@@ -96,22 +100,22 @@ class SyncContinuousHandle(SyncHandle[State]):
 
         Starting a live one changes nothing.
         """
-        return wait(self._handle.start(state))
+        return self._wait(self._handle.start(state))
 
     def trigger(self) -> bool:
         """Run once now; while a run is under way, once more after it. False where none lives."""
-        return wait(self._handle.trigger())
+        return self._wait(self._handle.trigger())
 
     def reschedule(self, schedule: Schedule | None) -> bool:
         """Give this instance a schedule of its own; None: the job's own again."""
-        return wait(self._handle.reschedule(schedule))
+        return self._wait(self._handle.reschedule(schedule))
 
 
 class SyncTaskHandle(SyncHandle[State], Generic[Event, State, Reply]):
     """Sends events to an instance, asks it, and controls it: a `TaskHandle` that blocks."""
 
-    def __init__(self, handle: TaskHandle[Event, State, Reply]) -> None:
-        super().__init__(handle)
+    def __init__(self, handle: TaskHandle[Event, State, Reply], wait: Wait = wait) -> None:
+        super().__init__(handle, wait)
         self._handle = handle
 
     def send(self, event: Event, id: str | None = None) -> None:  # noqa: A002
@@ -119,7 +123,7 @@ class SyncTaskHandle(SyncHandle[State], Generic[Event, State, Reply]):
 
         An event whose `id` the instance saw among its last 500 is dropped.
         """
-        wait(self._handle.send(event, id))
+        self._wait(self._handle.send(event, id))
 
     def ask(
         self,
@@ -128,11 +132,11 @@ class SyncTaskHandle(SyncHandle[State], Generic[Event, State, Reply]):
         timeout: timedelta = timedelta(seconds=30),
     ) -> Reply:
         """Send an event and wait for what `on_event` returns."""
-        return wait(self._handle.ask(event, id, timeout))
+        return self._wait(self._handle.ask(event, id, timeout))
 
     def trigger(self) -> bool:
         """Run `execute` once now. False where no instance is alive."""
-        return wait(self._handle.trigger())
+        return self._wait(self._handle.trigger())
 
     def redrive(
         self,
@@ -143,7 +147,7 @@ class SyncTaskHandle(SyncHandle[State], Generic[Event, State, Reply]):
 
         Returns how many there were.
         """
-        return wait(self._handle.redrive(id, timeout))
+        return self._wait(self._handle.redrive(id, timeout))
 
 
 class SyncWorkerPoolHandle(Generic[Event]):
@@ -152,8 +156,9 @@ class SyncWorkerPoolHandle(Generic[Event]):
     What controls it concerns all instances, or the one of an `index`.
     """
 
-    def __init__(self, handle: WorkerPoolHandle[Event]) -> None:
+    def __init__(self, handle: WorkerPoolHandle[Event], wait: Wait = wait) -> None:
         self._handle = handle
+        self._wait = wait
         self.concurrency: int = handle.concurrency
         self.job_name: str = handle.job_name
 
@@ -168,7 +173,7 @@ class SyncWorkerPoolHandle(Generic[Event]):
 
         Events of one partition key go to one instance, which handles them in order.
         """
-        wait(self._handle.enqueue(event, partition_key, id, priority))
+        self._wait(self._handle.enqueue(event, partition_key, id, priority))
 
     def enqueue_many(
         self,
@@ -178,31 +183,31 @@ class SyncWorkerPoolHandle(Generic[Event]):
         priority: int = 0,
     ) -> None:
         """Queue many events, in order; returns once all are durable. `ids` are theirs, one each."""
-        wait(self._handle.enqueue_many(events, partition_key, ids, priority))
+        self._wait(self._handle.enqueue_many(events, partition_key, ids, priority))
 
     def status(self, timeout: timedelta = ANSWER_TIME) -> WorkerPoolStatus:
         """What all instances do, in one answer."""
-        return wait(self._handle.status(timeout))
+        return self._wait(self._handle.status(timeout))
 
     def pause(self, note: str | None = None, *, index: int | None = None) -> bool:
         """Begin no further event until `resume`; what is queued meanwhile waits. Always True."""
-        return wait(self._handle.pause(note, index=index))
+        return self._wait(self._handle.pause(note, index=index))
 
     def resume(self, note: str | None = None, *, index: int | None = None) -> bool:
         """Go on after `pause`. False where no instance is alive."""
-        return wait(self._handle.resume(note, index=index))
+        return self._wait(self._handle.resume(note, index=index))
 
     def trigger(self, *, index: int | None = None) -> bool:
         """Handle the next event now, also where paused. False where no instance is alive."""
-        return wait(self._handle.trigger(index=index))
+        return self._wait(self._handle.trigger(index=index))
 
     def drain(self, *, index: int | None = None) -> bool:
         """Work off what waits and what still comes, then end. False where none is alive."""
-        return wait(self._handle.drain(index=index))
+        return self._wait(self._handle.drain(index=index))
 
     def clear(self, *, index: int | None = None, timeout: timedelta = ANSWER_TIME) -> int:
         """Drop the events that wait; failed ones stay. Returns how many there were."""
-        return wait(self._handle.clear(index=index, timeout=timeout))
+        return self._wait(self._handle.clear(index=index, timeout=timeout))
 
     def redrive(
         self,
@@ -215,8 +220,8 @@ class SyncWorkerPoolHandle(Generic[Event]):
 
         Returns how many there were.
         """
-        return wait(self._handle.redrive(id, index=index, timeout=timeout))
+        return self._wait(self._handle.redrive(id, index=index, timeout=timeout))
 
     def terminate(self, reason: str | None = None, *, index: int | None = None) -> bool:
         """End the instances; what waits is dropped and counted. False where none is alive."""
-        return wait(self._handle.terminate(reason, index=index))
+        return self._wait(self._handle.terminate(reason, index=index))

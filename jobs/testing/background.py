@@ -3,7 +3,7 @@
 import asyncio
 import atexit
 import threading
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from temporalio.client import Client
@@ -25,7 +25,7 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: EmbeddedServer | None = None
 
-    def run(self, call: Awaitable[_T]) -> _T:
+    def run(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Make a call in the loop, and block until it is done."""
         try:
             running = asyncio.get_running_loop()
@@ -33,15 +33,7 @@ class Background:
             running = None
         if running is not None and running is self._loop:
             raise JobsError("A handler cannot drive the server that it runs on: use run.jobs.")
-        return asyncio.run_coroutine_threadsafe(_as_coroutine(call), self._started()).result()
-
-    def start(self, work: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
-        """Begin work that goes on in the loop."""
-
-        async def begin() -> "asyncio.Task[_T]":
-            return asyncio.create_task(work)
-
-        return self.run(begin())
+        return asyncio.run_coroutine_threadsafe(call, self._started()).result()
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -73,10 +65,6 @@ class Background:
         server, self._server = self._server, None
         if server is not None:
             self.run(asyncio.wait_for(server.stop(), _LAST_WAIT))
-
-
-async def _as_coroutine(call: Awaitable[_T]) -> _T:
-    return await call
 
 
 background = Background()

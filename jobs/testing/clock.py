@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 _THREADS_GET = 60.0
 """Real seconds that a plain handler in its thread may take before virtual time goes on."""
 
+_LOOK_EVERY = 0.05  # seconds
+
 _SOCKETS_GET = 0.2
 """Real seconds that real I/O gets before virtual time goes on."""
 
@@ -67,7 +69,24 @@ class Clock:
         running = asyncio.get_running_loop()
         if running is self._loop:
             return await work
-        return await running.run_in_executor(None, self._run, work)
+        return await running.run_in_executor(None, self._from_outside, work)
+
+    def _from_outside(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do this now, or where the loop runs: it may be waiting for the very thread that calls."""
+        if self._turn.acquire(blocking=False):
+            self._turn.release()
+            return self._run(work)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return future.result(_LOOK_EVERY)
+            except TimeoutError:
+                if future.done():
+                    raise
+            if self._turn.acquire(blocking=False):
+                # The loop has stopped meanwhile.
+                self._turn.release()
+                self._run(asyncio.sleep(0))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         with self._turn:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,6 +28,7 @@ from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.tracking.wire import WireEvent
 
 from .background import background
+from .handles import Handles
 from .moments import seconds_of
 from .mortal import MortalWorker
 from .replays import assert_replays, histories_of
@@ -38,7 +39,7 @@ _LOOK_EVERY = 0.01  # seconds
 _LISTED_WITHIN = 10.0  # seconds
 
 
-class LiveJobs:
+class LiveJobs(Handles):
     """Some jobs on a real server, with a worker in this process.
 
     The server starts with the first of them and stops with the test session. Each has a task queue
@@ -63,7 +64,7 @@ class LiveJobs:
         background.run(worker.start(self._jobs, self._tracking))
         return worker
 
-    def run(self, call: Awaitable[_T]) -> _T:
+    def run(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Await a call of `jobs`."""
         return background.run(call)
 

@@ -65,6 +65,7 @@ class MortalWorker:
             self._running.cancel()
             await asyncio.wait({self._running}, timeout=_LAST_WAIT)
         self._line.cut()
+        self._line.close()
 
 
 class _Around(WorkerInterceptor):
@@ -111,7 +112,8 @@ class _Line:
         self._host, port = target.rsplit(":", 1)
         self._port = int(port)
         self._server: asyncio.Server | None = None
-        self._ends = set[asyncio.StreamWriter]()
+        self._to_server = set[asyncio.StreamWriter]()
+        self._is_cut = False
 
     async def open(self) -> str:
         """The address at which the server is reached."""
@@ -119,23 +121,33 @@ class _Line:
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            await self._pass_on(reader, None)
+            return
         theirs, ours = await asyncio.open_connection(self._host, self._port)
-        self._ends |= {writer, ours}
-        await asyncio.gather(_pass_on(reader, ours), _pass_on(theirs, writer))
-        self._ends -= {writer, ours}
+        self._to_server.add(ours)
+        await asyncio.gather(self._pass_on(reader, ours), self._pass_on(theirs, writer))
+        self._to_server.discard(ours)
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None
+    ) -> None:
+        # The end of a line that is cut is no end in order.
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                if writer is not None and not self._is_cut:
+                    writer.write(data)
+                    await writer.drain()
+        if writer is not None and not self._is_cut:
+            writer.close()
 
     def cut(self) -> None:
-        """Nothing passes any more."""
+        """Nothing passes any more. The server sees it; the client waits for answers, in silence."""
+        self._is_cut = True
+        for ours in self._to_server:
+            ours.transport.abort()
+
+    def close(self) -> None:
+        """The client has gone."""
         if self._server is not None:
             self._server.close()
-        for end in self._ends:
-            end.transport.abort()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # A line that is cut has no end in order.
-    with contextlib.suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

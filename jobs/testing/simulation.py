@@ -2,16 +2,17 @@
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from durable_jobs.client import JobClient
 from durable_jobs.definitions import Job
 from durable_jobs.protocol import Detail
 
 from .attempts import QUEUE, Ran
+from .handles import Handles
 from .moments import MONDAY, check_moment, seconds_of
 from .service import client_of
 from .world import World
@@ -19,7 +20,7 @@ from .world import World
 _T = TypeVar("_T")
 
 
-class Simulation:
+class Simulation(Handles):
     """Some jobs, their instances and their clock, in memory.
 
     Machines decide as they do in production, and the handlers run through the code of a worker's
@@ -54,9 +55,9 @@ class Simulation:
         """The tracking events of all instances, as a collector would get them."""
         return self._world.events
 
-    def run(self, call: Awaitable[_T]) -> _T:
+    def run(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Await a call of `jobs`, and all that follows from it without that time passes."""
-        return self._world.clock.run(_as_coroutine(call))
+        return self._world.clock.run(call)
 
     def advance(self, span: timedelta | str) -> None:
         """Let time pass, such as `"5m"` or `"1h30m"`, and do what falls due, up to its very end."""
@@ -80,7 +81,3 @@ class Simulation:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-async def _as_coroutine(call: Awaitable[_T]) -> _T:
-    return await call

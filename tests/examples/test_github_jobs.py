@@ -143,7 +143,7 @@ def test_a_closed_thread_ends_and_is_not_followed_up(sim: Simulation, store: Sto
     sim.advance("2h")
     [note] = store.notes()
     assert (note.what, note.text) == ("ended", "issue closed after 2 comments")
-    status = sim.run(sim.jobs.task(Thread, f"{REPOSITORY}#7").status())
+    status = sim.task(Thread, f"{REPOSITORY}#7").status()
     assert status is not None
     assert status.status == "terminated"
 

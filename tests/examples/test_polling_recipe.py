@@ -64,17 +64,17 @@ def test_pages_are_fetched_once_over_many_refusals_and_no_attempt_fails(job_of: 
     api, stored = Api(), list[object]()
     job = job_of(api, stored)
     sim = Simulation(job)
-    sync = sim.jobs.continuous(type(job), "k")
-    sim.run(sync.start())
+    sync = sim.continuous(type(job), "k")
+    sync.start()
     sim.advance("2m")
     assert stored == [1, 2, 3, 4, 5]
     assert api.asked == [1, 2, 3, 4, 5, 6]
     assert api.refused == 2
     assert [event["type"] for event in sim.events] == ["job.started", "job.executed"]
-    status = sim.run(sync.status())
+    status = sync.status()
     assert status is not None
     assert (status.run_count, status.last_error) == (1, None)
-    assert sim.run(sync.state()).page == 1
+    assert sync.state().page == 1
 
 
 def test_the_run_after_one_that_failed_for_good_goes_on_at_its_page(
@@ -84,14 +84,14 @@ def test_the_run_after_one_that_failed_for_good_goes_on_at_its_page(
     api.down_at = 4
     few = type("Few", (recipe["SyncIssues"],), {"retry": Retry(2, jitter=False)})
     sim = Simulation(few(api.client(), stored))
-    sync = sim.jobs.continuous(few, "k")
-    sim.run(sync.start())
+    sync = sim.continuous(few, "k")
+    sync.start()
     sim.advance("2m")
-    status = sim.run(sync.status())
+    status = sync.status()
     assert status is not None
     assert "500" in str(status.last_error)
     api.down_at = None
-    sim.run(sync.trigger())
+    sync.trigger()
     sim.advance("2m")
     assert stored == [1, 2, 3, 4, 5]
     assert api.asked == [1, 2, 3, 4, 4, 4, 5, 6]

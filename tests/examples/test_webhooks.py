@@ -46,10 +46,10 @@ def test_what_a_receiver_refuses_is_set_aside_until_it_is_brought_back() -> None
     receiver = Receiver(httpx.Response(404))
     sim = receiver.simulation()
     sim.run(send(sim.jobs, URL, 2))
-    pool = sim.jobs.worker_pool(Deliver)
-    [failed] = sim.run(pool.status()).failed_events
+    pool = sim.worker_pool(Deliver)
+    [failed] = pool.status().failed_events
     assert failed["error"].endswith("refuses it: 404")
-    assert sim.run(pool.redrive()) == 1
+    assert pool.redrive() == 1
     assert receiver.numbers == [1, 2, 1]
 
 

@@ -67,9 +67,9 @@ def test_a_window_of_ten_minutes_takes_under_three_seconds(live_jobs: Live) -> N
     began = time.monotonic()
     digest = Digest()
     live = live_jobs(digest)
-    window = live.jobs.debounce(Digest, "octocat/hello")
-    live.run(window.add(1))
-    live.run(window.add(2))
+    window = live.debounce(Digest, "octocat/hello")
+    window.add(1)
+    window.add(2)
     live.advance("9m")
     assert digest.sent == []
     live.advance("1m")
@@ -82,19 +82,19 @@ def test_a_window_of_ten_minutes_takes_under_three_seconds(live_jobs: Live) -> N
 
 def test_each_tick_of_the_time_that_passes_runs(live_jobs: Live) -> None:
     live = live_jobs([Poll()])
-    poll = live.jobs.continuous(Poll, "k")
-    live.run(poll.start())
+    poll = live.continuous(Poll, "k")
+    poll.start()
     live.until("job.executed")
     live.advance("5m30s")
     assert len(live.until("job.executed", count=6)) == 6
-    assert live.run(poll.state()) == 6
+    assert poll.state() == 6
 
 
 def test_a_killed_worker_reports_nothing_and_another_goes_on(live_jobs: Live) -> None:
     careful = Careful()
     live = live_jobs(careful)
-    task = live.jobs.task(Careful, "k")
-    live.run(task.send("once"))
+    task = live.task(Careful, "k")
+    task.send("once")
     while not careful.keys:
         time.sleep(0.01)
     live.kill_worker()
@@ -104,7 +104,7 @@ def test_a_killed_worker_reports_nothing_and_another_goes_on(live_jobs: Live) ->
     assert "lost with its worker" in failed["error"]["message"]
     assert len(careful.keys) == 2
     assert len({*careful.keys}) == 1
-    assert live.run(task.state()) == ["once"]
+    assert task.state() == ["once"]
 
 
 async def test_a_test_may_be_async(live_jobs: Live) -> None:
@@ -119,18 +119,18 @@ async def test_a_test_may_be_async(live_jobs: Live) -> None:
 
 def test_instances_end_with_their_test(live_jobs: Live) -> None:
     with LiveJobs(Digest()) as live:
-        live.run(live.jobs.debounce(Digest, "same").add(1))
+        live.debounce(Digest, "same").add(1)
     digest = Digest()
     after = live_jobs(digest)
-    after.run(after.jobs.debounce(Digest, "same").add(2))
-    after.run(after.jobs.debounce(Digest, "same").flush())
+    after.debounce(Digest, "same").add(2)
+    after.debounce(Digest, "same").flush()
     after.until("debounce.flushed")
     assert digest.sent == [[2]]
 
 
 def test_what_does_not_come_is_said_with_what_did(live_jobs: Live) -> None:
     live = live_jobs(Digest())
-    live.run(live.jobs.debounce(Digest, "k").add(1))
+    live.debounce(Digest, "k").add(1)
     live.until("debounce.started")
     with pytest.raises(AssertionError, match=r"0 of 1 events 'job.failed' .* debounce.started"):
         live.until("job.failed", within=timedelta(seconds=0.1))

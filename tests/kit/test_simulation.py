@@ -21,6 +21,7 @@ from durable_jobs import (
     JobsError,
     NoReply,
     Retry,
+    SyncJobClient,
     TaskJob,
     TaskRun,
     WorkerPoolJob,
@@ -94,12 +95,12 @@ class Deliver(WorkerPoolJob[int]):
 def test_a_window_of_ten_minutes_takes_under_50_ms() -> None:
     digest = Digest()
     with Simulation(digest) as warm:
-        warm.run(warm.jobs.debounce(Digest, "warm").add(1))
+        warm.debounce(Digest, "warm").add(1)
     began = time.perf_counter()
     sim = Simulation(digest)
-    window = sim.jobs.debounce(Digest, "octocat/hello")
-    sim.run(window.add(1))
-    sim.run(window.add(2))
+    window = sim.debounce(Digest, "octocat/hello")
+    window.add(1)
+    window.add(2)
     sim.advance("9m59s")
     assert digest.sent == []
     sim.advance("1s")
@@ -110,9 +111,9 @@ def test_a_window_of_ten_minutes_takes_under_50_ms() -> None:
 def test_a_run_that_fails_is_tried_again_when_it_would_be() -> None:
     digest = Digest()
     sim = Simulation(digest)
-    sim.run(sim.jobs.debounce(Digest, "k").add(13))
+    sim.debounce(Digest, "k").add(13)
     sim.advance("10m")
-    status = sim.run(sim.jobs.debounce(Digest, "k").status())
+    status = sim.debounce(Digest, "k").status()
     assert status is not None
     assert (status.status, status.last_error) == ("retrying", "ValueError: unlucky at first")
     sim.advance("30s")
@@ -129,7 +130,7 @@ def test_a_run_that_fails_is_tried_again_when_it_would_be() -> None:
 
 def test_tracking_events_are_those_of_production() -> None:
     sim = Simulation(Digest())
-    sim.run(sim.jobs.debounce(Digest, "k").add(1))
+    sim.debounce(Digest, "k").add(1)
     sim.advance(10 * MINUTE)
     assert [event["type"] for event in sim.events] == [
         "debounce.started",
@@ -152,52 +153,70 @@ def test_a_week_of_a_cron_job_in_its_time_zone() -> None:
 
 def test_an_answer_takes_as_long_as_its_handler_by_the_clock_of_the_simulation() -> None:
     sim = Simulation(Thread())
-    thread = sim.jobs.task(Thread, "k")
+    thread = sim.task(Thread, "k")
     before, began = sim.now, time.perf_counter()
-    assert sim.run(thread.ask("sleep")) == "SLEEP"
+    assert thread.ask("sleep") == "SLEEP"
     assert sim.now - before == 20 * SECOND
     with pytest.raises(JobFailed, match="as asked"):
-        sim.run(thread.ask("fail"))
+        thread.ask("fail")
     with pytest.raises(NoReply, match="attempt 1 is under way"):
-        sim.run(thread.ask("sleep", timeout=10 * SECOND))
+        thread.ask("sleep", timeout=10 * SECOND)
     assert time.perf_counter() - began < 5
 
 
 def test_a_plain_handler_runs_in_its_thread_while_time_stands_still() -> None:
     sim = Simulation(Thread())
-    thread = sim.jobs.task(Thread, "k")
-    sim.run(thread.send("hello"))
+    thread = sim.task(Thread, "k")
+    thread.send("hello")
     at = sim.now
     sim.advance("3d")
     assert sim.now - at == timedelta(days=3)
-    assert sim.run(thread.state()) == ["hello", "alarm"]
+    assert thread.state() == ["hello", "alarm"]
 
 
 def test_handlers_reach_the_other_jobs_of_the_simulation() -> None:
     sim = Simulation([Digest(), Thread()])
-    sim.run(sim.jobs.debounce(Digest, "k").add(99))
+    sim.debounce(Digest, "k").add(99)
     sim.advance("10m")
-    assert sim.run(sim.jobs.task(Thread, "k").state()) == ["from a digest"]
+    assert sim.task(Thread, "k").state() == ["from a digest"]
+
+
+class Forward(DebounceJob[int]):
+    name = "forward"
+    flush_after = SECOND
+
+    def execute(self, run: DebounceRun[int]) -> None:
+        jobs = SyncJobClient.of(run.jobs)
+        assert jobs.task(Thread, run.key).ask("hello") == "HELLO"
+
+
+def test_a_plain_handler_reaches_them_by_the_blocking_client() -> None:
+    sim = Simulation([Forward(), Thread()])
+    sim.debounce(Forward, "k").add(1)
+    sim.advance("1s")
+    assert sim.task(Thread, "k").state() == ["hello"]
+    [ran] = [ran for ran in sim.runs if ran.job == "forward"]
+    assert ran.error is None
 
 
 def test_a_pool_works_off_its_queue() -> None:
     deliver = Deliver()
     sim = Simulation(deliver)
-    pool = sim.jobs.worker_pool(Deliver)
-    sim.run(pool.enqueue_many(range(20), partition_key="one"))
+    pool = sim.worker_pool(Deliver)
+    pool.enqueue_many(range(20), partition_key="one")
     assert deliver.done == [*range(20)]
-    status = sim.run(pool.status())
+    status = pool.status()
     assert sum(each.handled_events or 0 for each in status.instances) == 20
 
 
 def test_a_killed_worker_loses_its_attempt_which_is_made_again() -> None:
     sim = Simulation(Thread())
-    thread = sim.jobs.task(Thread, "k")
-    sim.run(thread.send("sleep"))
+    thread = sim.task(Thread, "k")
+    thread.send("sleep")
     sim.advance("5s")
     sim.kill_worker()
     sim.advance("1m")
-    assert sim.run(thread.state()) == ["sleep"]
+    assert thread.state() == ["sleep"]
     [failed] = [event for event in sim.events if event["type"] == "job.failed"]
     assert failed["error"]["message"] == "the attempt was lost with its worker or timed out"
     assert failed["timestamp"] == "2026-01-05T09:00:20.000Z"
@@ -216,9 +235,9 @@ def test_wrong_input_is_refused_as_it_would_be() -> None:
     sim = Simulation(Digest())
     wrong: Any = "no number"
     with pytest.raises(InvalidEvent, match=r"digest, key .k.: event"):
-        sim.run(sim.jobs.debounce(Digest, "k").add(wrong))
+        sim.debounce(Digest, "k").add(wrong)
     with pytest.raises(JobsError, match=r"does not know the task job 'thread'; it knows: digest"):
-        sim.run(sim.jobs.task(Thread, "k").send("hello"))
+        sim.task(Thread, "k").send("hello")
     with pytest.raises(InvalidArgument, match="'soon' is no span of time; write it as 5m"):
         sim.advance("soon")
     with pytest.raises(InvalidArgument, match="a datetime with a time zone"):
