@@ -12,6 +12,12 @@ OUTBOX_QUERY = "durable_jobs.outbox"
 RECONCILE = "reconcile_tracking"
 RECONCILE_WORKFLOW = "TrackingReconcile"
 
+JOB_STATUS = "JobStatus"
+"""The search attribute that says whether an instance is paused or fails."""
+
+STATUS_OK, STATUS_PAUSED, STATUS_FAILING = "ok", "paused", "failing"
+"""Its words."""
+
 BUSY = "Busy"
 """The error type with which an instance refuses an update that it has no room for."""
 

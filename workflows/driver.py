@@ -31,6 +31,7 @@ from .machines.run import CutOff
 from .machines.steps import Attempt, Call, Cancel, Finish, Step, Wait
 from .mailbox import Letter, Mailbox
 from .timer import Timer
+from .visibility import tell_visibility
 
 CANCEL_GRACE = timedelta(seconds=10)
 """How long a cancelled attempt has to end; it hears of the cancellation with a heartbeat."""
@@ -155,6 +156,7 @@ class Driver:
             case Wait(until, what):
                 self._deliverer.before_wait(self.now(), until)
                 self._timer.set(until, what)
+                tell_visibility(self.machine)
                 await workflow.wait_condition(self._is_woken)
             case Finish():
                 return await self._finish()

@@ -54,6 +54,9 @@ class Listing:
     """Those that did not say whether they are meant."""
 
     asked: int = 0
+    slowly: bool = False
+    """Whether visibility could not tell who is paused or fails, though it might."""
+
     seconds: float = 0.0
 
     def json(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ async def gather(finder: "Finder", selection: "Selection", plan: Plan) -> Listin
         listing = await _asked(finder, selection, named, shown=not plan.watch)
     else:
         listing = Listing(shown=[_unasked(found) for found in named])
+    listing.slowly = not finder.by_status and (selection.failing or selection.status == "paused")
     listing.total = len(listing.shown)
     listing.jobs = Counter(":".join(each.found.id.split(":")[:2]) for each in listing.shown)
     listing.shown.sort(key=_KEYS[plan.sort])

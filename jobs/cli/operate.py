@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "list", rich_help_panel=_FIND, epilog=example("list --failing", "list --job poll --watch")
     )(list_)
+    app.command(rich_help_panel=_FIND, epilog=example("setup"))(setup)
     app.command(rich_help_panel=_FIND, epilog=example(f"status {acct}"))(status)
     app.command(rich_help_panel=_FIND, epilog=example(f"state {acct}"))(state)
     for verb in VERBS:
@@ -71,6 +72,16 @@ def list_(
 
     choice = Choice(job_type, job, key_prefix, status, failing, overdue)
     show_list(Plan(choice, sort, limit, timedelta(seconds=timeout), watch=watch, as_json=as_json))
+
+
+def setup(timeout: Patience = DEFAULT_PATIENCE) -> None:
+    """Let Temporal find instances that are paused or fail, by a search attribute.
+
+    Creates JobStatus in the namespace, once. Without it lists ask each instance.
+    """
+    from .setup import set_up
+
+    run(set_up(timedelta(seconds=timeout)))
 
 
 def status(

@@ -84,7 +84,8 @@ def summary_of(listing: "Listing") -> str:
     if len(listing.shown) < listing.total:
         parts.append(f"the first {len(listing.shown):,} are shown, --limit 0 shows all")
     if listing.asked:
-        parts.append(f"asked {listing.asked:,} instances one by one ({listing.seconds:.1f} s)")
+        advice = "; after `durable-jobs setup` fewer need be" if listing.slowly else ""
+        parts.append(f"{listing.asked:,} were asked one by one ({listing.seconds:.1f} s){advice}")
     if listing.undecided:
         first = listing.undecided[0]
         parts.append(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
 from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -24,6 +24,7 @@ from .connection import Connection
 from .instance import Instance, NeverRanError, answered, heard, is_missing
 from .limits import ANSWER_TIME, TimeLimit
 from .scale import NotYet
+from .visible import with_job_status
 
 State = TypeVar("State")
 
@@ -167,7 +168,8 @@ class Handle(Generic[State]):
 
     async def _signal_with_start(self, signal: str, argument: JSON) -> None:
         client = await self._connection.link.client()
-        try:
+
+        async def start(attributes: TypedSearchAttributes | None) -> None:
             await client.start_workflow(
                 self.workflow,
                 self._start_argument(),
@@ -176,7 +178,11 @@ class Handle(Generic[State]):
                 start_signal=signal,
                 start_signal_args=[argument],
                 static_summary=f"{self.job_name} for {self.key}",
+                search_attributes=attributes,
             )
+
+        try:
+            await with_job_status(client, start)
         except RPCError as error:
             raise await self._instance.explained(error) from error
 
@@ -185,29 +191,35 @@ class Handle(Generic[State]):
     ) -> Any:
         """Raises `Unanswered` where the time limit passed, and the instance's own refusal."""
         client = await self._connection.link.client()
-        start = WithStartWorkflowOperation[Any, Any](
-            self.workflow,
-            self._start_argument(),
-            id=self.instance_id,
-            task_queue=self._connection.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=f"{self.job_name} for {self.key}",
-        )
         time = limit.for_answer
-        # The SDK leaves a parameter of its overloads open.
-        asked = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
-            update,
-            argument,
-            start_workflow_operation=start,
-            id=update_id,
-            rpc_timeout=time,
-        )
+
+        async def ask(attributes: TypedSearchAttributes | None) -> Any:
+            start = WithStartWorkflowOperation[Any, Any](
+                self.workflow,
+                self._start_argument(),
+                id=self.instance_id,
+                task_queue=self._connection.task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"{self.job_name} for {self.key}",
+                search_attributes=attributes,
+            )
+            # The SDK leaves a parameter of its overloads open.
+            asked = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
+                update,
+                argument,
+                start_workflow_operation=start,
+                id=update_id,
+                rpc_timeout=time,
+            )
+            try:
+                return await answered(cast("Awaitable[Any]", asked), time)
+            finally:
+                heard(start)
+
         try:
-            return await answered(cast("Awaitable[Any]", asked), time)
+            return await with_job_status(client, ask)
         except RPCError as error:
             raise await self._instance.explained(error) from error
-        finally:
-            heard(start)
 
     async def _signal_events(self, verb: str, items: list[Item]) -> list[None]:
         """Send events in one signal; a plain one goes as the signal's argument."""

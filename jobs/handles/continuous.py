@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowQueryFailedError
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from typing_extensions import TypeVar
@@ -17,6 +17,7 @@ from ..wire import JSON
 from .base import Handle
 from .connection import Connection
 from .limits import ANSWER_TIME, TimeLimit
+from .visible import with_job_status
 
 State = TypeVar("State")
 
@@ -69,7 +70,8 @@ class ContinuousHandle(Handle[State]):
 
     async def _start(self, argument: dict[str, JSON]) -> bool:
         client = await self._connection.link.client()
-        try:
+
+        async def start(attributes: TypedSearchAttributes | None) -> None:
             await client.start_workflow(
                 self.workflow,
                 argument,
@@ -77,7 +79,11 @@ class ContinuousHandle(Handle[State]):
                 task_queue=self._connection.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"{self.job_name} for {self.key}",
+                search_attributes=attributes,
             )
+
+        try:
+            await with_job_status(client, start)
         except WorkflowAlreadyStartedError:
             return False
         except RPCError as error:

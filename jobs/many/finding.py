@@ -11,6 +11,7 @@ from ..handles.connection import Connection
 from ..handles.ended import ended_word
 from ..handles.instance import Instance, explained, is_missing
 from ..handles.limits import TimeLimit
+from ..handles.visible import has_job_status
 from ..wire import JSON
 from .calls import Silences, results
 from .selection import Selection
@@ -50,6 +51,8 @@ class Finder:
         self._connection = connection
         self._timeout = timeout
         self._silences = Silences()
+        self.by_status: bool = True
+        """Whether visibility can tell who is paused or fails."""
 
     async def named(self, selection: Selection) -> list[Found]:
         """Those that may be meant, as far as visibility can tell; each once, by ID.
@@ -61,8 +64,10 @@ class Finder:
         """
         client = await self._connection.link.client()
         found: dict[str, Found] = {}
+        self.by_status = await has_job_status(client)
+        query = selection.query(by_status=self.by_status)
         try:
-            async for run in client.list_workflows(selection.query, page_size=_PAGE):
+            async for run in client.list_workflows(query, page_size=_PAGE):
                 if run.id not in found and selection.has(run.id, run.workflow_type):
                     alive = ended_word(run) is None
                     found[run.id] = Found(run.id, run.start_time, run.task_queue, alive)

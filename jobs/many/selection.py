@@ -11,6 +11,7 @@ from ..definitions import Job
 from ..definitions.base import NAME
 from ..errors import InvalidArgument
 from ..kinds import KINDS, JobKind
+from ..names import JOB_STATUS, STATUS_FAILING, STATUS_PAUSED
 from ..protocol import JobType
 from ..status import StatusWord
 from ..wire import JSON
@@ -116,9 +117,12 @@ class Selection:
         """Whether only the instances themselves know if they are meant."""
         return self.status is not None or self.failing or self.overdue
 
-    @property
-    def query(self) -> str:
-        """The part of it that Temporal's visibility can tell, in its language."""
+    def query(self, *, by_status: bool = False) -> str:
+        """The part of it that Temporal's visibility can tell, in its language.
+
+        `by_status` where the namespace has the attribute `JobStatus`. Instances that were started
+        without it stay in: they must be asked.
+        """
         executions = _EXECUTIONS.get(self.status or "", ("Running",))
         parts = [
             f"WorkflowType IN ({_listed(KINDS[name].workflow for name in self.types)})",
@@ -128,7 +132,16 @@ class Selection:
             prefixes = (f"{name}:{self.job}:{self.key_prefix}" for name in self.types)
             named = " OR ".join(f"WorkflowId STARTS_WITH {_quoted(each)}" for each in prefixes)
             parts.append(f"({named})")
+        if by_status and (word := self._trouble) is not None:
+            parts.append(f"({JOB_STATUS} = {_quoted(word)} OR {JOB_STATUS} IS NULL)")
         return " AND ".join(parts)
+
+    @property
+    def _trouble(self) -> str | None:
+        """The word of `JobStatus` that all those alive that are meant have."""
+        if self.failing:
+            return STATUS_FAILING
+        return STATUS_PAUSED if self.status == "paused" else None
 
     def has(self, instance_id: str, workflow: str) -> bool:
         """Whether a workflow is an instance that is meant, as far as its name tells."""

@@ -72,7 +72,7 @@ async def test_an_operator_finds_what_fails_and_retries_all_of_it(
     assert "ConnectionError: the service is down" in shown
     assert ids[2] not in shown
     assert "continuous:poll 2" in shown
-    assert "asked 4 instances one by one" in shown
+    assert "4 were asked one by one" in shown
     assert "nothing was sent: say --yes" in await operate("trigger", *chosen, "--failing", code=2)
     service.down = set()
     said = await operate("trigger", *chosen, "--failing", "--yes")

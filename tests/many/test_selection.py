@@ -19,19 +19,19 @@ def status(word: str = "scheduled", **more: Any) -> dict[str, Any]:
 
 def test_a_job_and_a_key_prefix_are_asked_of_visibility_as_the_prefix_of_an_id() -> None:
     chosen = Selection.of(Poll, {"key_prefix": "acct-"})
-    assert "WorkflowType IN ('ContinuousJob')" in chosen.query
-    assert "ExecutionStatus IN ('Running')" in chosen.query
-    assert "WorkflowId STARTS_WITH 'continuous:poll:acct-'" in chosen.query
+    assert "WorkflowType IN ('ContinuousJob')" in chosen.query()
+    assert "ExecutionStatus IN ('Running')" in chosen.query()
+    assert "WorkflowId STARTS_WITH 'continuous:poll:acct-'" in chosen.query()
 
 
 def test_a_job_of_unknown_type_is_looked_for_under_each_type() -> None:
-    query = Selection.checked(None, "poll").query
+    query = Selection.checked(None, "poll").query()
     assert all(f"STARTS_WITH '{kind}:poll:'" in query for kind in KINDS)
 
 
 def test_an_ended_word_looks_where_temporal_keeps_such_ends() -> None:
-    assert "('Failed', 'TimedOut')" in Selection.checked(None, None, status="failed").query
-    assert "'Completed'" in Selection.checked(None, None, status="terminated").query
+    assert "('Failed', 'TimedOut')" in Selection.checked(None, None, status="failed").query()
+    assert "'Completed'" in Selection.checked(None, None, status="terminated").query()
 
 
 def test_only_instances_are_meant_not_other_workflows_with_such_names() -> None:
@@ -107,7 +107,7 @@ def test_a_name_that_no_job_can_have_is_refused() -> None:
 
 def test_quotes_in_a_key_end_no_text_of_the_query() -> None:
     chosen = Selection.checked("task", "triage", key_prefix="o'neil\\")
-    assert "STARTS_WITH 'task:triage:o\\'neil\\\\'" in chosen.query
+    assert "STARTS_WITH 'task:triage:o\\'neil\\\\'" in chosen.query()
 
 
 def test_overdue_has_ten_seconds_of_grace() -> None:

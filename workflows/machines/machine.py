@@ -686,6 +686,11 @@ class Machine(ABC):
         """Events that were accepted, have not run, and are not counted as discarded."""
         return 0
 
+    @property
+    def has_set_aside(self) -> bool:
+        """Whether failed events are set aside for `redrive`."""
+        return False
+
     def state_answer(self) -> Detail:
         """What the query `state` folds its answer from."""
         return {

@@ -511,6 +511,11 @@ class TaskMachine(Machine):
         return self._events_left + (0 if self.over else self._set_aside.count)
 
     @property
+    def has_set_aside(self) -> bool:
+        """See base class."""
+        return bool(self._set_aside.entries)
+
+    @property
     def _events_left(self) -> int:
         return len(self._queue) + (self._doing.count if self._doing else 0)
 

@@ -334,6 +334,11 @@ class WorkerPoolMachine(Machine):
         return self._events_left + (0 if self.over else self._dead.count)
 
     @property
+    def has_set_aside(self) -> bool:
+        """See base class."""
+        return bool(self._dead.entries)
+
+    @property
     def _events_left(self) -> int:
         return len(self._queue) + (len(self._doing.items) if self._doing else 0)
 

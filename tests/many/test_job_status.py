@@ -1,0 +1,171 @@
+"""The search attribute `JobStatus`: by it Temporal itself finds what is paused or fails."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.client import Client
+from temporalio.worker import Replayer
+
+from durable_jobs import JobClient, JobsPlugin
+from durable_jobs.cli.setup import create_job_status
+from durable_jobs.embedded import EmbeddedServer
+from durable_jobs.many.acting import BulkResult
+from durable_jobs.workflows import carry
+from tests.many.jobs import Digest, Poll, Service, Triage
+from tests.support import eventually
+from tests.support.jobs import (
+    history_of,
+    new_key,
+    running_worker,
+    status_of,
+    until_status,
+    went_on,
+)
+from tests.support.operating import Operator
+
+
+@pytest.fixture(scope="module")
+async def early() -> str:
+    """The key of an instance that began before the attribute was there."""
+    return new_key()
+
+
+@pytest.fixture(scope="module")
+async def server(early: str) -> AsyncIterator[EmbeddedServer]:
+    """A server of these tests alone, on which `setup` has run."""
+    async with EmbeddedServer(ui=False) as server:
+        client = await Client.connect(server.target)
+        await JobClient(client, "early").continuous(Poll, early).start()
+        said = await Operator(server.target)("setup")
+        assert "search attribute JobStatus is made in the namespace 'default'" in said
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def client(server: EmbeddedServer) -> Client:
+    return await Client.connect(server.target)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+async def jobs(client: Client, queue: str, service: Service) -> AsyncIterator[JobClient]:
+    async with running_worker(client, queue, Poll(service), Digest(), Triage(service)) as jobs:
+        yield jobs
+
+
+async def found_by(client: Client, word: str, key: str) -> bool:
+    """Whether Temporal's visibility finds the one instance with this key by a word."""
+    query = f"JobStatus = '{word}' AND ExecutionStatus = 'Running'"
+    return any([run.id.endswith(f":{key}") async for run in client.list_workflows(query)])
+
+
+async def test_temporal_finds_what_is_paused_and_what_fails_until_it_goes_on(
+    jobs: JobClient, client: Client, service: Service
+) -> None:
+    key = new_key()
+    poll = jobs.continuous(Poll, key)
+    await poll.start()
+    await eventually(lambda: found_by(client, "ok", key))
+    service.down = {key}
+    await poll.trigger()
+    await eventually(lambda: found_by(client, "failing", key))
+    await poll.pause()
+    await eventually(lambda: found_by(client, "paused", key))
+    assert await found_by(client, "failing", key)
+    service.down = set()
+    await poll.trigger()
+    await poll.resume()
+    await eventually(lambda: found_by(client, "ok", key))
+    assert not await found_by(client, "failing", key)
+    changes = (await history_of(client, poll.instance_id)).count(
+        "upsert_workflow_search_attributes"
+    )
+    assert changes <= 4
+    await poll.terminate()
+
+
+async def test_events_that_are_set_aside_count_as_failing_until_they_are_redriven(
+    jobs: JobClient, client: Client, service: Service
+) -> None:
+    key = new_key()
+    service.down = {"bad"}
+    triage = jobs.task(Triage, key)
+    await triage.send("bad")
+    await triage.send("good")
+    await eventually(lambda: found_by(client, "failing", key))
+    service.down = set()
+    assert await triage.redrive() == 1
+    await eventually(lambda: found_by(client, "ok", key))
+    await triage.terminate()
+
+
+async def test_an_ordinary_window_has_the_attribute_and_no_event_of_history_for_it(
+    jobs: JobClient, client: Client
+) -> None:
+    digest = jobs.debounce(Digest, new_key())
+    await digest.add("a")
+    await digest.flush()
+    await until_status(digest, "completed")
+    description = await client.get_workflow_handle(digest.instance_id).describe()
+    assert list(description.search_attributes["JobStatus"]) == ["ok"]
+    history = await history_of(client, digest.instance_id)
+    assert "upsert_workflow_search_attributes" not in history
+
+
+async def test_a_list_asks_those_that_the_attribute_names_and_those_that_lack_it(
+    jobs: JobClient, server: EmbeddedServer, client: Client, service: Service, early: str
+) -> None:
+    keys = [new_key() for _ in range(3)]
+    for key in keys:
+        await jobs.continuous(Poll, key).start()
+    service.down = {keys[0], early}
+    await jobs.continuous(Poll, keys[0]).trigger()
+    async with running_worker(client, "early", Poll(service)) as first:
+        old = first.continuous(Poll, early)
+        await old.trigger()
+        await eventually(lambda: found_by(client, "failing", keys[0]))
+
+        async def old_fails() -> bool:
+            return (await status_of(old)).last_error is not None
+
+        await eventually(old_fails)
+        failing = {each.key async for each in jobs.list(Poll, failing=True)}
+        assert failing == {keys[0], early}
+        shown = await Operator(server.target)("list", "--job", "poll", "--failing")
+        assert "2 were asked one by one" in shown
+        result: BulkResult = await jobs.terminate_all(Poll, failing=True)
+        assert result.done == 2
+
+
+async def test_continue_as_new_and_a_replay_keep_the_attribute(
+    jobs: JobClient, client: Client, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    monkeypatch.setattr(carry, "MAX_HISTORY_EVENTS", 60)
+    key = new_key()
+    poll = jobs.continuous(Poll, key)
+    await poll.start()
+    service.down = {key}
+    await poll.trigger()
+    await eventually(lambda: found_by(client, "failing", key))
+
+    async def gone_on() -> bool:
+        await poll.trigger()
+        return await went_on(client, poll.instance_id)
+
+    await eventually(gone_on)
+    await eventually(lambda: found_by(client, "failing", key))
+    service.down = set()
+    await poll.trigger()
+    await eventually(lambda: found_by(client, "ok", key))
+    history = await client.get_workflow_handle(poll.instance_id).fetch_history()
+    await Replayer(workflows=[], plugins=[JobsPlugin([Poll(service)])]).replay_workflow(history)
+    await poll.terminate()
+
+
+async def test_setup_says_what_is_there_already(client: Client, server: EmbeddedServer) -> None:
+    assert "is there in the namespace 'default'" in await create_job_status(client)
+    assert "JobStatus is there" in await Operator(server.target)("setup")
