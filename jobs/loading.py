@@ -40,6 +40,9 @@ def load_jobs(reference: str) -> JobsSource:
     name, colon, path = reference.partition(":")
     if not (name and colon and path):
         raise LoadError(f"{reference!r} is not of the form module:attribute, as in myapp.jobs:jobs")
+    if name.endswith(".py"):
+        module = name.removesuffix(".py").replace("/", ".")
+        raise LoadError(f"{reference!r} names a file; name the module: {module}:{path}")
     value: Any = _import(name)
     for part in path.split("."):
         if not hasattr(value, part):

@@ -22,7 +22,8 @@ class Registry:
         for job in _listed(jobs):
             job.check()
             if job.name in self._jobs:
-                raise DefinitionError(f"two jobs are named {job.name!r}; rename one")
+                both = f"{_class_of(self._jobs[job.name])} and {_class_of(job)}"
+                raise DefinitionError(f"two jobs are named {job.name!r}: {both}; rename one")
             self._jobs[job.name] = job
         self._options = {name: job.options(identity) for name, job in self._jobs.items()}
 
@@ -48,6 +49,10 @@ class Registry:
                 f"the last one knows: {known}. Start a worker with it.",
             )
         return Described(known=True, options=self._options[ref.job])
+
+
+def _class_of(job: Job) -> str:
+    return f"{type(job).__module__}.{type(job).__qualname__}"
 
 
 def _listed(jobs: object) -> list[Job]:

@@ -1,7 +1,7 @@
 """The commands that look around: what a set-up needs, and what a module defines."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,23 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "off": "dim"}
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(rich_help_panel=_PANEL, epilog=example("jobs myapp.jobs:jobs"))(jobs)
     app.command(rich_help_panel=_PANEL, epilog=example("doctor"))(doctor)
+
+
+def jobs(
+    references: Annotated[
+        list[str], typer.Argument(metavar="MODULE:ATTRIBUTE", help="Where the jobs are.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a module defines, checked as a worker checks it. Needs no server.
+
+    The exit code is 2 where a worker could not run it.
+    """
+    from .defined import show_jobs
+
+    run(show_jobs(tuple(references), as_json=as_json))
 
 
 def doctor(as_json: AsJson = False, timeout: Patience = DEFAULT_PATIENCE) -> None:
