@@ -12,6 +12,7 @@ from temporalio.client import AsyncActivityCancelledError
 from temporalio.exceptions import ApplicationError
 
 from durable_jobs.errors import RetryAfter, Snooze
+from durable_jobs.logs import note_attempt
 from durable_jobs.names import FAILED_ERROR
 from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Report, RunRequest
 from durable_jobs.tracking.config import Tracking
@@ -103,6 +104,7 @@ class Attempt:
     def open(self) -> None:
         """Make it the attempt at hand."""
         _current.set(self)
+        note_attempt(self)
 
     def begin(self, request: RunRequest) -> None:
         """Begin the next run that the activity makes, in a burst of events."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from typing_extensions import TypeVar
 
 from ..arguments import check_is_text, check_number
+from ..logs import RunLogger
 from ..protocol import Checkpoint, Detail, Options, RunRequest
 from ..status import Progress
 from ..wire import JSON, MAX_TEXT, as_unicode
@@ -99,6 +100,15 @@ class Run(Generic[State]):
     def jobs(self) -> "JobClient":
         """A client on the worker's connection; its calls are made once per run."""
         return self._context.jobs()
+
+    @property
+    def logger(self) -> RunLogger:
+        """The logger `durable_jobs.job.{name}`. Each line has this run's fields.
+
+        They are attributes of the `LogRecord`: `instance_id`, `job_name`, `key`, `handler`,
+        `run_count` and `attempt`. The worker's command prints them, as text or as JSON.
+        """
+        return RunLogger(self._context.request)
 
     def _now(self) -> datetime:
         return self._context.now()
