@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import feed, look, operate
-from .logs import LogLevel, start_logging
+from .logs import LogFormat, LogLevel, read_levels, set_levels_of_jobs, start_logging
 
 _COLLECTOR_PORT = 4000
 _LAST_PORT = 65535
@@ -58,7 +58,32 @@ Health = Annotated[
         help="Where the worker answers /livez and /readyz, such as 127.0.0.1:8080.",
     ),
 ]
-Level = Annotated[LogLevel, typer.Option(help="How much the worker says.")]
+
+
+def checked_levels(words: list[str] | None) -> list[str]:
+    """The words, where they are levels."""
+    try:
+        read_levels(words or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return words or []
+
+
+Level = Annotated[LogLevel, typer.Option(help="From which level on lines are written.")]
+LevelWords = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-level",
+        envvar="DURABLE_JOBS_LOG_LEVEL",
+        metavar="LEVEL|JOB=LEVEL",
+        callback=checked_levels,
+        help="debug, info (the default), warning or error; poll=debug for run.logger of one job.",
+    ),
+]
+Format = Annotated[
+    LogFormat,
+    typer.Option("--log-format", envvar="DURABLE_JOBS_LOG_FORMAT", help="How lines look."),
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,7 +111,8 @@ def worker(
     metrics: Metrics = None,
     health: Health = None,
     grace: Grace = 10.0,
-    log_level: Level = LogLevel.info,
+    log_level: LevelWords = None,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C.
 
@@ -95,7 +121,9 @@ def worker(
     """
     from .worker import Plan, work
 
-    start_logging(log_level)
+    levels = read_levels(log_level or [])
+    start_logging(levels.level, form=log_format)
+    set_levels_of_jobs(levels)
     limit = timedelta(seconds=grace)
     work(Plan(tuple(jobs), task_queue, metrics or None, health or None, limit))
 
@@ -129,7 +157,8 @@ def dev(
     task_queue: Queue = None,
     metrics: Metrics = None,
     grace: Grace = 5.0,
-    log_level: Level = LogLevel.info,
+    log_level: LevelWords = None,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Run jobs with a Temporal of their own, and print what they do.
 
@@ -139,7 +168,8 @@ def dev(
     from .dev import Plan, develop
 
     start_logging(LogLevel.warning)
-    worker_options = ["--grace", str(grace), "--log-level", log_level]
+    worker_options = ["--grace", str(grace), "--log-format", log_format]
+    worker_options += [part for word in log_level or [] for part in ("--log-level", word)]
     worker_options += ["--task-queue", task_queue] if task_queue else []
     worker_options += ["--metrics", metrics] if metrics else []
     develop(
