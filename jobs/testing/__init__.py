@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .attempts import Ran
+    from .effects import Effect, Effects
     from .live import LiveJobs
     from .recorder import Call
     from .simulation import Simulation
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Call": ".recorder",
+    "Effect": ".effects",
+    "Effects": ".effects",
     "LiveJobs": ".live",
     "Outcome": ".single",
     "Ran": ".attempts",
@@ -23,7 +26,7 @@ _PLACES = {
     "run_job": ".single",
 }
 
-__all__ = ["Call", "LiveJobs", "Outcome", "Ran", "Simulation", "run_job"]
+__all__ = ["Call", "Effect", "Effects", "LiveJobs", "Outcome", "Ran", "Simulation", "run_job"]
 
 
 def __getattr__(name: str) -> Any:

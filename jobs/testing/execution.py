@@ -17,7 +17,7 @@ from durable_jobs.workflows.inputs import read_message
 from durable_jobs.workflows.letters import refusal
 from durable_jobs.workflows.machines.machine import Tools
 from durable_jobs.workflows.machines.messages import BadInput, Message, Refused
-from durable_jobs.workflows.machines.run import CutOff, Lost
+from durable_jobs.workflows.machines.run import CutOff, Lost, Outcome, Succeeded
 from durable_jobs.workflows.machines.steps import Call
 from durable_jobs.workflows.machines.task import TaskMachine
 from durable_jobs.workflows.machines.texts import EventText, values_of
@@ -27,6 +27,7 @@ from durable_jobs.workflows.workflow import reply_of
 from .attempts import Worker
 from .clock import Clock
 from .driver import MemoryDriver
+from .effects import killing
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -208,11 +209,19 @@ class Execution(MemoryDriver):
         self._making = self._loop.create_task(self._make(request))
 
     async def _make(self, request: RunRequest) -> None:
-        outcome = await self._around.worker.attempt(request, self._around.clock.now(), self._note)
+        outcome = await self._attempt(request)
+        following = killing.next_attempt(request) if isinstance(outcome, Succeeded) else None
+        if following is not None:
+            # Nobody heard of the first one.
+            outcome = await self._attempt(following)
         if self._making is asyncio.current_task():
             self._making = None
             self.end_attempt(outcome)
             self.wake()
+
+    async def _attempt(self, request: RunRequest) -> Outcome:
+        worker = self._around.worker
+        return await worker.attempt(request, self._around.clock.now(), self._note)
 
     def _note(self, mark: Detail) -> None:
         self._beat = mark

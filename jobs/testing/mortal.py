@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,9 +15,12 @@ from temporalio.worker import (
 )
 from temporalio.worker import Interceptor as WorkerInterceptor
 
+from durable_jobs.activities.interceptor import HANDLER_MARK
 from durable_jobs.definitions import Job
 from durable_jobs.plugin import JobsPlugin
 from durable_jobs.tracking import Tracking
+
+from .effects import killing
 
 _CHUNK = 64 * 1024
 _MISSED_FOR = timedelta(seconds=0.5)
@@ -97,12 +101,21 @@ class _AroundAttempt(ActivityInboundInterceptor):
         assert attempt is not None
         self._around.attempts.add(attempt)
         try:
-            return await super().execute_activity(input)
+            done = await super().execute_activity(input)
+            following = self._following(input)
+            return done if following is None else await super().execute_activity(following)
         finally:
             self._around.attempts.discard(attempt)
             while self._around.dead:
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.Event().wait()
+
+    def _following(self, input: ExecuteActivityInput) -> ExecuteActivityInput | None:  # noqa: A002
+        """The attempt that is made as nobody heard of this one, where workers are killed."""
+        if not hasattr(input.fn, HANDLER_MARK):
+            return None
+        payload = killing.next_attempt_of(input.args[0])
+        return None if payload is None else dataclasses.replace(input, args=[payload])
 
 
 class _Line:

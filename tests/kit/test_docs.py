@@ -37,3 +37,13 @@ async def test_the_test_on_a_real_server_passes(tmp_path: Path) -> None:
     with Python("-m", "pytest", "-q", "test_live.py", cwd=tmp_path) as process:
         assert await process.exit_code() == 0, process.text
         assert "1 passed" in process.text
+
+
+async def test_what_happens_twice_is_reported_as_the_page_says(tmp_path: Path) -> None:
+    (tmp_path / "test_mail.py").write_text(block(PAGE, "test_mail.py"))
+    [shown] = re.findall(r"\$ pytest -q --kill-workers test_mail.py\n(.*?)\n\n", PAGE, re.DOTALL)
+    command = ("-m", "pytest", "-q", "--kill-workers", "test_mail.py")
+    with Python(*command, cwd=tmp_path) as process:
+        assert await process.exit_code() == 1, process.text
+        for line in shown.splitlines():
+            assert line.strip() in process.text
