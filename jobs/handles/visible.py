@@ -5,6 +5,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from math import inf
 from time import monotonic
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -42,6 +43,11 @@ async def has_job_status(client: Client) -> bool:
         has = await _look(client)
         looks[client.namespace] = (monotonic() + _LOOK_EVERY, has)
     return has
+
+
+def never_look(client: Client) -> None:
+    """Take it that the namespace lacks the attribute: no server is behind this client."""
+    _looks.setdefault(client.service_client, {})[client.namespace] = (inf, False)
 
 
 async def _look(client: Client) -> bool:

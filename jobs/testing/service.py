@@ -33,6 +33,7 @@ from temporalio.common import RawValue, WorkflowIDConflictPolicy
 from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
+from durable_jobs.handles.visible import never_look
 from durable_jobs.values import JSON
 from durable_jobs.wire import from_raw, to_raw
 
@@ -101,7 +102,9 @@ def not_found(workflow_id: str) -> RPCError:
 
 async def client_of(service: Service, keeps: object = None) -> Client:
     """A client whose calls the service takes. As long as it lives, so does what it `keeps`."""
-    return await Client.connect(ADDRESS, lazy=True, interceptors=[_ToService(service, keeps)])
+    client = await Client.connect(ADDRESS, lazy=True, interceptors=[_ToService(service, keeps)])
+    never_look(client)
+    return client
 
 
 class _ToService(Interceptor):
