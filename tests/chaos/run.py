@@ -86,6 +86,8 @@ async def _storm(weather: Weather, load: Callers, callers: int, seconds: float) 
     raging = asyncio.create_task(weather.rage())
     try:
         await load.call(callers, seconds)
+        while not weather.has_shown_all:
+            await load.call(callers, 1)
     finally:
         raging.cancel()
         with suppress(asyncio.CancelledError):

@@ -159,6 +159,12 @@ class Weather:
 
     restarts: int = 0
 
+    @property
+    def has_shown_all(self) -> bool:
+        """Whether each part has failed at least once, in each of its ways that can be counted."""
+        answered = {"422", "429", "500", "closed"} <= self.collector.answers.keys()
+        return answered and bool(self.workers.kills and self.restarts)
+
     async def rage(self) -> None:
         """Break things until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -95,10 +95,13 @@ async def test_a_demonstration_left_running_shows_its_page_until_it_is_interrupt
                 [address] = re.findall(rf"^  {name} +(http://\S+)$", text, re.MULTILINE)
                 assert (await client.get(address, follow_redirects=True)).is_success
             [collector] = re.findall(r"^  collector +(\S+)$", text, re.MULTILINE)
-            found = (await client.get(f"{collector}/api/summary")).json()
-            assert found["gaps"] == 0
-            assert found["jobs"] == [RepoDigest.name, RepoHealth.name, Thread.name]
-            assert found["workflowsUrl"]
+
+            async def all_jobs_known() -> bool:
+                found = (await client.get(f"{collector}/api/summary")).json()
+                assert (found["gaps"], bool(found["workflowsUrl"])) == (0, True)
+                return found["jobs"] == [RepoDigest.name, RepoHealth.name, Thread.name]
+
+            assert await eventually(all_jobs_known)
             [page] = re.findall(r"^  page +(\S+)$", text, re.MULTILINE)
             process.send_signal(signal.SIGINT)
             text = await output(process)

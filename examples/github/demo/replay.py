@@ -18,6 +18,8 @@ from .errors import DemoError
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "github_webhooks.jsonl"
 _AT_ONCE = 8
+_BUSY_WAITS = (1.0, 3.0, 10.0)
+"""Seconds before a delivery is sent again that the receiver was too busy for."""
 _NAMESPACE = uuid.UUID("7d0d7d5e-4c0c-4b55-9d3b-6a0a2a6c0d11")
 
 
@@ -78,7 +80,8 @@ async def send(
 
     async def one_by_one(client: httpx.AsyncClient) -> None:
         for sending in waiting:
-            _book(outcome, sending, await _post(client, url, secret, sending))
+            response, again = await _deliver(client, url, secret, sending)
+            _book(outcome, sending, response, again=again)
             progress(outcome)
 
     try:
@@ -91,6 +94,19 @@ async def send(
     except* (DemoError, httpx.TransportError) as failures:
         raise DemoError(str(failures.exceptions[0])) from failures
     return outcome
+
+
+async def _deliver(
+    client: httpx.AsyncClient, url: str, secret: str, sending: Sending
+) -> tuple[httpx.Response, bool]:
+    """Send one, and send it again where the receiver is busy; says whether it did."""
+    response, again = await _post(client, url, secret, sending), False
+    for wait in _BUSY_WAITS:
+        if response.status_code != 503:
+            break
+        await asyncio.sleep(wait)
+        response, again = await _post(client, url, secret, sending), True
+    return response, again
 
 
 async def _post(
@@ -106,11 +122,13 @@ async def _post(
     return await client.post(f"{url}/webhooks/github", content=sending.body, headers=headers)
 
 
-def _book(outcome: Outcome, sending: Sending, response: httpx.Response) -> None:
+def _book(outcome: Outcome, sending: Sending, response: httpx.Response, *, again: bool) -> None:
     if response.status_code != 202:
         raise DemoError(f"delivery {sending.id} got {response.status_code}: {response.text}")
     outcome.sent += 1
-    if response.json()["duplicate"]:
+    # What was answered with "busy" may have been taken all the same.
+    known = sending.id in outcome.taken or not again
+    if response.json()["duplicate"] and known:
         outcome.dropped += 1
     elif sending.id in outcome.taken:
         raise DemoError(f"delivery {sending.id} was taken twice")
