@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from durable_jobs.activities.library import LibraryActivities
 from durable_jobs.client import JobClient
 from durable_jobs.definitions.threads import ThreadError
 from durable_jobs.names import DESCRIBE, FIND_JOB, FOLD, JUDGE, NEXT_DUE
-from durable_jobs.protocol import Detail, RunRequest, RunResult
+from durable_jobs.protocol import Detail, RunRequest, RunResult, TrackingIdentity
 from durable_jobs.registry import Registry
 from durable_jobs.tracking import Tracking
 from durable_jobs.wire import model_from_raw, to_raw
@@ -74,13 +74,13 @@ class Worker:
         note: Callable[[Ran], None],
     ) -> None:
         self.registry = registry
-        self.identity = tracking.identity if tracking is not None else None
+        self.identity: TrackingIdentity | None = tracking.identity if tracking else None
         self._client = client
         made = handler_activities(registry, self._jobs_of, set())
         self._handlers = {getattr(each, HANDLER_MARK).name: _noting(each, note) for each in made}
         self._around = TrackingInterceptor(tracking).intercept_activity(_Innermost())
         library = LibraryActivities(registry)
-        self.library = {
+        self.library: dict[str, Callable[[RawValue], Awaitable[RawValue]]] = {
             DESCRIBE: library.describe,
             FIND_JOB: library.find_job,
             FOLD: library.fold,

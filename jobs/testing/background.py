@@ -67,5 +67,5 @@ class Background:
             self.run(asyncio.wait_for(server.stop(), _LAST_WAIT))
 
 
-background = Background()
+background: Background = Background()
 atexit.register(background.stop)

@@ -89,6 +89,9 @@ class Clock:
                 self._run(asyncio.sleep(0))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self._loop.is_closed():
+            work.close()
+            raise JobsError("This simulation is closed. Make another one.")
         with self._turn:
             return self._loop.run_until_complete(self._loop.unless_stuck(work))
 

@@ -130,4 +130,4 @@ class Killing:
         return None if following is None else to_raw(following)
 
 
-killing = Killing()
+killing: Killing = Killing()

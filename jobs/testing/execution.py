@@ -86,7 +86,7 @@ class Execution(MemoryDriver):
 
     def wake(self) -> None:
         """Do all that can be done now."""
-        self.now = self._around.clock.now()
+        self.now: datetime = self._around.clock.now()
         self.settle()
         self._around.tell(self.tell(self._around.worker.identity))
         self._resume_waiting()

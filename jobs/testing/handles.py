@@ -1,7 +1,9 @@
 """Handles for tests that are no coroutines."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from durable_jobs.client import JobClient
 from durable_jobs.definitions import ContinuousJob, DebounceJob, TaskJob, WorkerPoolJob
@@ -18,14 +20,29 @@ Reply = TypeVar("Reply")
 T = TypeVar("T")
 
 
-class Handles:
+class Handles(ABC):
     """Makes handles whose methods block, as those of a `SyncJobClient`."""
 
     jobs: JobClient
 
+    @abstractmethod
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Await a call, and block until it is done."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is under way."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def debounce(
         self, job: type[DebounceJob[Event, State]], key: str

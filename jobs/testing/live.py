@@ -5,8 +5,7 @@ import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from temporalio.client import (
     Client,
@@ -166,17 +165,6 @@ class LiveJobs(Handles):
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Started(Interceptor):

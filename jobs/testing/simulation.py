@@ -4,8 +4,7 @@ import asyncio
 import weakref
 from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from durable_jobs.client import JobClient
 from durable_jobs.definitions import Job
@@ -70,14 +69,3 @@ class Simulation(Handles):
     def close(self) -> None:
         """End what is still under way."""
         self._world.clock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -9,6 +9,7 @@ from uuid import uuid4
 from pydantic_core import from_json
 from typing_extensions import TypeVar
 
+from durable_jobs.arguments import check_kind, check_whole, many
 from durable_jobs.definitions import (
     ContinuousJob,
     DebounceJob,
@@ -19,7 +20,7 @@ from durable_jobs.definitions import (
 )
 from durable_jobs.definitions.codec import codec_of
 from durable_jobs.definitions.identity import instance_id_of
-from durable_jobs.errors import JobsError
+from durable_jobs.errors import InvalidArgument, JobsError
 from durable_jobs.protocol import Detail, RunRequest, RunResult
 from durable_jobs.registry import Registry
 from durable_jobs.status import Progress
@@ -35,6 +36,8 @@ from .service import client_of
 Event = TypeVar("Event")
 State = TypeVar("State", default=Any)
 Reply = TypeVar("Reply", default=Any)
+
+_MANY = 1_000_000
 
 _UNSET: Any = object()
 """No state was given: the job makes its first one."""
@@ -136,17 +139,23 @@ def run_job(
 
     Raises:
         InvalidEvent, InvalidState: an event, or a state, does not fit its type.
+        InvalidArgument: the handler is none of the job's, or takes no events.
         DefinitionError: the job's definition is wrong.
         TimeoutError: the handler took longer than its `timeout`; its waits take no real time.
     """
     check_moment(now, "run_job: now")
+    check_whole(attempt, "run_job: attempt", 1, _MANY)
+    check_kind(error, RunFailure, "run_job: error", "RunFailure(handler=…, message=…, …)")
     registry = Registry([job], None)
+    listed = many(events, "run_job: the events")
+    called = handler or _handler_of(job, listed, error)
+    _check_call(job, called, listed)
     named = _key_of(job, key)
     first = RunRequest(
         job_type=job.job_type,
         job=job.name,
         key=named,
-        handler=handler or _handler_of(job, events, error),
+        handler=called,
         run_count=1,
         idempotency_key=str(uuid4()),
         attempt=attempt,
@@ -154,7 +163,7 @@ def run_job(
         timeout=job.timeout.total_seconds(),
         **_state_of(job, state, named),
     )
-    given = [from_json(codec_of(type(job)).event_json(event, named)) for event in events]
+    given = [from_json(codec_of(type(job)).event_json(event, named)) for event in listed]
     details = _details_of(job, first, given, error, now)
     single = _Single(registry, job, now)
     try:
@@ -169,6 +178,21 @@ def _key_of(job: Job, given: str | None) -> str:
     # Raises InvalidKey where it is none.
     instance_id_of(type(job), given)
     return given
+
+
+def _check_call(job: Job, handler: str, events: Sequence[Any]) -> None:
+    """Raise `InvalidArgument` where the handler is none, or its events are."""
+    cls = type(job)
+    if handler not in job.handlers or not cls.has(handler):
+        written = ", ".join(each for each in job.handlers if cls.has(each))
+        raise InvalidArgument(
+            f"run_job: {cls.__name__} has no handler {handler!r}; it has: {written}"
+        )
+    needed = {TaskJob: ("on_event",), WorkerPoolJob: ("execute", "on_dead_letter")}
+    for kind, with_events in needed.items():
+        if isinstance(job, kind) and bool(events) != (handler in with_events):
+            how = "is called with an event: give events=[…]" if not events else "takes no events"
+            raise InvalidArgument(f"run_job: {cls.__name__}.{handler} {how}")
 
 
 def _handler_of(job: Job, events: Sequence[Any], error: RunFailure | None) -> str:

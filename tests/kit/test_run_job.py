@@ -15,6 +15,7 @@ from durable_jobs import (
     DebounceRun,
     DefinitionError,
     Every,
+    InvalidArgument,
     InvalidEvent,
     InvalidKey,
     InvalidState,
@@ -180,6 +181,17 @@ def test_a_handler_that_waits_for_another_instance_is_for_a_simulation() -> None
 
 async def test_it_runs_in_a_test_that_is_async_too() -> None:
     assert run_job(Triage(), events=["hello"]).state == ["hello"]
+
+
+def test_a_handler_that_is_none_or_takes_no_events_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="Digest has no handler 'on_idle'; it has: execute"):
+        run_job(Digest(), handler="on_idle")  # type: ignore[call-overload]
+    with pytest.raises(InvalidArgument, match=r"Triage\.execute takes no events"):
+        run_job(Triage(), handler="execute", events=["hello"])
+    with pytest.raises(InvalidArgument, match=r"Deliver\.execute is called with an event"):
+        run_job(Deliver())
+    with pytest.raises(InvalidArgument, match="attempt is a whole number from 1"):
+        run_job(Triage(), attempt=0)
 
 
 def test_what_does_not_fit_is_said_before_anything_runs() -> None:

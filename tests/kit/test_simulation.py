@@ -244,6 +244,13 @@ def test_wrong_input_is_refused_as_it_would_be() -> None:
         Simulation(Digest(), start=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
+def test_a_simulation_that_is_closed_says_so() -> None:
+    with Simulation(Digest()) as sim:
+        window = sim.debounce(Digest, "k")
+    with pytest.raises(JobsError, match="This simulation is closed"):
+        window.add(1)
+
+
 def test_what_never_comes_is_said_and_does_not_hang() -> None:
     sim = Simulation(Digest())
     with pytest.raises(JobsError, match="will never happen"):
