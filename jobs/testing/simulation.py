@@ -37,7 +37,7 @@ class Simulation(Handles):
         self.jobs: JobClient = JobClient(client, task_queue=QUEUE)
         # Not every test closes it, nor need it.
         weakref.finalize(self, self._world.clock.close).atexit = False
-        self.run(self._world.start_keys())
+        self.run(self._world.start_keys(self.jobs))
 
     @property
     def now(self) -> datetime:

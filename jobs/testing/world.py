@@ -11,7 +11,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import RawValue
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from durable_jobs.definitions import Job
+from durable_jobs.client import JobClient
+from durable_jobs.definitions import ContinuousJob, Job
 from durable_jobs.errors import JobsError
 from durable_jobs.kinds import KINDS
 from durable_jobs.protocol import Detail, JobRef
@@ -186,12 +187,8 @@ class World(Service):
         for each in self._executions.values():
             each.lose_attempt()
 
-    async def start_keys(self) -> None:
+    async def start_keys(self, jobs: JobClient) -> None:
         """Start the instances that a worker starts when it boots."""
-        from durable_jobs.client import JobClient
-        from durable_jobs.definitions import ContinuousJob
-
-        jobs = JobClient(self.client, task_queue=QUEUE)
         for job in self._registry:
             if isinstance(job, ContinuousJob):
                 kind = type(cast("ContinuousJob[Any]", job))
