@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from temporalio import activity
@@ -58,7 +57,7 @@ def _activity(
             options=registry.options(job.name),
             instance_id=request.instance_id,
             attempt=request.attempt,
-            jobs=cache(lambda: jobs_for(request)),
+            jobs=_once(lambda: jobs_for(request)),
             now=attempt.now,
             progress=attempt.progress,
             begins_with=attempt.begins_with,
@@ -74,6 +73,18 @@ def _activity(
 
     setattr(run_handler, HANDLER_MARK, Handler(name, registry.options(job.name), job.following))
     return run_handler
+
+
+def _once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Makes something when it is first asked for; `functools.cache` takes longer to set up."""
+    made: list[Any] = []
+
+    def get() -> Any:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from durable_jobs.kinds import KINDS, JobKind
 from durable_jobs.protocol import DeliverResult, Detail, JobRef, RunRequest, TrackingIdentity
 from durable_jobs.spans import LONGEST, later
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
-from durable_jobs.values import dumps
 from durable_jobs.workflows.letters import Letters
 from durable_jobs.workflows.machines.continuous import ContinuousMachine
 from durable_jobs.workflows.machines.debounce import DebounceMachine
@@ -170,9 +169,7 @@ class MemoryDriver(ABC):
         match step:
             case Attempt():
                 self.attempt = UnderWay()
-                # What travels is JSON.
-                request = RunRequest.model_validate_json(dumps(self.machine.request()))
-                self.begin_attempt(request)
+                self.begin_attempt(self.machine.request())
             case Call():
                 self._ask(step)
             case Cancel():

@@ -183,6 +183,8 @@ class Simulation(MemoryDriver):
 
     def begin_attempt(self, request: RunRequest) -> None:
         """See base class."""
+        # What travels is JSON.
+        request = RunRequest.model_validate_json(dumps(request))
         self.attempts.append(request)
         assert request.handler
         assert self.machine.summary() is not None
@@ -327,12 +329,10 @@ class Simulation(MemoryDriver):
             return False
         snapshot = dumps(machine.snapshot())
         outbox = dumps(self.outbox.carry())
-        self.outbox = Outbox(
-            self.ref, self.ref.instance_id, OutboxCarry.model_validate_json(outbox)
-        )
+        carried = OutboxCarry.model_validate_json(outbox)
+        self.outbox = Outbox(self.ref, self.ref.instance_id, carried)
         self.machine = self.make_machine(Snapshot.model_validate_json(snapshot))
-        again = dumps(self.machine.snapshot())
-        assert again == snapshot, "what travelled is not what came"
+        assert dumps(self.machine.snapshot()) == snapshot, "what travelled is not what came"
         self.carried += 1
         self.timer = None
         return True
