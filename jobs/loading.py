@@ -117,9 +117,8 @@ def _import(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+    _set_up_django()
     try:
-        if os.environ.get("DJANGO_SETTINGS_MODULE"):
-            _set_up_django()
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
@@ -133,15 +132,21 @@ def _import(name: str) -> ModuleType:
 
 
 def _set_up_django() -> None:
-    """Make models and settings ready for the modules that use them."""
+    """Where its variable names settings, make them and the models ready for what is loaded."""
+    if not (settings := os.environ.get("DJANGO_SETTINGS_MODULE")):
+        return
     try:
         import django
         from django.apps import apps
     except ModuleNotFoundError:
         # The variable may be set on a machine that has no Django.
         return
-    if not apps.ready:
-        django.setup()
+    try:
+        if not apps.ready:
+            django.setup()
+    except Exception as error:
+        what = f"Django cannot be set up with DJANGO_SETTINGS_MODULE={settings}"
+        raise LoadError(_told(what, error)) from error
 
 
 def _told(what: str, error: Exception) -> str:

@@ -5,6 +5,7 @@ import atexit
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -14,6 +15,7 @@ from ..errors import JobsError
 T = TypeVar("T")
 
 _LONGEST_END = 1.0  # seconds
+_LOOK_EVERY = 0.5
 
 
 class Wait(Protocol):
@@ -27,7 +29,7 @@ class Wait(Protocol):
 def wait(call: Coroutine[Any, Any, T]) -> T:
     """Make a call in the background and block until it is done.
 
-    Whoever is interrupted meanwhile (Ctrl-C, a time limit by signal) cancels the call.
+    Whoever is interrupted meanwhile (Ctrl-C, a time limit, a handler's end) cancels the call.
 
     Raises:
         JobsError: this thread runs an event loop, is none (gevent), or the process ends.
@@ -40,6 +42,9 @@ def wait(call: Coroutine[Any, Any, T]) -> T:
         raise
     calling = asyncio.run_coroutine_threadsafe(call, running.loop)
     try:
+        # In between, Python raises what another thread has in store: a handler is cancelled so.
+        while not futures.wait([calling], _LOOK_EVERY).done:
+            pass
         return calling.result()
     except BaseException:
         calling.cancel()

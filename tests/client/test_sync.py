@@ -23,7 +23,9 @@ from durable_jobs import (
     WorkerPoolJob,
     WorkerPoolRun,
 )
+from durable_jobs.definitions.threads import in_thread
 from durable_jobs.embedded import EmbeddedServer
+from durable_jobs.sync.background import wait
 from tests.client.sync_jobs import Letters, Meter, Pool, Thread
 from tests.support import PATIENCE, Python, eventually
 from tests.support.jobs import new_key, running_worker, until_settled
@@ -372,6 +374,35 @@ async def test_a_plain_handler_makes_the_calls_of_its_run_once(client: Client, q
         await eventually(lambda: len(taken.events) == 2)
         assert taken.events == ["hello", "bye"]
         assert status.handled_events == 1
+
+
+async def test_a_handler_that_waits_in_a_call_ends_when_its_attempt_is_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes: list[str] = []
+    began = threading.Event()
+
+    async def endless() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            outcomes.append("the call was cancelled")
+            raise
+
+    def handler() -> None:
+        try:
+            wait(endless())
+        finally:
+            outcomes.append("the handler ended")
+
+    attempt = asyncio.create_task(in_thread(handler))
+    assert await asyncio.to_thread(began.wait, PATIENCE)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    await eventually(lambda: len(outcomes) == 2)
+    assert "left behind" not in caplog.text
 
 
 # -- ends -----------------------------------------------------------------------------------

@@ -233,6 +233,9 @@ async def test_the_plain_command_makes_django_ready_too(site: Site) -> None:
     command = ["-m", "durable_jobs.cli", "worker", "--jobs", "shop.jobs:jobs"]
     with Python(*command, cwd=site.folder, DJANGO_SETTINGS_MODULE="shop.settings") as worker:
         await worker.line("Working on task queue")
+    with Python(*command, cwd=site.folder, DJANGO_SETTINGS_MODULE="shop.none") as worker:
+        assert await worker.exit_code() == 2
+        assert "Django cannot be set up with DJANGO_SETTINGS_MODULE=shop.none" in worker.text
 
 
 async def test_commands_of_the_project_know_its_settings_and_take_options(site: Site) -> None:
