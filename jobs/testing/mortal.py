@@ -59,6 +59,7 @@ class MortalWorker:
         """End it as SIGKILL does: nothing that its handlers did is reported."""
         self._around.die()
         self._line.cut()
+        _dead.append(self._line)
         if self._running is not None:
             # It has nobody to take leave of, and is left behind.
             self._running.cancel()
@@ -68,7 +69,6 @@ class MortalWorker:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running}, timeout=_LAST_WAIT)
-        self._line.cut()
         self._line.close()
 
 
@@ -126,6 +126,7 @@ class _Line:
         self._port = int(port)
         self._server: asyncio.Server | None = None
         self._to_server = set[asyncio.StreamWriter]()
+        self._to_client = set[asyncio.StreamWriter]()
         self._is_cut = False
 
     async def open(self) -> str:
@@ -134,6 +135,7 @@ class _Line:
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._to_client.add(writer)
         if self._is_cut:
             await self._pass_on(reader, None)
             return
@@ -141,6 +143,8 @@ class _Line:
         self._to_server.add(ours)
         await asyncio.gather(self._pass_on(reader, ours), self._pass_on(theirs, writer))
         self._to_server.discard(ours)
+        if not self._is_cut:
+            self._to_client.discard(writer)
 
     async def _pass_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None
@@ -162,5 +166,12 @@ class _Line:
 
     def close(self) -> None:
         """The client has gone."""
+        self.cut()
         if self._server is not None:
             self._server.close()
+        for writer in self._to_client:
+            writer.transport.abort()
+
+
+_dead: list[_Line] = []
+"""Lines of killed workers, kept open: their clients would say, again and again, that one is not."""
