@@ -74,7 +74,10 @@ async def test_a_file_of_the_first_version_is_used_on(tmp_path: Path) -> None:
     with sqlite3.connect(path) as file:
         file.executescript(VERSION_1)
     async with running(path) as collector:
-        assert [await collector.get(f"/api/{view}") for view in views] == before
+        after = [await collector.get(f"/api/{view}") for view in views]
+        # No file says when a worker was heard of: what came last does, to the millisecond or so.
+        assert before[-1].pop("workers")["alive"] == after[-1].pop("workers")["alive"]
+        assert after == before
         assert before[-1]["states"] == {"failed": 1, "terminated": 1}
         await collector.send(event(2))
         assert (await collector.get("/api/gaps"))["total"] == 0

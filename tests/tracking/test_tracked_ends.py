@@ -198,6 +198,10 @@ def raw_events(request: Request) -> dict[str, str]:
     return {event["eventId"]: json.dumps(event) for event in request.events}
 
 
+async def _delivered(worker: Tracked, instance_id: str) -> int:
+    return (await tracking_of(worker, instance_id))["delivered"]
+
+
 async def test_a_worker_without_tracking_holds_up_no_end_and_loses_no_event(
     client: Client, queue: str
 ) -> None:
@@ -205,6 +209,8 @@ async def test_a_worker_without_tracking_holds_up_no_end_and_loses_no_event(
         poll = worker.jobs.continuous(Rest, queue)
         await poll.start()
         early = await worker.until(poll.instance_id, "job.started")
+        # Before it heard of that, the instance does not know that it is tracked.
+        await eventually(lambda: _delivered(worker, poll.instance_id))
     async with tracked_worker(client, queue, all_jobs(), sink=NoopSink()) as worker:
         await poll.terminate("enough")
         # What the last worker was about to take in its last moment takes 10 s to come here.
