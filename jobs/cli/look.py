@@ -1,12 +1,14 @@
 """The commands that look around: what a set-up needs, and what a module defines."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .leave import complain
 from .options import DEFAULT_PATIENCE, AsJson, Patience, example, print_json
-from .reach import FAILED, run
+from .reach import FAILED, Trouble, run
 
 if TYPE_CHECKING:
     from .doctor import Finding
@@ -18,8 +20,30 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "off": "dim"}
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(rich_help_panel=_PANEL, epilog=example("init demo"))(init)
     app.command(rich_help_panel=_PANEL, epilog=example("jobs myapp.jobs:jobs"))(jobs)
     app.command(rich_help_panel=_PANEL, epilog=example("doctor"))(doctor)
+
+
+_HERE = Path()
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(help="Where to make it; the current folder without it.")
+    ] = _HERE,
+) -> None:
+    """Make a first project: a job, its tests, and a compose file.
+
+    No file that is there already is changed.
+    """
+    from .init import make_project
+
+    try:
+        make_project(folder)
+    except Trouble as trouble:
+        complain(trouble)
+        raise typer.Exit(trouble.code) from None
 
 
 def jobs(

@@ -16,10 +16,12 @@ DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = DECLARED["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-OWN = {"durable_jobs", "examples"}
+# `jobs` is the module of a project that `durable-jobs init` makes.
+OWN = {"durable_jobs", "examples", "jobs"}
 
 # Where each extra may be imported from; every other module needs no extra.
 OF_EXTRAS = {
+    "jobs/cli/project": ("testing",),
     "tracking/collector": ("collector",),
     "jobs/cli/children.py": ("dev",),
     "jobs/contrib/django": ("django",),
