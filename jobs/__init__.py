@@ -42,7 +42,7 @@ from .errors import (
 from .many.acting import BulkResult
 from .retry import Retry
 from .schedule import Cron, Every
-from .status import AddReceipt, JobStatus, Progress, StartReceipt, WorkerPoolStatus
+from .status import AddReceipt, EraseReceipt, JobStatus, Progress, StartReceipt, WorkerPoolStatus
 
 if TYPE_CHECKING:
     from .plugin import JobsPlugin
@@ -61,6 +61,7 @@ __all__ = [
     "DebounceJob",
     "DebounceRun",
     "DefinitionError",
+    "EraseReceipt",
     "Every",
     "InvalidArgument",
     "InvalidEvent",

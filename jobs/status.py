@@ -194,3 +194,20 @@ class StartReceipt(Answer):
 
     instance_id: str
     status: StatusWord
+
+
+class EraseReceipt(Answer):
+    """The answer of `erase`."""
+
+    instance_id: str
+    ended: bool
+    """Whether the instance was alive, and was ended for it."""
+
+    deleted_runs: int
+    """Its Temporal runs that were deleted: 0 where Temporal knew none."""
+
+    deleted_deliveries: int
+    """Deliveries that carried tracking events of it while their collector took none."""
+
+    reopened: bool
+    """Whether an event that came meanwhile opened a new life, which was left alone."""

@@ -17,12 +17,12 @@ from ..definitions.codec import Codec, codec_of
 from ..definitions.identity import instance_id_of
 from ..errors import DefinitionError, InvalidEvent, JobsError
 from ..names import BUSY
-from ..status import JobStatus
+from ..status import EraseReceipt, JobStatus
 from ..wire import JSON, json_to_raw
 from .batch import Item, batch_json, patiently, run_is_full
 from .connection import Connection
 from .instance import Instance, NeverRanError, answered, heard, is_missing
-from .limits import ANSWER_TIME, TimeLimit
+from .limits import ANSWER_TIME, ERASE_TIME, TimeLimit
 from .scale import NotYet
 from .visible import with_job_status
 
@@ -63,6 +63,24 @@ class Handle(Generic[State]):
         The reason has at most 1,000 characters.
         """
         return await self._control("terminate", *self._given("the reason", reason))
+
+    async def erase(self, timeout: timedelta = ERASE_TIME) -> EraseReceipt:
+        """End the instance and delete all that Temporal has of it, for good.
+
+        Waits for its end and then for its tracking events, `timeout` for each, and until Temporal
+        has deleted it, which takes some 35 s. After an error, erase it again: that does the rest.
+        What a collector keeps is erased there.
+
+        Raises:
+            NoWorker: none ended it within `timeout`. It ends once one runs; nothing was deleted.
+            JobsError: tracking events of it wait for their collector, it was ended from outside
+                and `durable-jobs reconcile` has not run since, or it lives on.
+        """
+        check_time(timeout, f"{self.instance_id}: timeout")
+        # Few callers need it.
+        from ..erasing.eraser import Eraser
+
+        return await Eraser(self._connection, self._instance, timeout).erase()
 
     def _given(self, what: str, text: str | None) -> list[JSON]:
         check_text(text, f"{self.instance_id}: {what}")

@@ -15,12 +15,12 @@ from ..definitions import WorkerPoolJob
 from ..definitions.worker_pool import MAX_CONCURRENCY
 from ..errors import InvalidArgument
 from ..kinds import KINDS
-from ..status import JobStatus, WorkerPoolStatus
+from ..status import EraseReceipt, JobStatus, WorkerPoolStatus
 from ..values import MAX_PRIORITY
 from .base import Handle
 from .batch import Item
 from .connection import Connection
-from .limits import ANSWER_TIME, TimeLimit
+from .limits import ANSWER_TIME, ERASE_TIME, TimeLimit
 
 Event = TypeVar("Event")
 Answer = TypeVar("Answer")
@@ -213,6 +213,18 @@ class WorkerPoolHandle(Generic[Event]):
         """End the instances; what waits is dropped and counted. False where none is alive."""
         return any(await self._each(index, lambda member: member.terminate(reason)))
 
+    async def erase(
+        self, *, index: int | None = None, timeout: timedelta = ERASE_TIME
+    ) -> tuple[EraseReceipt, ...]:
+        """End the instances and delete all that Temporal has of them, for good.
+
+        Those too that ended, and those that a smaller `concurrency` left behind. Gives a receipt
+        for each of which there was something. Otherwise as the `erase` of any other handle.
+        """
+        check_time(timeout, f"{self.job_name}: timeout")
+        receipts = await self._each(index, lambda member: member.erase(timeout), alive=False)
+        return tuple(each for each in receipts if each.deleted_runs or each.deleted_deliveries)
+
     # -- instances ----------------------------------------------------------------------------
 
     def _member(self, index: int) -> "_Member":
@@ -221,36 +233,44 @@ class WorkerPoolHandle(Generic[Event]):
         return self._members[index]
 
     async def _each(
-        self, index: int | None, act: "Callable[[_Member], Awaitable[Answer]]"
+        self,
+        index: int | None,
+        act: "Callable[[_Member], Awaitable[Answer]]",
+        *,
+        alive: bool = True,
     ) -> list[Answer]:
-        """What all instances answer, by index, or the one of an index."""
+        """What all instances answer, by index, or the one of an index.
+
+        Of those left behind, the ones that are alive, or all that the server knows.
+        """
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def one(member: _Member) -> Answer:
             async with slots:
                 return await act(member)
 
-        return await _all(one(self._member(each)) for each in await self._indexes(index))
+        return await _all(
+            one(self._member(each)) for each in await self._indexes(index, alive=alive)
+        )
 
-    async def _indexes(self, index: int | None) -> list[int]:
+    async def _indexes(self, index: int | None, *, alive: bool) -> list[int]:
         if index is None:
-            return [*range(self.concurrency), *await self._beyond()]
+            return [*range(self.concurrency), *await self._beyond(alive=alive)]
         check_whole(index, f"{self.job_name}: an index", 0, MAX_CONCURRENCY - 1)
         return [index]
 
-    async def _beyond(self) -> list[int]:
-        """Instances alive that a smaller concurrency has left behind.
+    async def _beyond(self, *, alive: bool = True) -> list[int]:
+        """Instances that a smaller concurrency has left behind: those alive, or all there are.
 
         The server's list lags a second, and they have been there for longer.
         """
         prefix = f"{_KIND.name}:{self.job_name}:"
-        query = (
-            f"WorkflowType = '{_KIND.workflow}' AND ExecutionStatus = 'Running' "
-            f"AND WorkflowId STARTS_WITH '{prefix}'"
-        )
+        query = f"WorkflowType = '{_KIND.workflow}' AND WorkflowId STARTS_WITH '{prefix}'"
+        if alive:
+            query += " AND ExecutionStatus = 'Running'"
         client = await self._connection.link.client()
         try:
-            keys = [found.id.removeprefix(prefix) async for found in client.list_workflows(query)]
+            keys = {found.id.removeprefix(prefix) async for found in client.list_workflows(query)}
         except RPCError as error:
             # The time-skipping test server has no list.
             if error.status == RPCStatusCode.UNIMPLEMENTED:

@@ -130,10 +130,10 @@ class Selection:
         ]
         if self.job is not None:
             prefixes = (f"{name}:{self.job}:{self.key_prefix}" for name in self.types)
-            named = " OR ".join(f"WorkflowId STARTS_WITH {_quoted(each)}" for each in prefixes)
+            named = " OR ".join(f"WorkflowId STARTS_WITH {quoted(each)}" for each in prefixes)
             parts.append(f"({named})")
         if by_status and (word := self._trouble) is not None:
-            parts.append(f"({JOB_STATUS} = {_quoted(word)} OR {JOB_STATUS} IS NULL)")
+            parts.append(f"({JOB_STATUS} = {quoted(word)} OR {JOB_STATUS} IS NULL)")
         return " AND ".join(parts)
 
     @property
@@ -192,10 +192,10 @@ def _check_word(value: object, known: tuple[str, ...], what: str) -> None:
 
 
 def _listed(words: Any) -> str:
-    return ", ".join(_quoted(word) for word in words)
+    return ", ".join(quoted(word) for word in words)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text as visibility's language writes it."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

@@ -8,9 +8,9 @@ from typing_extensions import TypeVar
 
 from ..handles import ContinuousHandle, DebounceHandle, TaskHandle, WorkerPoolHandle
 from ..handles.base import Handle
-from ..handles.limits import ANSWER_TIME
+from ..handles.limits import ANSWER_TIME, ERASE_TIME
 from ..schedule import Schedule
-from ..status import AddReceipt, JobStatus, StartReceipt, WorkerPoolStatus
+from ..status import AddReceipt, EraseReceipt, JobStatus, StartReceipt, WorkerPoolStatus
 from .background import Wait, wait
 
 Event = TypeVar("Event")
@@ -50,6 +50,14 @@ class SyncHandle(Generic[State]):
     def state(self, timeout: timedelta = ANSWER_TIME) -> State | None:
         """The state, or the last one of an ended instance. None where there never was one."""
         return self._wait(self._instance.state(timeout))
+
+    def erase(self, timeout: timedelta = ERASE_TIME) -> EraseReceipt:
+        """End the instance and delete all that Temporal has of it, for good.
+
+        Waits for its end and then for its tracking events, `timeout` for each, and until Temporal
+        has deleted it, which takes some 35 s.
+        """
+        return self._wait(self._instance.erase(timeout))
 
 
 class SyncDebounceHandle(SyncHandle[State], Generic[Event, State]):
@@ -225,3 +233,12 @@ class SyncWorkerPoolHandle(Generic[Event]):
     def terminate(self, reason: str | None = None, *, index: int | None = None) -> bool:
         """End the instances; what waits is dropped and counted. False where none is alive."""
         return self._wait(self._handle.terminate(reason, index=index))
+
+    def erase(
+        self, *, index: int | None = None, timeout: timedelta = ERASE_TIME
+    ) -> tuple[EraseReceipt, ...]:
+        """End the instances and delete all that Temporal has of them, for good.
+
+        Gives a receipt for each of which there was something.
+        """
+        return self._wait(self._handle.erase(index=index, timeout=timeout))

@@ -1,0 +1,1 @@
+"""Erasing an instance: what Temporal has of it goes for good."""
