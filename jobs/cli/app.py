@@ -10,6 +10,7 @@ import typer
 
 from . import feed, look, operate
 from .logs import LogFormat, LogLevel, read_levels, set_levels_of_jobs, start_logging
+from .options import example
 
 _COLLECTOR_PORT = 4000
 _LAST_PORT = 65535
@@ -17,7 +18,6 @@ _LAST_PORT = 65535
 app: typer.Typer = typer.Typer(
     name="durable-jobs",
     help="Debounced, recurring and per-entity jobs on Temporal.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -104,7 +104,7 @@ def _common(  # pyright: ignore[reportUnusedFunction]
     """Debounced, recurring and per-entity jobs on Temporal."""
 
 
-@app.command()
+@app.command(epilog=example("worker --jobs myapp.jobs:jobs --health 127.0.0.1:8080"))
 def worker(
     jobs: Jobs,
     task_queue: Queue = None,
@@ -128,7 +128,7 @@ def worker(
     work(Plan(tuple(jobs), task_queue, metrics or None, health or None, limit))
 
 
-@app.command()
+@app.command(epilog=example("dev --jobs myapp.jobs:jobs --reload"))
 def dev(
     jobs: Jobs,
     port: Annotated[
@@ -186,7 +186,7 @@ def dev(
     )
 
 
-@app.command()
+@app.command(epilog=example("reconcile --every 10m"))
 def reconcile(
     since: Annotated[
         str, typer.Option(help="How far back to look: 90m, 24h, 7d. Temporal's retention ends it.")
@@ -228,7 +228,7 @@ def _listed(values: list[str] | None) -> tuple[str, ...]:
     return tuple(part for value in values or () for part in value.replace(",", " ").split())
 
 
-@app.command()
+@app.command(epilog=example("collector --db events.db --retention 30d"))
 def collector(
     db: Annotated[
         Path, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_DB", help="The file that keeps events.")
