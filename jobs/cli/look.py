@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL, epilog=example("init demo"))(init)
     app.command(rich_help_panel=_PANEL, epilog=example("jobs myapp.jobs:jobs"))(jobs)
     app.command(rich_help_panel=_PANEL, epilog=example("doctor"))(doctor)
+    app.command(
+        rich_help_panel=_PANEL, epilog=example("events --follow", "events --type job.failed")
+    )(events)
 
 
 _HERE = Path()
@@ -59,6 +62,34 @@ def jobs(
     from .defined import show_jobs
 
     run(show_jobs(tuple(references), as_json=as_json))
+
+
+def events(
+    instance: Annotated[
+        str | None, typer.Argument(metavar="[INSTANCE]", help="Those of one instance, by its ID.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with those that come.")] = False,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Such as job.failed.")
+    ] = None,
+    job: Annotated[str | None, typer.Option(metavar="NAME", help="The job's name.")] = None,
+    limit: Annotated[int, typer.Option(min=0, max=500, help="So many of those kept.")] = 20,
+    collector: Annotated[
+        str, typer.Option(envvar="DURABLE_JOBS_COLLECTOR_URL", help="The collector's address.")
+    ] = "http://127.0.0.1:4000",
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
+) -> None:
+    """Print tracking events that a collector has, the newest last."""
+    from .watch import Wish, show_events
+
+    wish = Wish(collector, instance, kind, job, limit, follow, as_json)
+    try:
+        show_events(wish)
+    except Trouble as trouble:
+        complain(trouble)
+        raise typer.Exit(trouble.code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def doctor(as_json: AsJson = False, timeout: Patience = DEFAULT_PATIENCE) -> None:
