@@ -255,6 +255,14 @@ def collector(
             help="The whsec_… that requests must be signed with.",
         ),
     ] = None,
+    erase_token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DURABLE_JOBS_COLLECTOR_ERASE_TOKEN",
+            callback=_even_empty,
+            help="The bearer token for erasing instances; without it nobody can.",
+        ),
+    ] = None,
     retention: Annotated[
         str | None,
         typer.Option(
@@ -285,7 +293,8 @@ def collector(
     from .collector import Plan, collect
 
     start_logging(log_level)
-    collect(Plan(db, host, port, token, secret, retention, temporal_ui, _listed(name)))
+    names = _listed(name)
+    collect(Plan(db, host, port, token, secret, retention, temporal_ui, names, erase_token))
 
 
 operate.register(app)

@@ -27,6 +27,7 @@ class Plan:
     retention: str | None
     temporal_ui: str | None
     names: tuple[str, ...]
+    erase_token: str | None
 
 
 def collect(plan: Plan) -> NoReturn:
@@ -46,6 +47,7 @@ async def _collect(plan: Plan) -> int:
             plan.database,
             token=plan.token,
             secret=plan.secret,
+            erase_token=plan.erase_token,
             retention=parse_duration("--retention", plan.retention) if plan.retention else None,
             temporal_ui=plan.temporal_ui or None,
             names=plan.names,

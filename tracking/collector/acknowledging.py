@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from .answers import answer
 from .auth import Guard
-from .body import says_json
+from .body import says_json, small_body
 from .intake import Malformed
 from .sequences import acknowledge
 from .store import Store
@@ -38,22 +38,13 @@ class Acknowledging:
             return answer({"error": problem}, 401, {"WWW-Authenticate": "Bearer"})
         if not says_json(request.headers):
             return answer({"error": "the Content-Type must be application/json"}, 415)
-        execution = _execution(await _small_body(request))
+        execution = _execution(await small_body(request, _MOST_BYTES))
         missing: list[int] = []
         while True:
             step = partial(acknowledge, execution=execution, most=_STEP)
             missing += (found := await self._store.change(step))
             if len(found) < _STEP:
                 return answer({"executions": len(missing), "acknowledged": sum(missing)})
-
-
-async def _small_body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_BYTES:
-            raise Malformed(f"the body is over {_MOST_BYTES} bytes")
-    return body
 
 
 def _execution(body: bytes) -> str | None:

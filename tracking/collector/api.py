@@ -44,6 +44,7 @@ class Api:
             "instances": (_instances, "type job state text instance limit cursor"),
             "events": (_events, "instance execution type job since until limit cursor"),
             "gaps": (_gaps, "instance limit cursor"),
+            "erasures": (_erasures, "instance limit cursor"),
             "rates": (_rates, "since until step bins job"),
         }
         reading = [
@@ -131,6 +132,10 @@ def _events(asked: QueryParams) -> Reading[Any]:
 
 def _gaps(asked: QueryParams) -> Reading[Any]:
     return partial(queries.gaps, page=_page(asked), instance=asked.get("instance") or None)
+
+
+def _erasures(asked: QueryParams) -> Reading[Any]:
+    return partial(queries.erasures, page=_page(asked), instance=asked.get("instance") or None)
 
 
 def _rates(asked: QueryParams) -> Reading[Any]:

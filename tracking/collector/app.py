@@ -21,6 +21,7 @@ from .answers import answer
 from .api import Api
 from .auth import Guard
 from .body import MAX_BYTES, Bodies, TooLarge, says_json
+from .erasing import Erasing
 from .front import Application, Front
 from .hosts import Hosts
 from .intake import MAX_ELEMENTS, Accepted, Batch, Malformed, TooMany, read_batch
@@ -61,6 +62,7 @@ def create_app(
             *(Route(path, intake.take, methods=["POST"]) for path in _INTAKE),
             *_page_routes(),
             *Acknowledging(store, guard).routes,
+            *Erasing(store, guard).routes,
             *Api(store, news, settings, signs).routes,
         ],
         exception_handlers={

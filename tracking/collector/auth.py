@@ -1,4 +1,4 @@
-"""Who may send events."""
+"""Who may send events, and who may erase them."""
 
 import hmac
 import time
@@ -11,21 +11,29 @@ _TOLERANCE = 300  # seconds; an older request may be a replayed one
 
 
 class Guard:
-    """Judges a request by its bearer token and signature, where these are configured."""
+    """Judges a request by its bearer token and its signature, where these are configured."""
 
     def __init__(self, settings: CollectorSettings) -> None:
         self._token = settings.token
+        self._erase_token = settings.erase_token
         self._keys = signing_keys(settings.secret) if settings.secret is not None else []
 
     def token_problem(self, headers: Mapping[str, str]) -> str | None:
         """What is wrong with the token, to be asked before the body is read."""
-        if self._token is None:
+        if self._token is None or _bears(headers, self._token):
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        # Its case does not matter: RFC 9110, 11.1.
-        same = hmac.compare_digest(given.strip().encode(), self._token.encode())
-        right = same and scheme.lower() == "bearer"
-        return None if right else "the bearer token is missing or wrong"
+        return "the bearer token is missing or wrong"
+
+    @property
+    def may_erase(self) -> bool:
+        """Whether anybody may erase."""
+        return self._erase_token is not None
+
+    def erase_problem(self, headers: Mapping[str, str]) -> str | None:
+        """What is wrong with the token of whoever wants to erase."""
+        if self._erase_token is not None and _bears(headers, self._erase_token):
+            return None
+        return "the bearer token for erasing is missing or wrong"
 
     def signature_problem(self, headers: Mapping[str, str], body: bytes) -> str | None:
         """What is wrong with the signature."""
@@ -42,3 +50,11 @@ class Guard:
             if any(hmac.compare_digest(one.encode(), expected.encode()) for one in given):
                 return None
         return "the signature is wrong"
+
+
+def _bears(headers: Mapping[str, str], token: str) -> bool:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    # Its case does not matter: RFC 9110, 11.1.
+    return (
+        hmac.compare_digest(given.strip().encode(), token.encode()) and scheme.lower() == "bearer"
+    )

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterable, Generator, Mapping
 from contextlib import contextmanager
 
+from starlette.requests import Request
+
+from .intake import Malformed
 from .store import StoreBusy
 
 MAX_BYTES = 2_000_000
@@ -26,6 +29,16 @@ def says_json(headers: Mapping[str, str]) -> bool:
     """
     media = headers.get("content-type", "").partition(";")[0]
     return media.strip().lower() == "application/json"
+
+
+async def small_body(request: Request, most: int) -> bytes:
+    """A body of a request that people make; raises Malformed where it is larger."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            raise Malformed(f"the body is over {most} bytes")
+    return body
 
 
 class Bodies:

@@ -169,6 +169,8 @@ class Execution:
             self.clashes += 1
         elif not self._fill(sequence, places):
             return False
+        # It may have been erased before, and goes on.
+        self.instance = event.instance
         self.last_at = max(self.last_at, event.at)
         places.take(self.execution, sequence)
         return True

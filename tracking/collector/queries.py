@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .books import HOUR, INSTANCE_COLUMNS, MINUTE, RETRIED
+from .erasures import digest_of, proof
 from .sequences import missing
 
 JSONObject = dict[str, Any]
@@ -249,8 +250,7 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
     broken = "SELECT count(*) FROM executions WHERE max_sequence > count"
     clashing = "SELECT count(*) FROM executions WHERE clashes > 0"
     return {
-        # Arrival numbers have no holes: only the oldest are ever deleted.
-        "events": 0 if first is None else last - first + 1,
+        "events": 0 if first is None else last - first + 1 - _erased(connection, first, last),
         "seq": newest(connection),
         "states": _states(connection),
         "lastReceivedAt": None if last is None else _received(connection, last),
@@ -258,6 +258,28 @@ def summary(connection: sqlite3.Connection) -> JSONObject:
         "moreJobs": len(jobs) > _JOBS,
         "gaps": connection.execute(broken).fetchone()[0],
         "clashes": connection.execute(clashing).fetchone()[0],
+    }
+
+
+def _erased(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """How many numbers of arrival have no event any more; of others only the oldest have none."""
+    query = "SELECT count(*) FROM erased WHERE seq BETWEEN ? AND ?"
+    return connection.execute(query, (first, last)).fetchone()[0]
+
+
+def erasures(connection: sqlite3.Connection, page: Page, instance: str | None = None) -> JSONObject:
+    """The proofs of what was erased, the newest first."""
+    where = Where(("done IS NOT NULL",))
+    if instance is not None:
+        where = where.also("digest = ?", digest_of(instance))
+    if page.cursor is not None:
+        where = where.also("number < ?", _whole(page.cursor))
+    query = f"SELECT * FROM erasures {where.sql} ORDER BY number DESC LIMIT ?"
+    rows = connection.execute(query, (*where.values, page.limit + 1)).fetchall()
+    shown = rows[: page.limit]
+    return {
+        "erasures": [proof(row) for row in shown],
+        "cursor": str(shown[-1]["number"]) if len(rows) > len(shown) else None,
     }
 
 

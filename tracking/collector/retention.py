@@ -65,7 +65,7 @@ def forget_step(
     """Delete up to `step` events that came before a time, in a transaction; True: there is more.
 
     `seq` is the order of arrival, so what is old stands at its beginning, up to the first that is
-    not: numbers of arrival have no holes.
+    not: numbers of arrival have no holes but those of erased events.
     """
     now = int(time.time() * 1000) if now is None else now
     query = "SELECT seq, received, instance, execution, sequence FROM events ORDER BY seq LIMIT ?"
@@ -93,7 +93,8 @@ def _forget_events(connection: sqlite3.Connection, old: list[tuple[Any, ...]]) -
             tops[execution] = max(sequence, tops.get(execution, 0))
     for execution, top in tops.items():
         pass_by(connection, execution, top)
-    connection.execute("DELETE FROM events WHERE seq <= ?", (old[-1][0],))
+    for table in ("events", "erased"):
+        connection.execute(f"DELETE FROM {table} WHERE seq <= ?", (old[-1][0],))
     _forget_instances(connection, sorted({row[2] for row in old}))
     _end_executions(connection, sorted(tops))
 

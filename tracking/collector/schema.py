@@ -92,6 +92,24 @@ CREATE TABLE IF NOT EXISTS endings (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS endings_time ON endings (last_at);
 
+-- The proof that an instance was erased: the SHA-256 of its ID, when its last byte was gone (NULL
+-- until then), and how many events that were.
+CREATE TABLE IF NOT EXISTS erasures (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest BLOB NOT NULL,
+  done INTEGER,
+  events INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS erasures_digest ON erasures (digest);
+
+-- Erased events by their number of arrival, which would seem to be there otherwise. Of one without
+-- a sequence the SHA-256 of its ID: by it a copy is known.
+CREATE TABLE IF NOT EXISTS erased (
+  seq INTEGER PRIMARY KEY,
+  digest BLOB
+);
+CREATE UNIQUE INDEX IF NOT EXISTS erased_digest ON erased (digest) WHERE digest IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS counts (
   step INTEGER NOT NULL,
   start INTEGER NOT NULL,

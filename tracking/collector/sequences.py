@@ -82,6 +82,16 @@ def pass_by(connection: sqlite3.Connection, execution: str, top: int) -> None:
     connection.execute("UPDATE executions SET forgotten = ? WHERE execution = ?", (top, execution))
 
 
+def take_all(connection: sqlite3.Connection, execution: str) -> None:
+    """Count every sequence up to the highest as one that came, and whose event is forgotten."""
+    connection.execute(
+        """UPDATE executions SET forgotten = max_sequence, count = max_sequence, clashes = 0
+        WHERE execution = ?""",
+        (execution,),
+    )
+    connection.execute("DELETE FROM holes WHERE execution = ?", (execution,))
+
+
 def acknowledge(connection: sqlite3.Connection, execution: str | None, most: int) -> list[int]:
     """Count as no longer missing what is missing now, of one execution or of all.
 

@@ -30,6 +30,9 @@ class CollectorSettings:
     Several, with spaces between them, while senders change from one to another.
     """
 
+    erase_token: str | None = field(default=None, repr=False)
+    """Whoever erases an instance must give it as a bearer token; without one nobody can."""
+
     retention: timedelta | None = None
     """Older events are deleted, by the time they came; None keeps all."""
 
@@ -41,10 +44,11 @@ class CollectorSettings:
 
     def __post_init__(self) -> None:
         # Given but empty is a variable that was not set, and no wish to let everybody send.
-        if self.token is not None and not self.token.strip():
-            raise ValueError("the token is empty; leave it out if anybody may send")
-        if self.secret is not None and not self.secret.strip():
-            raise ValueError("the secret is empty; leave it out if requests need no signature")
+        _check_given(self.token, "the token is empty; leave it out if anybody may send")
+        _check_given(self.secret, "the secret is empty; leave it out if requests need no signature")
+        _check_given(self.erase_token, "the erase token is empty; leave it out if nobody may erase")
+        if self.erase_token is not None and self.erase_token == self.token:
+            raise ValueError("the erase token must be another one than the token of senders")
         if self.secret is not None:
             signing_keys(self.secret)
         for name in self.names:
@@ -64,3 +68,8 @@ class CollectorSettings:
         address = self.temporal_ui.rstrip("/")
         namespace = "" if "/namespaces/" in address else "/namespaces/default"
         return f"{address}{namespace}/workflows/"
+
+
+def _check_given(value: str | None, problem: str) -> None:
+    if value is not None and not value.strip():
+        raise ValueError(problem)

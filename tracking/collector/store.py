@@ -36,6 +36,9 @@ class _Work:
 
     events: Sequence[Accepted] = ()
     task: Callable[[sqlite3.Connection], Any] | None = None
+    apart: Callable[[sqlite3.Connection], None] | None = None
+    """Is called after the transaction, in none."""
+
     done: "Future[Any]" = field(default_factory=lambda: Future[Any]())
 
 
@@ -63,6 +66,10 @@ class Store:
     async def change(self, task: Callable[[sqlite3.Connection], T]) -> T:
         """Run `task` in a transaction of its own."""
         return await self._put(_Work(task=task))
+
+    async def apart(self, task: Callable[[sqlite3.Connection], None]) -> None:
+        """Run `task` in no transaction, while nothing is written."""
+        await self._put(_Work(apart=task))
 
     async def read(self, reading: Reading[T]) -> T:
         """Run a query in a reader's thread."""
@@ -131,7 +138,20 @@ class Store:
                 work.done.set_exception(error)
             return
         for work, result in zip(group, results, strict=True):
-            work.done.set_result(result)
+            if work.apart is None:
+                work.done.set_result(result)
+        self._do_apart([work for work in group if work.apart is not None])
+
+    def _do_apart(self, group: list[_Work]) -> None:
+        for work in group:
+            assert work.apart is not None
+            try:
+                work.apart(self._connection)
+            except Exception as error:
+                _log.exception("Could not write to %s", self.path)
+                work.done.set_exception(error)
+            else:
+                work.done.set_result(None)
 
     def _run(self, group: list[_Work]) -> list[Any]:
         new = write(self._connection, (event for work in group for event in work.events))

@@ -19,6 +19,7 @@ from .books import (
     new_instance,
     will_retry,
 )
+from .erasures import digest_of
 from .intake import Accepted
 from .sequences import Places
 
@@ -53,7 +54,7 @@ def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Ac
     first: dict[str, Accepted] = {}
     for event in events:
         first.setdefault(event.event_id, event)
-    known = kept(connection, first)
+    known = kept(connection, first) | _erased(connection, first.values())
     new = [event for event in first.values() if event.event_id not in known]
     # Before the events, whose table says which places in a sequence were taken before.
     new = _write_executions(connection, new) if new else new
@@ -70,6 +71,13 @@ def write(connection: sqlite3.Connection, events: Iterable[Accepted]) -> list[Ac
 def kept(connection: sqlite3.Connection, event_ids: Iterable[str]) -> set[str]:
     """Those of the IDs under which an event is kept."""
     return {row[0] for row in _rows(connection, "event_id FROM events", "event_id", event_ids)}
+
+
+def _erased(connection: sqlite3.Connection, events: Iterable[Accepted]) -> set[str]:
+    """Those of the events without a sequence that were erased; others are known by theirs."""
+    names = {digest_of(event.event_id): event.event_id for event in events if not event.execution}
+    found = _rows(connection, "digest FROM erased", "digest", names)
+    return {names[row[0]] for row in found}
 
 
 def _event_row(event: Accepted, received: int) -> tuple[Any, ...]:
@@ -155,7 +163,7 @@ def _insert(
 
 
 def _rows(
-    connection: sqlite3.Connection, what: str, column: str, values: Iterable[str]
+    connection: sqlite3.Connection, what: str, column: str, values: Iterable[str | bytes]
 ) -> list[tuple[Any, ...]]:
     wanted, found = list(values), list[tuple[Any, ...]]()
     for start in range(0, len(wanted), _PARAMETERS):
