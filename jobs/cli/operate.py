@@ -15,6 +15,7 @@ from .choose import (
     StatusOption,
     TypeOption,
 )
+from .erase import erase
 from .leave import complain
 from .options import DEFAULT_PATIENCE, AsJson, Instance, Patience, example, print_json
 from .reach import run
@@ -46,6 +47,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         rich_help_panel=_OPERATE, epilog=example(f"reschedule {acct} --every 5m --jitter 10s")
     )(reschedule)
+    app.command(
+        rich_help_panel=_OPERATE, epilog=example("erase task:triage:alice debounce:digest:alice")
+    )(erase)
 
 
 def list_(

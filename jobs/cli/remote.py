@@ -10,12 +10,14 @@ from temporalio.service import RPCError
 
 from ..definitions.base import NAME
 from ..definitions.identity import checked_id
+from ..erasing.eraser import Eraser
 from ..errors import InvalidKey, JobsError, NoWorker
 from ..handles.connection import Connection
 from ..handles.ended import ended_word
 from ..handles.instance import Instance, UnreadableAnswer, is_missing
 from ..handles.limits import TimeLimit
 from ..kinds import KINDS, JobKind
+from ..status import EraseReceipt
 from ..wire import JSON
 from .reach import FAILED, NO_ANSWER, NOT_FOUND, WRONG_INPUT, Trouble, reach
 
@@ -69,6 +71,7 @@ class Remote:
     def __init__(self, connection: Connection, instance: str, timeout: timedelta) -> None:
         self.id = instance
         self._kind = KINDS[instance.partition(":")[0]]
+        self._connection = connection
         self._instance = Instance(connection, instance)
         self._timeout = timeout
 
@@ -99,6 +102,15 @@ class Remote:
         """Have a verb done and get its answer; raises `Trouble`."""
         checked_verb(self._kind, verb)
         return await self._done(lambda limit: self._instance.update(verb, arguments, limit))
+
+    async def erase(self) -> EraseReceipt:
+        """End it and delete what Temporal has of it; raises `Trouble`."""
+        try:
+            return await Eraser(self._connection, self._instance, self._timeout).erase()
+        except NoWorker as error:
+            raise Trouble(str(error), NO_ANSWER) from error
+        except (JobsError, RPCError) as error:
+            raise Trouble(str(error), FAILED) from error
 
     async def _done(self, call: Callable[[TimeLimit], Awaitable[_T]]) -> _T:
         """What a call gives; its errors as `Trouble`."""

@@ -22,6 +22,7 @@ from durable_jobs.wire import to_raw
 from tests.many.jobs import Digest, Poll, Service, Triage
 from tests.support import eventually
 from tests.support.jobs import new_key, running_worker, until_settled
+from tests.support.operating import Operator
 from tests.support.reconciling import listed
 from tests.tracking.collector import Collector
 from tests.worker_pool.jobs import Deliver, Hook
@@ -103,9 +104,9 @@ async def test_of_an_erased_instance_no_life_is_left(
     assert (await task.erase()).deleted_runs == 0
 
 
-async def three(client: Client, workflow_id: str) -> list[str] | None:
+async def three(client: Client, workflow_id: str) -> list[str]:
     runs = await runs_of(client, workflow_id)
-    return runs if len(runs) == 3 else None
+    return runs if len(runs) == 3 else []
 
 
 async def test_without_a_worker_nothing_is_deleted_and_it_ends_once_one_runs(
@@ -260,3 +261,30 @@ async def test_a_pool_is_erased_whole_or_by_index(client: Client, queue: str) ->
 
 async def handled(pool: WorkerPoolHandle[Hook]) -> bool:
     return (await pool.status()).handled_events == 6
+
+
+async def test_an_operator_erases_several_after_a_yes(
+    server: EmbeddedServer, client: Client, jobs: JobClient
+) -> None:
+    operate = Operator(server.target)
+    polls = [jobs.continuous(Poll, new_key()) for _ in range(2)]
+    for poll in polls:
+        await poll.start()
+    ids = [poll.instance_id for poll in polls]
+    assert "say --yes" in await operate("erase", *ids, code=2)
+    assert await looked_at(client, ids[0]) is not None
+    said = await operate("erase", *ids, "--yes")
+    for each in ids:
+        assert f"{each}, which was ended: 1 Temporal runs deleted" in said
+        assert await looked_at(client, each) is None
+    assert f"Temporal has nothing of {ids[0]}" in await operate("erase", ids[0], "--yes", code=3)
+    assert "is no instance ID" in await operate("erase", "nonsense:x", "--yes", code=2)
+
+
+async def test_an_operator_hears_that_no_worker_ends_it(
+    server: EmbeddedServer, client: Client, queue: str
+) -> None:
+    poll = JobClient(client, task_queue=queue).continuous(Poll, new_key())
+    await poll.start()
+    words = ("erase", poll.instance_id, "--yes", "--timeout", "1")
+    assert "Nothing was deleted" in await Operator(server.target)(*words, code=4)
