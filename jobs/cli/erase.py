@@ -35,8 +35,9 @@ def erase(
 ) -> None:
     """End instances, and delete every run of them from Temporal for good.
 
-    Waits for their tracking events, and until Temporal has deleted them: some 35 s each. What the
-    collector keeps is erased there. Given again after an error, it does the rest.
+    Waits for their tracking events, and until Temporal has deleted them: some 35 s each.
+
+    What the collector keeps is erased there. Given again after an error, it does the rest.
     """
     run(_erase(instance, timedelta(seconds=timeout), sure=yes, as_json=as_json))
 
