@@ -100,7 +100,7 @@ def status(
         if as_json:
             print_json(answer)
         else:
-            show_status(answer)
+            show_status(answer, await remote.link())
 
     _run(instance, timeout, act)
 

@@ -1,15 +1,19 @@
 """One instance as an operator reaches it: by the wire alone, without its job class."""
 
+import os
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
+from ..connection import target_of
 from ..definitions.base import NAME
 from ..definitions.identity import checked_id
+from ..embedded.existing import ui_of
 from ..erasing.eraser import Eraser
 from ..errors import InvalidKey, JobsError, NoWorker
 from ..handles.connection import Connection
@@ -79,6 +83,14 @@ class Remote:
     async def reach(cls, instance: str, timeout: timedelta) -> "Remote":
         """Connect as TEMPORAL_* and Temporal's profile file say; raises `TemporalUnreachable`."""
         return cls(await reach(timeout), instance, timeout)
+
+    async def link(self) -> str | None:
+        """Where Temporal's UI shows it: that of DURABLE_JOBS_TEMPORAL_UI, or of a local server."""
+        client = await self._connection.link.client()
+        address = os.environ.get("DURABLE_JOBS_TEMPORAL_UI") or ui_of(target_of(client))
+        if not address:
+            return None
+        return f"{address.rstrip('/')}/namespaces/{client.namespace}/workflows/{quote(self.id, '')}"
 
     async def status(self) -> dict[str, JSON]:
         """What it does, or did at its end; raises `Trouble`."""

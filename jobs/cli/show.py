@@ -18,11 +18,11 @@ STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed":
 _SHOWN_FAILED = 10
 
 
-def show_status(status: Status) -> None:
+def show_status(status: Status, link: str | None = None) -> None:
     """Print a status, a line for each thing."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(plain(status["instanceId"]), style="bold"))
-    rows = list(_rows(status))
+    rows = [*_rows(status), *([("Temporal UI", link)] if link else [])]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         style = STYLES.get(value) if name == "status" else None

@@ -35,7 +35,7 @@ async def find_existing() -> Existing | None:
     client = await connect(timeout=_PATIENCE)
     target = target_of(client)
     source = f"the server at {target}, named by TEMPORAL_ADDRESS"
-    return Existing(target, client.namespace, _ui(target), source, dict(os.environ))
+    return Existing(target, client.namespace, ui_of(target), source, dict(os.environ))
 
 
 async def _running_here() -> Existing | None:
@@ -44,10 +44,10 @@ async def _running_here() -> Existing | None:
         return None
     source = f"the server that already runs at {target}"
     environment = client_environment(target, namespace)
-    return Existing(target, namespace, _ui(target), source, environment)
+    return Existing(target, namespace, ui_of(target), source, environment)
 
 
-def _ui(target: str) -> str | None:
+def ui_of(target: str) -> str | None:
     """The dev server's UI listens 1000 ports higher."""
     host, _, port = target.rpartition(":")
     local = host in {"localhost", LOOPBACK} and port.isdigit()
