@@ -44,8 +44,8 @@ class JobClient:
     ) -> None:
         """A Temporal client, or an async function that connects one.
 
-        The function is called with the first call, and again in a forked process. `once` is the
-        library's own: it names the run on whose behalf calls are made.
+        The function is called with the first call. `once` is the library's own: it names the run on
+        whose behalf calls are made.
 
         Raises:
             InvalidArgument: `client` is neither, or `task_queue` no name.
@@ -230,9 +230,9 @@ def _link(client: Client | Connect) -> Link:
         )
 
     async def make() -> Client:
-        from .connection import on_own_runtime
+        from .connection import unless_forked
 
-        made = await on_own_runtime(client)
+        made = await unless_forked(client)
         if not isinstance(made, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgument(
                 f"JobClient: the function gives a temporalio.client.Client, not {shown(made)}"

@@ -11,12 +11,13 @@ from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.runtime import Runtime, TelemetryConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from .arguments import check_time
-from .errors import InvalidSettings, TemporalUnreachable
-from .exits import never_drop, note_runtime
+from .errors import InvalidSettings, JobsError, TemporalUnreachable
+from .exits import note_runtime
+from .link import NO_FORK
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 
@@ -60,27 +61,27 @@ async def connect(
                 rpc_metadata=config.get("rpc_metadata", {}),
                 runtime=runtime,
             )
-            inherits = runtime is None
-            client = await (on_own_runtime(connecting) if inherits else connecting())
+            default = runtime is None
+            client = await (unless_forked(connecting) if default else connecting())
     except (TimeoutError, RuntimeError, RPCError, ValueError) as error:
         raise TemporalUnreachable(_unreachable(target, timeout, error)) from error
     note_runtime(client)
     return client
 
 
-async def on_own_runtime(connecting: Callable[[], Awaitable[Client]]) -> Client:
-    """Connect a client; in a forked process on a default runtime that is not its parent's."""
+async def unless_forked(connecting: Callable[[], Awaitable[Client]]) -> Client:
+    """Connect a client on the default runtime.
+
+    Another runtime beside one of a parent's ends in crashes: the SDK's library keeps pointers to
+    the threads of the parent, which are not there.
+
+    Raises:
+        JobsError: the runtime is that of the process which this one was forked from.
+    """
     try:
         return await connecting()
-    except AssertionError:
-        _replace_inherited_runtime()
-        return await connecting()
-
-
-def _replace_inherited_runtime() -> None:
-    """Give a forked process a default runtime of its own: a fork takes no threads along."""
-    never_drop(Runtime.default())
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig()), error_if_already_set=False)
+    except AssertionError as error:
+        raise JobsError(NO_FORK) from error
 
 
 def target_of(client: Client) -> str:

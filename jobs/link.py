@@ -15,13 +15,16 @@ from .loops import PerLoop
 Connect = Callable[[], Awaitable[Client]]
 """An async function that connects a Temporal client."""
 
-_of_parents: list[object] = []
+NO_FORK = (
+    "Temporal's SDK was running when this process was forked, and it does not survive that. Make "
+    "no call before the fork: JobClient.connect(lazy=True) connects with the first call, after it."
+)
 
 
 class Link:
     """A Temporal client for every event loop and thread of one process.
 
-    Given at once, or connected when it is first used, and once more after a fork.
+    Given at once, or connected when it is first used.
     """
 
     def __init__(self, client: Client | None, connect: Connect | None = None) -> None:
@@ -36,31 +39,18 @@ class Link:
 
         Raises:
             TemporalUnreachable: it is to connect now, and nothing answered.
-            JobsError: it was closed, or was given to the process that this one was forked from.
+            JobsError: it was closed, or connected before this process was forked.
         """
         if self._closed:
             raise JobsError("This JobClient is closed. Make another one: JobClient.connect().")
-        if self._process != os.getpid():
-            self._leave_parent()
+        if self._client is not None and self._process != os.getpid():
+            raise JobsError(NO_FORK)
         if self._client is None:
             assert self._connect is not None
             client = await self._attempts.get().made(self._connect)
             # Loops that connect at the same time go on with the first one's.
-            self._client = self._client or client
+            self._client, self._process = self._client or client, os.getpid()
         return self._client
-
-    def _leave_parent(self) -> None:
-        """Forget the connection of the process that this one was forked from."""
-        if self._connect is None:
-            raise JobsError(
-                f"This JobClient was given its Temporal client in process {self._process}, from "
-                "which this one was forked. A connection does not survive a fork: make a JobClient "
-                "here, or give it an async function that connects."
-            )
-        # Never dropped: what they belong to has no threads in this process.
-        _of_parents.extend((self._client, self._attempts))
-        self._client, self._attempts = None, PerLoop(_Attempt)
-        self._process = os.getpid()
 
     def close(self) -> None:
         """Let go of the client: the connection ends with its last user."""

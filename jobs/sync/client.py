@@ -31,7 +31,7 @@ Reply = TypeVar("Reply")
 class SyncJobClient:
     """A `JobClient` that blocks: for threads, Django, Flask, Celery and scripts.
 
-    May be used from any number of threads, and in processes forked from the one that made it. All
+    May be used from any number of threads, and in forked processes if no call was made before. All
     such clients of a process share one event loop, in a thread that starts with the first call. In
     a thread that runs an event loop of its own, each call raises `JobsError`.
     """
@@ -39,7 +39,7 @@ class SyncJobClient:
     def __init__(self, client: Client | Connect, task_queue: str = DEFAULT_TASK_QUEUE) -> None:
         """A Temporal client of your own, or an async function that connects one.
 
-        Only with the function it also works in forked processes.
+        The function is called with the first call, so it suits processes that are to fork.
 
         Raises:
             InvalidArgument: `client` is neither, or `task_queue` no name.
