@@ -40,7 +40,7 @@ def make_project(folder: Path) -> None:
 def content_of(name: str, project: str) -> str:
     """A file's text, for a project of a name."""
     # Here a .gitignore would hide files of this library.
-    source = Path(__file__).with_name("project") / name.removeprefix(".")
+    source = Path(__file__).with_name("_project") / name.removeprefix(".")
     text = source.read_text(encoding="utf-8")
     if name.endswith((".py", ".yml")):
         return text

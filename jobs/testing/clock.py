@@ -108,6 +108,16 @@ class Clock:
             self._loop.close()
 
 
+forgotten: list[Clock] = []
+"""Clocks of simulations that nobody closed."""
+
+
+def close_forgotten() -> None:
+    """Close the clocks that nobody uses any more."""
+    while forgotten:
+        forgotten.pop().close()
+
+
 class _Loop(asyncio.SelectorEventLoop):
     """An event loop whose time is what it waited for in all."""
 

@@ -11,6 +11,7 @@ from durable_jobs.definitions import Job
 from durable_jobs.protocol import Detail
 
 from .attempts import QUEUE, Ran
+from .clock import close_forgotten, forgotten
 from .handles import Handles
 from .moments import MONDAY, check_moment, seconds_of
 from .service import client_of
@@ -35,8 +36,10 @@ class Simulation(Handles):
         self._world = World([jobs] if isinstance(jobs, Job) else jobs, start)
         client = self._world.clock.run(client_of(self._world, keeps=self))
         self.jobs: JobClient = JobClient(client, task_queue=QUEUE)
-        # Not every test closes it, nor need it.
-        weakref.finalize(self, self._world.clock.close).atexit = False
+        # Not every test closes it, nor need it. Garbage may be collected while any lock is held: so
+        # the next simulation closes the clock, not the finalizer.
+        close_forgotten()
+        weakref.finalize(self, forgotten.append, self._world.clock).atexit = False
         self.run(self._world.start_keys(self.jobs))
 
     @property

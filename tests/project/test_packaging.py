@@ -21,7 +21,7 @@ OWN = {"durable_jobs", "examples", "jobs"}
 
 # Where each extra may be imported from; every other module needs no extra.
 OF_EXTRAS = {
-    "jobs/cli/project": ("testing",),
+    "jobs/cli/_project": ("testing",),
     "tracking/collector": ("collector",),
     "jobs/cli/children.py": ("dev",),
     "jobs/contrib/django": ("django",),
