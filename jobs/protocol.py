@@ -60,11 +60,6 @@ class Options(Record):
     digest: str = ""
     """Tells two versions of the options apart."""
 
-    def same_definition(self, other: "Options") -> bool:
-        """Whether two options are those of one definition, whoever tracks it."""
-        plain = {"tracking": None, "digest": ""}
-        return self.model_copy(update=plain) == other.model_copy(update=plain)
-
 
 class JobRef(Record):
     """Names one instance of one job."""

@@ -1,6 +1,5 @@
 """The flush rules of debounce jobs: what they may be, and as data."""
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..checks import check_span, is_whole
@@ -32,12 +31,6 @@ def rules_of(job: "type[DebounceJob[Any, Any]]") -> Detail:
 
 def _collects(job: "type[DebounceJob[Any, Any]]") -> bool:
     return getattr(job.reduce, "__func__", job.reduce) is collect
-
-
-def first_flush_at(opened_at: datetime, rules: Detail) -> datetime | None:
-    """When time alone flushes a window to which nothing more comes; None where only counts do."""
-    spans = [rules[name] for name in _TIMES if rules.get(name) is not None]
-    return opened_at + timedelta(seconds=min(spans)) if spans else None
 
 
 def check_rules(job: "type[DebounceJob[Any, Any]]") -> None:

@@ -2,33 +2,23 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 from temporalio.client import Client
 
 from ..arguments import check_kind, check_time
 from ..client import DEFAULT_TASK_QUEUE, JobClient, from_environment
-from ..definitions import ContinuousJob, DebounceJob, Job, TaskJob, WorkerPoolJob
+from ..definitions import Job
 from ..handles.limits import ANSWER_TIME
 from ..link import Connect
 from ..many.acting import BulkResult
 from ..many.fleet import BulkOptions, Which
 from ..status import JobStatus
-from .background import each, wait
-from .handles import (
-    SyncContinuousHandle,
-    SyncDebounceHandle,
-    SyncTaskHandle,
-    SyncWorkerPoolHandle,
-)
-
-Event = TypeVar("Event")
-State = TypeVar("State")
-Reply = TypeVar("Reply")
+from .background import Wait, each, wait
+from .making import MakesHandles
 
 
-class SyncJobClient:
+class SyncJobClient(MakesHandles):
     """A `JobClient` that blocks: for threads, Django, Flask, Celery and scripts.
 
     May be used from any number of threads, and in forked processes if no call was made before. All
@@ -77,36 +67,8 @@ class SyncJobClient:
         """
         wait(self._jobs.close())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def debounce(
-        self, job: type[DebounceJob[Event, State]], key: str
-    ) -> SyncDebounceHandle[Event, State]:
-        """The handle of a debounce instance. Raises as that of `JobClient`."""
-        return SyncDebounceHandle(self._jobs.debounce(job, key))
-
-    def continuous(self, job: type[ContinuousJob[State]], key: str) -> SyncContinuousHandle[State]:
-        """The handle of a continuous instance. Raises as that of `JobClient`."""
-        return SyncContinuousHandle(self._jobs.continuous(job, key))
-
-    def task(
-        self, job: type[TaskJob[Event, State, Reply]], key: str
-    ) -> SyncTaskHandle[Event, State, Reply]:
-        """The handle of a task instance. Raises as that of `JobClient`."""
-        return SyncTaskHandle(self._jobs.task(job, key))
-
-    def worker_pool(self, job: type[WorkerPoolJob[Event]]) -> SyncWorkerPoolHandle[Event]:
-        """The handle of a worker pool. Raises as that of `JobClient`."""
-        return SyncWorkerPoolHandle(self._jobs.worker_pool(job))
+    def _calls(self) -> tuple[JobClient, Wait]:
+        return self._jobs, wait
 
     # -- many instances -------------------------------------------------------------------------
 

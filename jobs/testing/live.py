@@ -23,11 +23,12 @@ from durable_jobs.client import JobClient
 from durable_jobs.definitions import Job
 from durable_jobs.errors import JobsError
 from durable_jobs.plugin import JobsPlugin
+from durable_jobs.sync.background import Wait
+from durable_jobs.sync.making import MakesHandles
 from durable_jobs.tracking import MemorySink, Tracking
 from durable_jobs.tracking.wire import WireEvent
 
 from .background import background
-from .handles import Handles
 from .moments import seconds_of
 from .mortal import MortalWorker
 from .replays import assert_replays, histories_of
@@ -38,7 +39,7 @@ _LOOK_EVERY = 0.01  # seconds
 _LISTED_WITHIN = 10.0  # seconds
 
 
-class LiveJobs(Handles):
+class LiveJobs(MakesHandles):
     """Some jobs on a real server, with a worker in this process.
 
     The server starts with the first of them and stops with the test session. Each has a task queue
@@ -62,6 +63,9 @@ class LiveJobs(Handles):
         worker = MortalWorker(background.server().target, self._queue, [self._started])
         background.run(worker.start(self._jobs, self._tracking))
         return worker
+
+    def _calls(self) -> tuple[JobClient, Wait]:
+        return self.jobs, self.run
 
     def run(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Await a call of `jobs`."""

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from durable_jobs.client import JobClient
 from durable_jobs.definitions import Job
 from durable_jobs.protocol import Detail
+from durable_jobs.sync.background import Wait
+from durable_jobs.sync.making import MakesHandles
 
 from .attempts import QUEUE, Ran
 from .clock import close_forgotten, forgotten
-from .handles import Handles
 from .moments import MONDAY, check_moment, seconds_of
 from .service import client_of
 from .world import World
@@ -20,7 +21,7 @@ from .world import World
 _T = TypeVar("_T")
 
 
-class Simulation(Handles):
+class Simulation(MakesHandles):
     """Some jobs, their instances and their clock, in memory.
 
     Machines decide as they do in production, and the handlers run through the code of a worker's
@@ -56,6 +57,9 @@ class Simulation(Handles):
     def events(self) -> list[Detail]:
         """The tracking events of all instances, as a collector would get them."""
         return self._world.events
+
+    def _calls(self) -> tuple[JobClient, Wait]:
+        return self.jobs, self.run
 
     def run(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Await a call of `jobs`, and all that follows from it without that time passes."""

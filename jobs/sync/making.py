@@ -1,13 +1,13 @@
-"""Handles for tests that are no coroutines."""
+"""Makes blocking handles: for the blocking client, and for tests that are no coroutines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from durable_jobs.client import JobClient
-from durable_jobs.definitions import ContinuousJob, DebounceJob, TaskJob, WorkerPoolJob
-from durable_jobs.sync import (
+from ..client import JobClient
+from ..definitions import ContinuousJob, DebounceJob, TaskJob, WorkerPoolJob
+from .background import Wait
+from .handles import (
     SyncContinuousHandle,
     SyncDebounceHandle,
     SyncTaskHandle,
@@ -17,17 +17,14 @@ from durable_jobs.sync import (
 Event = TypeVar("Event")
 State = TypeVar("State")
 Reply = TypeVar("Reply")
-T = TypeVar("T")
 
 
-class Handles(ABC):
-    """Makes handles whose methods block, as those of a `SyncJobClient`."""
-
-    jobs: JobClient
+class MakesHandles(ABC):
+    """Makes handles whose methods block, and is closed at the end of a `with` block."""
 
     @abstractmethod
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await a call, and block until it is done."""
+    def _calls(self) -> tuple[JobClient, Wait]:
+        """The client, and what makes one of its calls and blocks until it is done."""
 
     @abstractmethod
     def close(self) -> None:
@@ -48,18 +45,22 @@ class Handles(ABC):
         self, job: type[DebounceJob[Event, State]], key: str
     ) -> SyncDebounceHandle[Event, State]:
         """The handle of a debounce instance. Raises as that of `JobClient`."""
-        return SyncDebounceHandle(self.jobs.debounce(job, key), self.run)
+        jobs, wait = self._calls()
+        return SyncDebounceHandle(jobs.debounce(job, key), wait)
 
     def continuous(self, job: type[ContinuousJob[State]], key: str) -> SyncContinuousHandle[State]:
         """The handle of a continuous instance. Raises as that of `JobClient`."""
-        return SyncContinuousHandle(self.jobs.continuous(job, key), self.run)
+        jobs, wait = self._calls()
+        return SyncContinuousHandle(jobs.continuous(job, key), wait)
 
     def task(
         self, job: type[TaskJob[Event, State, Reply]], key: str
     ) -> SyncTaskHandle[Event, State, Reply]:
         """The handle of a task instance. Raises as that of `JobClient`."""
-        return SyncTaskHandle(self.jobs.task(job, key), self.run)
+        jobs, wait = self._calls()
+        return SyncTaskHandle(jobs.task(job, key), wait)
 
     def worker_pool(self, job: type[WorkerPoolJob[Event]]) -> SyncWorkerPoolHandle[Event]:
         """The handle of a worker pool. Raises as that of `JobClient`."""
-        return SyncWorkerPoolHandle(self.jobs.worker_pool(job), self.run)
+        jobs, wait = self._calls()
+        return SyncWorkerPoolHandle(jobs.worker_pool(job), wait)
