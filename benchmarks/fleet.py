@@ -152,7 +152,9 @@ async def _row(instances: Fleet, scene: str) -> Row:
     row["list --failing s"] = await instances.timed(
         f"{FAILING} found", "list", "--failing", looks=20
     )
-    row["list --overdue s"] = await instances.timed("no instance is meant", "list", "--overdue")
+    row["list --overdue s"] = await instances.timed(
+        "no instance fits the choice", "list", "--overdue"
+    )
     took = row["pause of 1,000 s"] = await instances.timed(f"{paused} paused", *pause)
     row["list --status paused s"] = await instances.timed(
         f"{paused} found", "list", "--status", "paused", looks=20

@@ -104,18 +104,19 @@ async def gather(finder: "Finder", selection: "Selection", plan: Plan) -> Listin
     """Find what is meant; asks no more instances than the answer needs."""
     begun = monotonic()
     named = await finder.named(selection)
-    if selection.asks or plan.sort in _BY_STATUS:
+    if plan.sort in _BY_STATUS or any(selection.fits(found.words) is None for found in named):
         listing = await _asked(finder, selection, named, shown=not plan.watch)
     else:
-        listing = Listing(shown=[_unasked(found) for found in named])
+        listing = Listing(shown=[_unasked(found) for found in named if selection.fits(found.words)])
     listing.slowly = not finder.by_status and (selection.failing or selection.status == "paused")
-    listing.total = len(listing.shown)
-    listing.jobs = Counter(":".join(each.found.id.split(":")[:2]) for each in listing.shown)
-    listing.shown.sort(key=_KEYS[plan.sort])
-    if plan.limit:
-        del listing.shown[plan.limit :]
+    found = sorted(listing.shown, key=_KEYS[plan.sort])
+    most = plan.limit or len(found)
+    listing.shown, rest = found[:most], found[most:]
     if listing.statuses is None:
-        listing.shown = await _glanced(finder, listing.shown)
+        listing.shown = await _glanced(finder, selection, listing.shown)
+    listing.total = len(listing.shown) + len(rest)
+    everyone = (each.found.id for each in (*listing.shown, *rest))
+    listing.jobs = Counter(":".join(instance.split(":")[:2]) for instance in everyone)
     listing.seconds = monotonic() - begun
     return listing
 
@@ -145,8 +146,8 @@ def _sort_in(listing: Listing, selection: "Selection", seen: "Seen") -> None:
         listing.statuses[seen.status["status"]] += 1
 
 
-async def _glanced(finder: "Finder", shown: "list[Seen]") -> "list[Seen]":
-    """The same with their statuses, as far as these come at once."""
+async def _glanced(finder: "Finder", selection: "Selection", shown: "list[Seen]") -> "list[Seen]":
+    """The same with their statuses, as far as these come at once, without those not meant."""
     answers = {each.found.id: each for each in shown}
     asked = finder.asked(each.found for each in shown)
     try:
@@ -155,8 +156,14 @@ async def _glanced(finder: "Finder", shown: "list[Seen]") -> "list[Seen]":
                 answers[seen.found.id] = seen
     except TimeoutError:
         await asked.aclose()
-    gone = {id_ for id_, each in answers.items() if each.status is None and not each.problem}
-    return [answers[each.found.id] for each in shown if each.found.id not in gone]
+    return [seen for seen in answers.values() if _is_meant(selection, seen)]
+
+
+def _is_meant(selection: "Selection", seen: "Seen") -> bool:
+    """Whether one stays in a list: it is there, and what visibility said of it still holds."""
+    if seen.status is None:
+        return seen.problem is not None
+    return selection.takes(seen.status, datetime.now(UTC))
 
 
 def _unasked(found: "Found") -> "Seen":

@@ -1,5 +1,6 @@
 """The verbs for several instances: counted and confirmed first, then told one after the other."""
 
+import asyncio
 import sys
 import uuid
 from collections import Counter
@@ -109,7 +110,7 @@ async def _chosen(connection: "Connection", bulk: Bulk) -> "Plan":
     with Progress("asking each for its status", len(named)) as progress:
         plan = await plan_for(finder, selection, bulk.verb, named, progress.step)
     if not (plan.targets or plan.already or plan.unanswered):
-        raise Trouble("no instance is meant", NOT_FOUND)
+        raise Trouble("no instance fits the choice", NOT_FOUND)
     return plan
 
 
@@ -152,7 +153,13 @@ async def _tell(connection: "Connection", bulk: Bulk, plan: "Plan") -> "BulkResu
                 progress.say(f"{plain(instance)} failed: {plain(result.failed[instance])}")
             progress.step()
 
-        return await order.give(plan, note)
+        try:
+            return await order.give(plan, note)
+        except asyncio.CancelledError:
+            done = f"{progress.done:,} of {len(plan.targets):,}"
+            again = f" with --operation {operation}" if operation else ""
+            complain(f"stopped after {done}; give the command again{again} for the rest")
+            raise
 
 
 def _summary(verb: str, result: "BulkResult") -> str:

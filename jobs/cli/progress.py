@@ -21,7 +21,7 @@ class Progress:
     def __init__(self, what: str, total: int) -> None:
         self._what = what
         self._total = total
-        self._done = 0
+        self.done: int = 0
         self._said_at = monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self._bar: Bar | None = None
@@ -46,12 +46,12 @@ class Progress:
 
     def step(self) -> None:
         """One more is done."""
-        self._done += 1
+        self.done += 1
         if self._bar is not None:
             self._bar.advance(self._task)
         elif monotonic() - self._said_at >= _SAY_EVERY:
             self._said_at = monotonic()
-            typer.echo(f"{self._what}: {self._done:,} of {self._total:,}", err=True)
+            typer.echo(f"{self._what}: {self.done:,} of {self._total:,}", err=True)
 
     def say(self, line: str) -> None:
         """Print a line beside the bar."""

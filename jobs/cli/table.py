@@ -39,17 +39,22 @@ def print_list(listing: "Listing") -> None:
 def table_of(shown: Iterable[Seen]) -> Any:
     """A line for each instance."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("INSTANCE", overflow="fold", min_width=20)
+    table.add_column("INSTANCE", no_wrap=True, overflow="fold")
     for name in ("STATUS", "NEXT"):
         table.add_column(name, no_wrap=True)
     for name in ("RUNS", "EVENTS"):
         table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("LAST ERROR", no_wrap=True, overflow="ellipsis", ratio=1)
+    # The one that gives way where the terminal is narrow.
+    table.add_column("LAST ERROR", ratio=1, min_width=10)
     for each in shown:
         instance, word, *cells, error = _cells(each)
         style = STYLES.get(word, "")
-        table.add_row(Text(instance), Text(word, style), *cells, Text(error, "red"))
+        table.add_row(Text(instance), Text(word, style), *cells, _cut(error))
     return table
+
+
+def _cut(error: str) -> Text:
+    return Text(error, "red", no_wrap=True, overflow="ellipsis")
 
 
 def _cells(seen: Seen) -> tuple[str, str, str, str, str, str]:
@@ -73,7 +78,7 @@ def _set_aside(status: dict[str, Any]) -> str:
 def summary_of(listing: "Listing") -> str:
     """The counts, in words."""
     if not listing.total:
-        found = "no instance is meant"
+        found = "no instance fits the choice"
     else:
         jobs = [f"{name} {count:,}" for name, count in listing.jobs.most_common()]
         found = f"{listing.total:,} found: {_first(jobs)}"

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
@@ -57,6 +57,12 @@ async def _look(client: Client) -> bool:
     except RPCError:
         return False
     return found.custom_attributes.get(JOB_STATUS) == JOB_STATUS_TYPE
+
+
+def words_of(found: WorkflowExecution) -> tuple[str, ...] | None:
+    """What the attribute of an instance says; None where it has none."""
+    words = found.typed_search_attributes.get(_KEY)
+    return None if words is None else tuple(words)
 
 
 async def with_job_status(

@@ -14,6 +14,7 @@ from ..handles.batch import run_is_full
 from ..handles.connection import Connection
 from ..handles.instance import Instance, is_missing
 from ..handles.limits import TimeLimit
+from ..names import STATUS_PAUSED
 from ..wire import JSON
 from .calls import Pace, results
 from .finding import Finder, Found
@@ -82,25 +83,48 @@ async def plan_for(
     named: Sequence[Found],
     seen: Callable[[], object] = lambda: None,
 ) -> Plan:
-    """Whom of those named to tell; asks them where what they do matters.
+    """Whom of those named to tell; asks them where only they know.
 
     One that does not answer is told all the same, unless the selection needs its answer.
     """
-    changes = _CHANGES.get(verb)
-    plan = Plan()
-    if changes is None and not selection.asks:
-        plan.targets = list(named)
-        return plan
-    async for each in finder.meant(selection, named):
+    plan, unclear = Plan(), list[Found]()
+    for found in named:
+        fits, changes = selection.fits(found.words), _changes(verb, found)
+        if fits is None or changes is None:
+            unclear.append(found)
+        elif fits:
+            _place(plan, found, changes=changes)
+            seen()
+    changing = _CHANGES.get(verb)
+    async for each in finder.meant(selection, unclear):
         seen()
-        if each.status is not None and changes is not None and not changes(each.status):
-            plan.already += 1
-        elif each.status is None and selection.asks:
+        if each.status is None and selection.asks:
             plan.unanswered[each.found.id] = each.problem or "?"
         else:
-            plan.targets.append(each.found)
+            same = changing is not None and each.status is not None and not changing(each.status)
+            _place(plan, each.found, changes=not same)
     plan.targets.sort(key=lambda found: found.id)
     return plan
+
+
+def _changes(verb: str, found: Found) -> bool | None:
+    """Whether a verb changes anything, as far as visibility knows; None: it must be asked.
+
+    Visibility lags. To pause what is paused already does no harm; so nobody is asked before that.
+    To leave out what was paused or resumed a moment ago would.
+    """
+    if verb not in _CHANGES:
+        return True
+    if found.words is None or verb not in ("pause", "resume"):
+        return None
+    return (STATUS_PAUSED in found.words) is (verb == "resume") or None
+
+
+def _place(plan: Plan, found: Found, *, changes: bool) -> None:
+    if changes:
+        plan.targets.append(found)
+    else:
+        plan.already += 1
 
 
 class Order:

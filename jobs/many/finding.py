@@ -11,10 +11,10 @@ from ..handles.connection import Connection
 from ..handles.ended import ended_word
 from ..handles.instance import Instance, explained, is_missing
 from ..handles.limits import TimeLimit
-from ..handles.visible import has_job_status
+from ..handles.visible import has_job_status, words_of
 from ..wire import JSON
 from .calls import Silences, results
-from .selection import Selection
+from .selection import Selection, Words
 
 _PAGE = 1_000
 
@@ -27,6 +27,7 @@ class Found:
     started_at: datetime
     task_queue: str
     is_alive: bool
+    words: Words = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Finder:
             async for run in client.list_workflows(query, page_size=_PAGE):
                 if run.id not in found and selection.has(run.id, run.workflow_type):
                     alive = ended_word(run) is None
-                    found[run.id] = Found(run.id, run.start_time, run.task_queue, alive)
+                    words = words_of(run) if alive else None
+                    found[run.id] = Found(run.id, run.start_time, run.task_queue, alive, words)
         except RPCError as error:
             raise explained(client, "the list of instances", error) from error
         return sorted(found.values(), key=lambda each: each.id)

@@ -19,6 +19,9 @@ from ..wire import JSON
 Status = Mapping[str, JSON]
 """A status as it goes over the wire."""
 
+Words = tuple[str, ...] | None
+"""What an instance's `JobStatus` says; None where it has none."""
+
 _EXECUTIONS: Final[dict[str, tuple[str, ...]]] = {
     "completed": ("Completed",),
     "failed": ("Failed", "TimedOut"),
@@ -149,6 +152,14 @@ class Selection:
         if kind is None or kind.workflow != workflow or kind.name not in self.types:
             return False
         return bool(key) and self.job in (None, job) and key.startswith(self.key_prefix)
+
+    def fits(self, words: Words) -> bool | None:
+        """Whether an instance is meant, by the words of its `JobStatus`; None: it must be asked."""
+        if not self.asks:
+            return True
+        if words is None or self.status is not None or self.overdue:
+            return None
+        return STATUS_FAILING in words
 
     def takes(self, status: Status, now: datetime) -> bool:
         """Whether an instance is meant, by what it does."""

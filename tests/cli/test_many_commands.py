@@ -101,7 +101,7 @@ async def test_a_list_is_sorted_counted_cut_and_printed_for_machines(
     assert [each["status"] for each in answer["instances"]] == [
         "scheduled", "scheduled", "paused", "scheduled",
     ]  # fmt: skip
-    assert "no instance is meant" in await operate("list", *chosen, "--status", "failed")
+    assert "no instance fits the choice" in await operate("list", *chosen, "--status", "failed")
     await operate("terminate", *ids, "--json")
 
 
@@ -133,6 +133,26 @@ async def test_a_pause_that_was_killed_in_the_middle_does_the_rest_when_made_aga
     assert after.keys() == set(ids)
     assert {each: after[each] for each in before} == before
     assert "20 paused already" in await operate(*words)
+    await jobs.terminate_all(Poll, key_prefix=prefix)
+
+
+async def test_ctrl_c_says_how_far_it_got_and_how_to_go_on(
+    jobs: JobClient, server: EmbeddedServer, prefix: str
+) -> None:
+    ids = await started(jobs, prefix, 20)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "durable_jobs.cli", "trigger", *ids, "--rate", "5"),
+        env={**os.environ, "TEMPORAL_ADDRESS": server.target},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    hint = (await process.stderr.readline()).decode()
+    operation = hint.partition("--operation ")[2].split()[0]
+    process.send_signal(signal.SIGINT)
+    said = (await process.communicate())[1].decode()
+    assert process.returncode == 130
+    assert "stopped after" in said
+    assert f"give the command again with --operation {operation} for the rest" in said
     await jobs.terminate_all(Poll, key_prefix=prefix)
 
 
@@ -187,4 +207,4 @@ async def test_a_wrong_choice_is_refused(
 async def test_a_choice_that_means_nothing_is_told_from_one_that_is_done(
     operate: Operator,
 ) -> None:
-    assert "no instance is meant" in await operate("pause", "--job", "unheard-of", code=3)
+    assert "no instance fits the choice" in await operate("pause", "--job", "unheard-of", code=3)

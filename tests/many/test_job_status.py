@@ -141,6 +141,42 @@ async def test_a_list_asks_those_that_the_attribute_names_and_those_that_lack_it
         assert result.done == 2
 
 
+async def test_what_fails_is_found_and_paused_without_a_worker(
+    client: Client, server: EmbeddedServer, queue: str, service: Service
+) -> None:
+    key, operate = new_key(), Operator(server.target)
+    chosen = ("--job", "triage", "--key-prefix", key, "--failing", "--timeout", "0.5")
+    service.down = {"bad"}
+    async with running_worker(client, queue, Triage(service)) as jobs:
+        triage = jobs.task(Triage, key)
+        await triage.send("bad")
+        await eventually(lambda: found_by(client, "failing", key))
+    assert "1 found: task:triage 1" in await operate("list", *chosen)
+    assert "1 paused" in await operate("pause", *chosen, "--yes")
+    async with running_worker(client, queue, Triage(service)):
+        await until_status(triage, "paused")
+        await triage.terminate()
+
+
+async def test_what_was_paused_a_moment_ago_is_resumed_though_visibility_lags(
+    jobs: JobClient,
+) -> None:
+    prefix = new_key()
+    keys = [f"{prefix}-{number}" for number in range(10)]
+    for key in keys:
+        await jobs.continuous(Poll, key).start()
+
+    async def known() -> bool:
+        return len([each async for each in jobs.list(Poll, key_prefix=prefix)]) == 10
+
+    await eventually(known)
+    assert (await jobs.pause_all(Poll, key_prefix=prefix)).done == 10
+    assert (await jobs.resume_all(Poll, key_prefix=prefix)).done == 10
+    for key in keys:
+        assert (await status_of(jobs.continuous(Poll, key))).status == "scheduled"
+    await jobs.terminate_all(Poll, key_prefix=prefix)
+
+
 async def test_continue_as_new_and_a_replay_keep_the_attribute(
     jobs: JobClient, client: Client, monkeypatch: pytest.MonkeyPatch, service: Service
 ) -> None:

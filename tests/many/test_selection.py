@@ -42,6 +42,15 @@ def test_only_instances_are_meant_not_other_workflows_with_such_names() -> None:
     assert not chosen.has("a1", "ContinuousJob")
 
 
+def test_the_attribute_tells_who_fails_and_the_instance_tells_the_rest() -> None:
+    assert Selection().fits(None) is True
+    assert Selection(failing=True).fits(("paused", "failing")) is True
+    assert Selection(failing=True).fits(("ok",)) is False
+    assert Selection(failing=True).fits(None) is None
+    assert Selection(failing=True, status="idle").fits(("failing",)) is None
+    assert Selection(overdue=True).fits(("ok",)) is None
+
+
 @pytest.mark.parametrize(
     ("found", "failing"),
     [
