@@ -9,11 +9,12 @@ from typing import Any, cast
 
 from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from durable_jobs.errors import RetryAfter, Snooze
 from durable_jobs.logs import note_attempt
 from durable_jobs.names import FAILED_ERROR
+from durable_jobs.pauses import JobPause
 from durable_jobs.protocol import Checkpoint, Detail, Executed, Options, Report, RunRequest
 from durable_jobs.tracking.config import Tracking
 from durable_jobs.tracking.ids import uuid7_at
@@ -299,6 +300,26 @@ class Attempt:
     def _event_id(self, when: datetime, kind: str) -> str:
         request = self.request
         return uuid7_at(when, f"{request.idempotency_key}:{request.attempt}:{kind}")
+
+
+def paused_by(pause: JobPause, request: RunRequest) -> ApplicationError:
+    """The error of an attempt that is not begun, as its whole job is paused. It counts as none."""
+    note = f": {pause.note}" if pause.note else ""
+    report = Report(
+        attempt=request.attempt,
+        event_id="",
+        at=activity.info().started_time,
+        message="",
+        job_pause=pause.note,
+    )
+    return ApplicationError(
+        f"the job {request.job} is paused{note}",
+        FAILED_ERROR,
+        report.model_dump(mode="json", exclude_defaults=True),
+        type="JobPaused",
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
+    )
 
 
 def _mark_of(details: Any) -> Detail:

@@ -14,8 +14,9 @@ from durable_jobs.tracking.config import Tracking
 from durable_jobs.tracking.metrics import AttemptOutcome, Metrics
 from durable_jobs.wire import model_from_raw, to_raw
 
-from .attempt import Attempt
+from .attempt import Attempt, paused_by
 from .burst import Burst, Following, was_stopped
+from .pauses import Pauses
 
 HANDLER_MARK = "__durable_jobs_handler__"
 
@@ -39,10 +40,11 @@ class TrackingInterceptor(Interceptor):
     def __init__(self, tracking: Tracking | None, metrics: Metrics | None = None) -> None:
         self._tracking = tracking
         self._metrics = metrics or Metrics()
+        self._pauses = Pauses()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """See base class."""
-        return _AroundHandlers(next, self._tracking, self._metrics)
+        return _AroundHandlers(next, self._tracking, self._metrics, self._pauses)
 
 
 class _AroundHandlers(ActivityInboundInterceptor):
@@ -51,10 +53,12 @@ class _AroundHandlers(ActivityInboundInterceptor):
         next: ActivityInboundInterceptor,  # noqa: A002
         tracking: Tracking | None,
         metrics: Metrics,
+        pauses: Pauses,
     ) -> None:
         super().__init__(next)
         self._tracking = tracking
         self._metrics = metrics
+        self._pauses = pauses
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         """Run a handler's attempt; other activities pass."""
@@ -62,6 +66,8 @@ class _AroundHandlers(ActivityInboundInterceptor):
         if handler is None:
             return await super().execute_activity(input)
         request = model_from_raw(RunRequest, input.args[0])
+        if (pause := await self._pauses.of(request.job)) is not None:
+            raise paused_by(pause, request)
         attempt = Attempt(request, handler.options, self._tracking)
         attempt.open()
         alive = asyncio.create_task(attempt.keep_alive())

@@ -169,6 +169,9 @@ class JobClient:
         cut off can be made again. `pause`, `resume`, `clear`, `redrive` and `terminate` change
         nothing the second time anyway. Those paused already are left alone.
 
+        A job without further options is paused as a whole: no run of it begins, of instances to
+        come either, until `resume_all(job)`. `BulkResult.job` says so.
+
         Raises:
             InvalidArgument: an option is wrong; nothing was sent.
             JobsError: the instances cannot be listed. What fails with one is in the result.

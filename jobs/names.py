@@ -11,6 +11,7 @@ DELIVER_SIGNAL = "deliver"
 OUTBOX_QUERY = "durable_jobs.outbox"
 RECONCILE = "reconcile_tracking"
 RECONCILE_WORKFLOW = "TrackingReconcile"
+JOB_PAUSE_WORKFLOW = "JobPause"
 
 JOB_STATUS = "JobStatus"
 """The search attribute that says whether an instance is paused or fails."""

@@ -21,6 +21,7 @@ from durable_jobs.tracking.courier import Courier
 from durable_jobs.tracking.metrics import Metrics
 from durable_jobs.workflows.answers import AnswersInterceptor
 from durable_jobs.workflows.delivery import TrackingDelivery
+from durable_jobs.workflows.job_pause import JobPauseWorkflow
 from durable_jobs.workflows.reconcile import TrackingReconcile
 from durable_jobs.workflows.routing import RoutingInterceptor
 from durable_jobs.workflows.sdk_workarounds import NewsRunner
@@ -43,6 +44,7 @@ WORKFLOWS = (
     *(kind.load(kind.workflow_class) for kind in KINDS.values()),
     TrackingDelivery,
     TrackingReconcile,
+    JobPauseWorkflow,
 )
 
 

@@ -127,6 +127,9 @@ class Report(Record):
     snoozed: bool = False
     """Whether the handler only put the run off: then it is no attempt."""
 
+    job_pause: str | None = None
+    """The note on the pause of the whole job, empty for none; then nothing was begun."""
+
     first_started_at: Moment | None = None
     """When the run's first attempt began."""
 

@@ -85,8 +85,8 @@ class JobStatus(Answer):
     paused_at: datetime | None = None
     """Since when it is paused."""
 
-    paused_by: Literal["user", "exhausted"] | None = None
-    """A caller, or a run that failed for good under `on_exhausted = "pause"`."""
+    paused_by: Literal["user", "exhausted", "job"] | None = None
+    """A caller, a run that failed for good under `on_exhausted = "pause"`, or its whole job."""
 
     pause_note: str | None = None
     resumed_at: datetime | None = None

@@ -156,13 +156,13 @@ class TaskScheduled(BaseEvent):
     trigger: Literal["event", "execute", "idle", "error"]
 
 
-PauseCause: TypeAlias = Literal["user", "exhausted"]
+PauseCause: TypeAlias = Literal["user", "exhausted", "job"]
 
 
 class JobPaused(BaseEvent):
     """The instance starts nothing new.
 
-    `by` says why: a caller asked for it, with a note perhaps, or its retries were exhausted.
+    `by` says why: a caller asked for it, its retries were exhausted, or its whole job is paused.
     """
 
     type: Literal["job.paused"] = "job.paused"
@@ -174,7 +174,8 @@ class JobResumed(BaseEvent):
     """The instance goes on after a pause.
 
     `by` is `user` where a caller resumed it. It is `exhausted` where a pause after exhausted
-    retries ended by itself, because a run that a caller asked for meanwhile has succeeded.
+    retries ended by itself, because a run that a caller asked for meanwhile has succeeded, and
+    `job` where its whole job had been paused.
     """
 
     type: Literal["job.resumed"] = "job.resumed"

@@ -15,6 +15,7 @@ from .reach import NO_ANSWER, WRONG_INPUT, Trouble, reach, run
 if TYPE_CHECKING:
     from ..many.finding import Finder, Found, Seen
     from ..many.selection import Selection
+    from ..pauses import JobPause
 
 SORTS: Final = ("id", "started", "status", "next")
 _BY_STATUS: Final = ("status", "next")
@@ -58,6 +59,8 @@ class Listing:
     """Whether visibility could not tell who is paused or fails, though it might."""
 
     seconds: float = 0.0
+    paused: "list[JobPause]" = field(default_factory=list["JobPause"])
+    """Jobs that are paused as a whole."""
 
     def json(self) -> dict[str, Any]:
         """For machines."""
@@ -65,6 +68,7 @@ class Listing:
             "total": self.total,
             "jobs": dict(sorted(self.jobs.items())),
             "statuses": None if self.statuses is None else dict(sorted(self.statuses.items())),
+            "pausedJobs": {each.job: each.note for each in self.paused},
             "unanswered": {each.found.id: each.problem for each in self.undecided},
             "instances": [
                 each.status
@@ -109,6 +113,8 @@ async def gather(finder: "Finder", selection: "Selection", plan: Plan) -> Listin
     else:
         listing = Listing(shown=[_unasked(found) for found in named if selection.fits(found.words)])
     listing.slowly = not finder.by_status and (selection.failing or selection.status == "paused")
+    paused = await finder.paused_jobs()
+    listing.paused = [each for each in paused if selection.job in (None, each.job)]
     found = sorted(listing.shown, key=_KEYS[plan.sort])
     most = plan.limit or len(found)
     listing.shown, rest = found[:most], found[most:]

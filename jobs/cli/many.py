@@ -57,18 +57,26 @@ class Bulk:
     operation: str | None
     as_json: bool
 
+    @property
+    def whole_job(self) -> str | None:
+        """The job that is meant with its instances to come."""
+        from ..many.whole_job import means_job
+
+        selection = self.choice.selection()
+        return selection.job if means_job(selection, self.verb) else None
+
 
 async def tell_many(bulk: Bulk) -> int:
     """Do it; gives the exit code."""
     connection = await reach(bulk.timeout)
     plan = await _named(bulk) if bulk.instances else await _chosen(connection, bulk)
-    if plan.targets and not bulk.instances:
+    if (plan.targets or bulk.whole_job) and not bulk.instances:
         _confirm(bulk, plan)
     result = await _tell(connection, bulk, plan)
     if bulk.as_json:
         print_json(asdict(result))
     else:
-        typer.echo(_summary(bulk.verb, result))
+        typer.echo(_summary(bulk, result))
     if result.unanswered:
         first, why = next(iter(result.unanswered.items()))
         complain(f"{len(result.unanswered):,} did not say whether they are meant and were left "
@@ -109,7 +117,7 @@ async def _chosen(connection: "Connection", bulk: Bulk) -> "Plan":
     named = await finder.named(selection)
     with Progress("asking each for its status", len(named)) as progress:
         plan = await plan_for(finder, selection, bulk.verb, named, progress.step)
-    if not (plan.targets or plan.already or plan.unanswered):
+    if not (plan.targets or plan.already or plan.unanswered or bulk.whole_job):
         raise Trouble("no instance fits the choice", NOT_FOUND)
     return plan
 
@@ -119,6 +127,11 @@ def _confirm(bulk: Bulk, plan: "Plan") -> None:
     count = f"{len(plan.targets):,} to {bulk.verb}: " + ", ".join(
         f"{name} {number:,}" for name, number in jobs.most_common()
     )
+    if bulk.whole_job:
+        count = (
+            f"the job {bulk.whole_job} with all instances to come, and the "
+            f"{len(plan.targets):,} that there are now, to {bulk.verb}"
+        )
     rest = f"; {plan.already:,} {_NOTHING_TO_DO[bulk.verb]}" if plan.already else ""
     typer.echo(count + rest, err=True)
     if bulk.sure:
@@ -131,6 +144,7 @@ def _confirm(bulk: Bulk, plan: "Plan") -> None:
 
 async def _tell(connection: "Connection", bulk: Bulk, plan: "Plan") -> "BulkResult":
     from ..many.acting import Order
+    from ..many.whole_job import tell_job
 
     operation = bulk.operation
     if operation is None and bulk.verb in _REPEATS and len(plan.targets) > 1:
@@ -144,25 +158,30 @@ async def _tell(connection: "Connection", bulk: Bulk, plan: "Plan") -> "BulkResu
         timeout=bulk.timeout,
         operation=operation,
     )
+    note = bulk.arguments[0] if bulk.arguments else None
+    job = await tell_job(connection, bulk.choice.selection(), bulk.verb, note)
     with Progress(bulk.verb, len(plan.targets)) as progress:
         told: set[str] = set()
 
-        def note(result: "BulkResult") -> None:
+        def tell(result: "BulkResult") -> None:
             for instance in result.failed.keys() - told:
                 told.add(instance)
                 progress.say(f"{plain(instance)} failed: {plain(result.failed[instance])}")
             progress.step()
 
         try:
-            return await order.give(plan, note)
+            result = await order.give(plan, tell)
         except asyncio.CancelledError:
             done = f"{progress.done:,} of {len(plan.targets):,}"
             again = f" with --operation {operation}" if operation else ""
             complain(f"stopped after {done}; give the command again{again} for the rest")
             raise
+    result.job = job
+    return result
 
 
-def _summary(verb: str, result: "BulkResult") -> str:
+def _summary(bulk: Bulk, result: "BulkResult") -> str:
+    verb = bulk.verb
     counted = f" ({events_text(result.events)})" if verb in ("clear", "redrive") else ""
     parts = [f"{result.done:,} {_DONE[verb]}{counted}"]
     if result.already:
@@ -171,4 +190,6 @@ def _summary(verb: str, result: "BulkResult") -> str:
         parts.append(f"{result.ended:,} not alive")
     if result.failed:
         parts.append(f"{len(result.failed):,} failed")
-    return ", ".join(parts)
+    counts = ", ".join(parts)
+    whole = f"the job {bulk.whole_job} is {_DONE[verb]} as a whole; " if result.job else ""
+    return whole + counts

@@ -17,6 +17,8 @@ STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed":
 
 _SHOWN_FAILED = 10
 
+_CAUSES = {"exhausted": "after its last attempt failed", "job": "with its whole job"}
+
 
 def show_status(status: Status, link: str | None = None) -> None:
     """Print a status, a line for each thing."""
@@ -67,7 +69,7 @@ def _events_text(status: Status) -> str:
 
 def _pause_rows(status: Status) -> Iterator[tuple[str, str]]:
     if status.get("pausedAt") is not None:
-        by = "after its last attempt failed" if status["pausedBy"] == "exhausted" else "by a caller"
+        by = _CAUSES.get(status["pausedBy"], "by a caller")
         yield "paused", f"{_moment(status['pausedAt'])}, {by}"
     if status.get("pauseNote") is not None:
         yield "note", plain(status["pauseNote"])

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..many.finding import Seen
 from ..many.selection import due_of
+from ..pauses import JobPause
 from .lines import plain
 from .show import STYLES
 from .spans import span_text
@@ -82,7 +83,7 @@ def summary_of(listing: "Listing") -> str:
     else:
         jobs = [f"{name} {count:,}" for name, count in listing.jobs.most_common()]
         found = f"{listing.total:,} found: {_first(jobs)}"
-    parts = [found]
+    parts = [*(_paused(each) for each in listing.paused), found]
     if listing.statuses:
         words = (f"{word} {count:,}" for word, count in listing.statuses.most_common())
         parts.append(", ".join(words))
@@ -98,6 +99,12 @@ def summary_of(listing: "Listing") -> str:
             f"{first.problem}"
         )
     return "\n".join(parts)
+
+
+def _paused(pause: JobPause) -> str:
+    note = f" ({plain(pause.note)})" if pause.note else ""
+    span = span_text(datetime.now(UTC) - pause.since)
+    return f"the job {pause.job} is paused as a whole for {span}{note}"
 
 
 def _first(words: list[str], most: int = 8) -> str:

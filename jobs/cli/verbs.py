@@ -70,14 +70,15 @@ class Verb:
 VERBS = (
     Verb(
         "pause",
-        "Start nothing new until it is resumed. A run under way goes on.",
-        'pause --job poll --key-prefix acct- --note "ada: the API is down"',
+        "Start nothing new until it is resumed. A run under way goes on. "
+        "With --job alone the whole job is paused, with instances to come.",
+        'pause --job poll --note "ada: the API is down"',
         "note",
     ),
     Verb(
         "resume",
         "Go on after a pause. Ticks that were missed meanwhile are not made up for.",
-        "resume --job poll --status paused --rate 10",
+        "resume --job poll",
         "note",
     ),
     Verb(

@@ -62,6 +62,9 @@ class BulkResult:
     unanswered: dict[str, str] = field(default_factory=dict[str, str])
     """By instance ID: why it did not say whether it is meant. Not told."""
 
+    job: bool = False
+    """Whether a whole job was paused or resumed: its instances to come, too."""
+
 
 @dataclass(slots=True)
 class Plan:

@@ -12,6 +12,7 @@ from ..handles.ended import ended_word
 from ..handles.instance import Instance, explained, is_missing
 from ..handles.limits import TimeLimit
 from ..handles.visible import has_job_status, words_of
+from ..pauses import JobPause, paused_jobs
 from ..wire import JSON
 from .calls import Silences, results
 from .selection import Selection, Words
@@ -76,6 +77,18 @@ class Finder:
         except RPCError as error:
             raise explained(client, "the list of instances", error) from error
         return sorted(found.values(), key=lambda each: each.id)
+
+    async def paused_jobs(self) -> list[JobPause]:
+        """The jobs that are paused as a whole.
+
+        Raises:
+            JobsError: Temporal refuses, or cannot be reached.
+        """
+        client = await self._connection.link.client()
+        try:
+            return await paused_jobs(client)
+        except RPCError as error:
+            raise explained(client, "the list of paused jobs", error) from error
 
     async def asked(self, found: Iterable[Found]) -> AsyncGenerator[Seen]:
         """What instances do, as their answers come."""

@@ -12,6 +12,7 @@ from ..status import JobStatus
 from .acting import DEFAULT_RATE, BulkResult, Order, Told, plan_for
 from .finding import Finder
 from .selection import Selection, Which
+from .whole_job import tell_job
 
 
 class BulkOptions(Which, total=False):
@@ -67,8 +68,12 @@ class Fleet:
             operation=self._operation(verb, options),
         )
         finder = Finder(self._connection, timeout)
+        # First: of the instances that begin meanwhile, none is forgotten.
+        job = await tell_job(self._connection, self._selection, verb, text)
         plan = await plan_for(finder, selection, verb, await finder.named(selection))
-        return await order.give(plan, options.get("told", lambda _: None))
+        result = await order.give(plan, options.get("told", lambda _: None))
+        result.job = job
+        return result
 
     def _operation(self, verb: str, options: BulkOptions) -> str | None:
         """The name of the operation; that of a run's calls comes from the run."""

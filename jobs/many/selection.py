@@ -116,6 +116,11 @@ class Selection:
         return self == Selection()
 
     @property
+    def is_whole_job(self) -> bool:
+        """Whether a job is meant with all its instances."""
+        return self.job is not None and replace(self, job=None, types=tuple(KINDS)).is_all
+
+    @property
     def asks(self) -> bool:
         """Whether only the instances themselves know if they are meant."""
         return self.status is not None or self.failing or self.overdue

@@ -207,4 +207,6 @@ async def test_a_wrong_choice_is_refused(
 async def test_a_choice_that_means_nothing_is_told_from_one_that_is_done(
     operate: Operator,
 ) -> None:
-    assert "no instance fits the choice" in await operate("pause", "--job", "unheard-of", code=3)
+    assert "no instance fits the choice" in await operate(
+        "pause", "--job", "unheard-of", "--key-prefix", "a", code=3
+    )

@@ -24,6 +24,7 @@ WORDS = {
     "lost": 4,
     "cut": 2,
     "gone": 2,
+    "job paused": 3,
     "hold": 12,
     "stop": 4,
     "end": 1,

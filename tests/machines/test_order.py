@@ -28,7 +28,7 @@ def test_no_event_is_begun_before_the_one_that_came_before_it_is_settled(job: Jo
         runs = [run for run in commotion.worker.ran if _is_for_event(run)]
         begun += len(runs)
         _check_order(runs, set(range(1, commotion.number + 1)), job)
-    assert begun > 1_000
+    assert begun > 900
 
 
 def _is_for_event(run: Ran) -> bool:

@@ -29,6 +29,7 @@ Script = Callable[[RunRequest], str]
 OK, END, REFUSE = "ok", "end", "refuse"
 FAIL, FINAL, LATER, SNOOZE = "fail", "final", "later", "snooze"
 LOST, CUT, GONE, HOLD, STOP = "lost", "cut", "gone", "hold", "stop"
+JOB_PAUSED, JOB_PAUSE_NOTE = "job paused", "ada: deploy"
 """`stop` ends a burst before an event, `cut` in the middle of one."""
 
 LATER_IN = timedelta(seconds=30)
@@ -95,12 +96,21 @@ class ScriptedWorker:
         plain: dict[str, Outcome] = {
             CUT: CutOff(),
             GONE: NoHandler("no such handler"),
+            JOB_PAUSED: Failed(
+                Report(
+                    attempt=request.attempt,
+                    event_id="",
+                    at=now,
+                    message="",
+                    job_pause=JOB_PAUSE_NOTE,
+                )
+            ),
             LOST: Lost(heartbeat=self._heartbeat(request, now)),
         }
         if word == HOLD:
             return None
         if word in plain:
-            if word != GONE:
+            if word not in (GONE, JOB_PAUSED):
                 self._note(request, now, word)
             return plain[word]
         first = self._perform(request, word, now)
@@ -131,7 +141,7 @@ class ScriptedWorker:
                 break
             request = following
             word = self.script(request)
-            if word in (STOP, HOLD, GONE):
+            if word in (STOP, HOLD, GONE, JOB_PAUSED):
                 break
             if word == CUT:
                 self._note(request, now, word)

@@ -66,8 +66,10 @@ class Instance:
             self.last_type = event.type
             self.execution, self.sequence = event.execution, event.sequence
             self._follow(event)
-        # A run under way goes on, paused or not; so does what waits to be tried again.
-        self.state = "paused" if self.paused_by and self.base != "retrying" else self.base
+        # A run under way goes on, paused or not; so does what waits to be tried again, unless the
+        # whole job is paused.
+        goes_on = self.base == "retrying" and self.paused_by != "job"
+        self.state = "paused" if self.paused_by and not goes_on else self.base
 
     def _note_pause(self, event: Accepted, *, latest: bool) -> None:
         """A pause holds until its end is told, whatever else is, and even if it is told late."""
@@ -87,7 +89,8 @@ class Instance:
         self.paused_by = self.pause_note = None
         if event is not None:
             note = event.data.get("note")
-            self.paused_by = "exhausted" if event.data.get("by") == "exhausted" else "user"
+            by = event.data.get("by")
+            self.paused_by = by if by in ("exhausted", "job") else "user"
             self.pause_note = _text(note) if note is not None else None
 
     def _precedes(self, event: Accepted) -> bool:

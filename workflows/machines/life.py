@@ -12,7 +12,7 @@ from durable_jobs.values import JSON
 KEPT_REJECTIONS = 20
 MAX_REASON = 500
 
-PausedBy = Literal["user", "exhausted"]
+PausedBy = Literal["user", "exhausted", "job"]
 Ended = Literal["completed", "terminated", "failed"]
 
 
@@ -25,7 +25,7 @@ class Life(BaseModel):
 
     run_count: int = 0
     paused: PausedBy | None = None
-    """Who paused it: a caller, or a run that failed for good."""
+    """Who paused it: a caller, a run that failed for good, or the pause of the whole job."""
 
     paused_at: datetime | None = None
     pause_note: str | None = None
@@ -39,11 +39,19 @@ class Life(BaseModel):
     state_version: int = 1
 
     def pause(self, by: PausedBy, at: datetime, note: str | None = None) -> bool:
-        """Note a pause; of a paused one, only a new note. Returns whether it was not paused yet."""
-        if self.paused is not None:
-            self.pause_note = note or self.pause_note
+        """Note a pause; of a paused one, only a new note. Returns whether there is one to tell of.
+
+        A caller's pause outlives that of the whole job.
+        """
+        if self.paused is None:
+            self.paused, self.paused_at, self.pause_note = by, at, note
+            return True
+        if by == "job":
             return False
-        self.paused, self.paused_at, self.pause_note = by, at, note
+        self.pause_note = note or self.pause_note
+        if self.paused != "job":
+            return False
+        self.paused = by
         return True
 
     def resume(self, at: datetime, note: str | None = None) -> bool:

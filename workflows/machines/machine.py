@@ -36,6 +36,9 @@ NO_ROOM = (
     "begin with; nothing is lost, resume makes one more attempt"
 )
 
+SHORTEST_JOB_PAUSE, LONGEST_JOB_PAUSE = timedelta(seconds=5), timedelta(minutes=15)
+"""Between two looks whether the whole job is still paused."""
+
 LONGEST_SEARCH_PAUSE = 5.0
 """Seconds between two tries to find a worker that has the handler."""
 
@@ -215,7 +218,7 @@ class Machine(ABC):
     def _tell_pause(self, kind: str, by: PausedBy, at: datetime, note: str | None) -> None:
         """A caller's is told at the next step: it comes ahead of what was sent before it."""
         self._untold.append((kind, at, {"by": by, "note": note}))
-        if by == "exhausted":
+        if by != "user":
             self.tell_pauses()
 
     def tell_pauses(self) -> None:
@@ -412,19 +415,40 @@ class Machine(ABC):
                 message = f"the result of {run.handler} cannot be used: {fault}"
                 self._lost(run, Lost(message, "InvalidResult"), now)
             case Succeeded(result):
+                self._job_resumed(now)
                 self.run, self._search.tries = None, 0
                 self.adopt(result.options, now)
                 self.executed(run, result.executed, ran=result.ran)
                 self.succeeded(run, outcome, now)
             case Failed(report):
-                self.adopt(report.options, now)
-                self.missed(run, report, now)
+                self._failed(run, report, now)
             case Lost():
                 self._lost(run, outcome, now)
             case NoHandler(message):
                 self.life.last_error, self._search.needed = message, True
             case CutOff():
                 pass
+
+    def _failed(self, run: Run, report: Report, now: datetime) -> None:
+        if report.job_pause is not None:
+            self._job_paused(run, report, now)
+            return
+        self._job_resumed(now)
+        self.adopt(report.options, now)
+        self.missed(run, report, now)
+
+    def _job_paused(self, run: Run, report: Report, now: datetime) -> None:
+        """The worker began nothing, as the whole job is paused: look again, later each time."""
+        self.pause("job", now, report.job_pause or None)
+        paused_for = now - (self.life.paused_at or now)
+        wait = min(max(paused_for, SHORTEST_JOB_PAUSE), LONGEST_JOB_PAUSE)
+        run.put_off(report.model_copy(update={"retry_in": wait.total_seconds(), "snoozed": True}))
+
+    def _job_resumed(self, now: datetime) -> None:
+        """An attempt was begun: the job is not paused any more."""
+        if self.life.paused == "job":
+            self.life.resume(now)
+            self._tell_pause("job.resumed", "job", now, None)
 
     def _fault_of(self, run: Run, result: RunResult) -> str | None:
         try:
@@ -654,8 +678,11 @@ class Machine(ABC):
             return self.ending.status
         if self.ending.asked:
             return "terminating"
-        if self.run is not None and not (self._search.needed or self._is_held):
-            return "running" if self.running else "retrying"
+        if self.running:
+            return "running"
+        stuck = self._search.needed or self._is_held or self.life.paused == "job"
+        if self.run is not None and not stuck:
+            return "retrying"
         return "paused" if self.life.paused else self.waiting_word()
 
     @abstractmethod

@@ -17,7 +17,8 @@ function numbers(instance) {
 
 // Who paused it, and the note that was left.
 export function pause({ pausedBy, pauseNote }) {
-  const who = pausedBy === "exhausted" ? "Paused after its retries were exhausted" : "Paused by a caller";
+  const causes = { exhausted: "Paused after its retries were exhausted", job: "Paused with its whole job" };
+  const who = causes[pausedBy] || "Paused by a caller";
   return pauseNote ? [`${who}: `, foreign(pauseNote)] : who;
 }
 
