@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import feed, look, operate
-from .logs import LogFormat, LogLevel, read_levels, set_levels_of_jobs, start_logging
+from .logs import LogFormat, LogLevel, read_levels, start_logging
 from .options import example
 
 _COLLECTOR_PORT = 4000
@@ -123,9 +123,8 @@ def worker(
 
     levels = read_levels(log_level or [])
     start_logging(levels.level, form=log_format)
-    set_levels_of_jobs(levels)
     limit = timedelta(seconds=grace)
-    work(Plan(tuple(jobs), task_queue, metrics or None, health or None, limit))
+    work(Plan(tuple(jobs), task_queue, metrics or None, health or None, limit, levels))
 
 
 @app.command(epilog=example("dev --jobs myapp.jobs:jobs --reload"))

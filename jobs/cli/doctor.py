@@ -9,7 +9,7 @@ from importlib.metadata import version
 from time import monotonic
 from typing import Final, Literal
 
-from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSystemInfoRequest
 from temporalio.client import Client
@@ -19,9 +19,11 @@ from durable_jobs.tracking import Tracking
 
 from ..connection import connect, connection_config, pollers, target_of
 from ..errors import InvalidSettings, TemporalUnreachable
+from ..handles.visible import JOB_STATUS_TYPE
 from ..kinds import KINDS
 from ..settings import Settings, load_settings, tracking_from
 from .clock import skew
+from .setup import not_ours, type_of_job_status
 from .spans import span_text
 
 Level = Literal["ok", "off", "warn", "fail"]
@@ -66,6 +68,7 @@ async def examine(timeout: timedelta) -> AsyncGenerator[Finding]:
     yield namespace
     if namespace.level != "fail":
         yield await _instances(client, timeout)
+        yield await _job_status(client, timeout)
         yield await _workers(client, settings, timeout)
         yield await _clock(client, timeout)
     yield await _tracking(settings, tracking)
@@ -125,6 +128,25 @@ async def _instances(client: Client, timeout: timedelta) -> Finding:
                        "lists and choices need Temporal's visibility")  # fmt: skip
     alive = "1 instance is alive" if found.count == 1 else f"{found.count:,} instances are alive"
     return Finding("ok", "visibility", f"{alive} in this namespace")
+
+
+async def _job_status(client: Client, timeout: timedelta) -> Finding:
+    try:
+        return judged_job_status(await type_of_job_status(client, timeout))
+    except RPCError as error:
+        return Finding("warn", "JobStatus", error.message,
+                       "with credentials that see no search attributes, lists ask all")  # fmt: skip
+
+
+def judged_job_status(known: IndexedValueType.ValueType | None) -> Finding:
+    """Whether Temporal can find what is paused or fails; None: the attribute is missing."""
+    if known is None:
+        found = "no such search attribute: list --failing asks each instance"
+        return Finding("off", "JobStatus", found, "create it, once: durable-jobs setup")
+    if known != JOB_STATUS_TYPE:
+        return Finding("warn", "JobStatus", f"the search attribute {not_ours(known)}",
+                       "rename the other one, then: durable-jobs setup")  # fmt: skip
+    return Finding("ok", "JobStatus", "by this search attribute Temporal finds what fails")
 
 
 async def _workers(client: Client, settings: Settings, timeout: timedelta) -> Finding:

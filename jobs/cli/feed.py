@@ -33,7 +33,10 @@ EventId = Annotated[
 JobsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--jobs", metavar="MODULE:ATTRIBUTE", help="Where the job is: checks with its types."
+        "--jobs",
+        envvar="DURABLE_JOBS_JOBS",
+        metavar="MODULE:ATTRIBUTE",
+        help="Where the job is: checks with its types.",
     ),
 ]
 

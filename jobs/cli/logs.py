@@ -3,13 +3,15 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from io import TextIOWrapper
 
 from ..logs import JOB_LOGGERS, fields_at_hand
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class LogLevel(StrEnum):
@@ -140,9 +142,16 @@ def start_logging(level: LogLevel, *, form: LogFormat = LogFormat.text) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def set_levels_of_jobs(levels: Levels) -> None:
-    """Have single jobs say more, or less, by `run.logger` than the rest."""
+def set_levels_of_jobs(levels: Levels, known: Iterable[str]) -> None:
+    """Have single jobs say more, or less, by `run.logger` than the rest.
+
+    A name that no job has is told of and left: one variable may serve workers of several kinds.
+    """
+    names = list(known)
     for job, level in levels.of_jobs.items():
+        if job not in names:
+            logger.warning("--log-level: this worker has no job %r; it has %s", job,
+                           ", ".join(names))  # fmt: skip
         logging.getLogger(f"{JOB_LOGGERS}.{job}").setLevel(level.upper())
 
 

@@ -31,15 +31,11 @@ async def set_up(timeout: timedelta) -> int:
 
 async def create_job_status(client: Client) -> str:
     """Create the attribute; says whether it was there. Raises `Trouble` where that cannot be."""
-    service = client.operator_service
     where = f"in the namespace {client.namespace!r}"
     try:
-        found = await service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace)
-        )
-        known = found.custom_attributes.get(JOB_STATUS)
+        known = await type_of_job_status(client)
         if known is None:
-            await service.add_search_attributes(
+            await client.operator_service.add_search_attributes(
                 AddSearchAttributesRequest(
                     namespace=client.namespace, search_attributes={JOB_STATUS: JOB_STATUS_TYPE}
                 )
@@ -53,10 +49,23 @@ async def create_job_status(client: Client) -> str:
             FAILED,
         ) from error
     if known != JOB_STATUS_TYPE:
-        kind = IndexedValueType.Name(known).removeprefix("INDEXED_VALUE_TYPE_")
-        raise Trouble(
-            f"the search attribute {JOB_STATUS} {where} has the type {kind}, not KEYWORD_LIST, and "
-            "is somebody else's; without it lists ask each instance",
-            FAILED,
-        )
+        raise Trouble(f"the search attribute {JOB_STATUS} {where} {not_ours(known)}", FAILED)
     return f"is there {where}"
+
+
+async def type_of_job_status(
+    client: Client, timeout: timedelta | None = None
+) -> IndexedValueType.ValueType | None:
+    """The type of the search attribute; None where the namespace lacks it. Raises `RPCError`."""
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    found = await client.operator_service.list_search_attributes(request, timeout=timeout)
+    return found.custom_attributes.get(JOB_STATUS)
+
+
+def not_ours(known: IndexedValueType.ValueType) -> str:
+    """What an attribute of another type means for lists."""
+    kind = IndexedValueType.Name(known).removeprefix("INDEXED_VALUE_TYPE_")
+    return (
+        f"has the type {kind}, not KEYWORD_LIST, and is somebody else's; without it lists ask "
+        "each instance"
+    )

@@ -1,14 +1,17 @@
 """`durable-jobs worker`."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
 
+from ..definitions import Job
 from ..errors import DefinitionError, InvalidSettings, JobsError
 from ..loading import LoadError, load_jobs, opened
 from .leave import complain, leave
-from .logs import forward_core_logs, print_at_once
+from .logs import Levels, forward_core_logs, print_at_once, set_levels_of_jobs
 
 WRONG_INPUT = 2
 
@@ -22,6 +25,7 @@ class Plan:
     metrics: str | None
     health: str | None
     grace: timedelta
+    levels: Levels
 
 
 def work(plan: Plan) -> NoReturn:
@@ -43,6 +47,16 @@ async def _work(plan: Plan) -> NoReturn:
     leave(code)
 
 
+@asynccontextmanager
+async def _with_levels(
+    source: AbstractAsyncContextManager[list[Job]], levels: Levels
+) -> AsyncGenerator[list[Job]]:
+    """The jobs, once each of them logs as it was told."""
+    async with source as jobs:
+        set_levels_of_jobs(levels, (job.name for job in jobs))
+        yield jobs
+
+
 async def _code(plan: Plan) -> int:
     try:
         sources = [load_jobs(reference) for reference in plan.jobs]
@@ -50,7 +64,7 @@ async def _code(plan: Plan) -> int:
         from ..worker import run_worker
 
         await run_worker(
-            opened(*sources),
+            _with_levels(opened(*sources), plan.levels),
             task_queue=plan.task_queue,
             metrics=plan.metrics,
             health=plan.health,

@@ -4,13 +4,15 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.client import Client
 
 from durable_jobs.cli.clock import least_skew, skew
-from durable_jobs.cli.doctor import judged_clock, judged_server, judged_workers
+from durable_jobs.cli.doctor import judged_clock, judged_job_status, judged_server, judged_workers
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.embedded.ports import free_port
+from durable_jobs.handles.visible import JOB_STATUS_TYPE
 from tests.many.jobs import Digest
 from tests.support.jobs import running_worker
 from tests.support.operating import Operator
@@ -53,6 +55,13 @@ def test_a_worker_for_workflows_alone_is_not_enough() -> None:
     assert (finding.level, finding.found) == ("fail", "nobody polls q for activities")
 
 
+def test_a_search_attribute_of_another_type_is_no_help() -> None:
+    assert judged_job_status(JOB_STATUS_TYPE).level == "ok"
+    finding = judged_job_status(IndexedValueType.INDEXED_VALUE_TYPE_TEXT)
+    assert finding.level == "warn"
+    assert "has the type TEXT, not KEYWORD_LIST" in finding.found
+
+
 @pytest.mark.parametrize(
     ("ahead", "level", "words"),
     [
@@ -86,10 +95,12 @@ async def test_a_healthy_set_up_passes(
     monkeypatch.setenv("DURABLE_JOBS_TRACKING_URL", collector.url)
     async with running_worker(client, queue, Digest()):
         findings = json.loads(await Operator(server.target)("doctor", "--json"))
-    assert {finding["level"] for finding in findings} == {"ok"}
-    assert [finding["what"] for finding in findings] == [
+    assert [finding["what"] for finding in findings if finding["level"] == "ok"] == [
         "versions", "connection", "namespace", "visibility", "workers", "clock", "tracking",
     ]  # fmt: skip
+    [missing] = [finding for finding in findings if finding["level"] != "ok"]
+    assert (missing["level"], missing["what"]) == ("off", "JobStatus")
+    assert missing["advice"].endswith("durable-jobs setup")
 
 
 async def test_what_is_missing_is_said_with_what_to_do(

@@ -58,6 +58,16 @@ async def test_events_are_added_from_an_argument_a_file_and_standard_input(
     await pushes.terminate()
 
 
+async def test_the_variable_says_too_where_the_job_is(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURABLE_JOBS_JOBS", CHECKED[1])
+    said = await Operator(server.target)(
+        "add", f"debounce:pushes:{new_key()}", '{"repo": "r", "on": "secret"}', code=2
+    )
+    assert "on: " in said
+
+
 async def test_a_file_that_is_added_again_by_its_id_adds_nothing(
     jobs: JobClient, operate: Operator
 ) -> None:

@@ -133,7 +133,7 @@ def test_levels_are_one_for_all_and_those_of_single_jobs() -> None:
     levels = read_levels(["warning", "quiet=error", "a.b=debug"])
     assert levels.level is LogLevel.warning
     assert levels.of_jobs == {"quiet": LogLevel.error, "a.b": LogLevel.debug}
-    set_levels_of_jobs(levels)
+    set_levels_of_jobs(levels, ["quiet", "a.b"])
     assert logging.getLogger("durable_jobs.job.quiet").level == logging.ERROR
 
 
@@ -147,12 +147,15 @@ async def test_a_worker_writes_each_line_of_user_code_with_its_run(
     tmp_path: Path, server: EmbeddedServer, queue: str
 ) -> None:
     (tmp_path / "loud.py").write_text(LOUD)
-    options = ("--jobs", "loud:jobs", "--log-format", "json", "--log-level", "loud=debug")
+    levels = ("--log-level", "loud=debug", "--log-level", "lout=debug")
+    options = ("--jobs", "loud:jobs", "--log-format", "json", *levels)
     environment = {"TEMPORAL_ADDRESS": server.target, "DURABLE_JOBS_TASK_QUEUE": queue}
     with Python(*WORKER, *options, cwd=tmp_path, **environment) as worker:
         await worker.lines("in depth", "beside", '"done"', "from a thread")
         lines = [json.loads(line) for line in worker.output if line.startswith("{")]
     found = {line["message"]: line for line in lines}
+    unknown = found["--log-level: this worker has no job 'lout'; it has loud, plain"]
+    assert unknown["level"] == "warning"
     for message in ("in depth", "beside", "done"):
         line = found[message]
         assert (line["instance"], line["run"], line["attempt"]) == ("continuous:loud:a", 1, 1)

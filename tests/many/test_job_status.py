@@ -205,3 +205,6 @@ async def test_continue_as_new_and_a_replay_keep_the_attribute(
 async def test_setup_says_what_is_there_already(client: Client, server: EmbeddedServer) -> None:
     assert "is there in the namespace 'default'" in await create_job_status(client)
     assert "JobStatus is there" in await Operator(server.target)("setup")
+    assert "ok    JobStatus   by this search attribute" in await Operator(server.target)(
+        "doctor", code=1
+    )
