@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links bench property twins kills year chaos ci clean
+.PHONY: help demo test lint style types imports compose format links docs prose bench property twins kills year chaos ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,9 +49,17 @@ compose: $(VENV)/.lint ## check docker-compose.yml against the compose specifica
 format: $(VENV)/.lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
+docs: $(VENV)/.docs ## make the site from docs/, in build/docs; broken links fail (ARGS="--serve 8000" shows it)
+	@echo "docs: sphinx"
+	@$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
+	@$(if $(filter --serve,$(ARGS)),$(BIN)/python -m http.server $(filter-out --serve,$(ARGS)) --bind 127.0.0.1 --directory build/docs)
+
+prose: $(BIN)/python ## list long sentences and paragraphs in the pages for users
+	@$(BIN)/python tests/support/prose.py
+
 bench: bench-debounce ## measure debounce against Temporal by hand and DBOS (ARGS="--seconds 10")
 
-bench-%: $(VENV)/.bench ## measure another thing: see docs/benchmarks.md
+bench-%: $(VENV)/.bench ## measure another thing: see docs/inside/benchmarks.md
 	@$(BIN)/python -m benchmarks.$* $(ARGS)
 
 property: $(VENV)/.test ## play many random debounce scripts with kills, and count events (ARGS=200 scripts)
@@ -114,6 +122,11 @@ $(VENV)/.pip: | $(BIN)/python
 $(VENV)/.test: $(VENV)/.demo $(VENV)/.pip
 	@echo "Installing what the tests need (once)"
 	@$(BIN)/python -m pip install $(QUIET) --group test
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.demo $(VENV)/.pip
+	@echo "Installing what makes the site (once)"
+	@$(BIN)/python -m pip install $(QUIET) --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.demo $(VENV)/.pip

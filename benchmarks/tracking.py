@@ -124,7 +124,7 @@ def _promise(findings: Findings, asked: Asked) -> None:
         each = [float(findings.find(scene, name)[f"history events/{a_run}"] or 0) for name in BOTH]
         findings.promise(f"more history events/{a_run}", each[0] - each[1], more, at_most=True)
     if asked.wants(TICKS):
-        # Windows that end one by one may not wait long enough for that: see docs/benchmarks.md.
+        # Windows that end one by one may not wait long enough for that: see docs/inside.
         shared = float(findings.find(TICKS, TRACKED)["events/request"] or 0)
         findings.promise(f"{TICKS}: events/request", shared, 20)
 

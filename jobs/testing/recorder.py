@@ -22,7 +22,7 @@ class Call:
     """One call of `run.jobs`."""
 
     instance_id: str
-    """The instance that it was for, such as `debounce:repo-digest:octocat/hello`."""
+    """The ID of the instance that it was for."""
 
     verb: str
     """What was done: `add`, `send`, `enqueue`, `start`, `pause` and so on."""

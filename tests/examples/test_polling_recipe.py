@@ -1,4 +1,4 @@
-"""The recipe for an API with a rate limit in docs/jobs.md: it fetches no page twice."""
+"""The recipe for an API with a rate limit in docs/jobs/retries.md: it fetches no page twice."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 from durable_jobs import Retry
 from durable_jobs.testing import Simulation
 
-DOCS = Path(__file__).parents[2] / "docs" / "jobs.md"
+DOCS = Path(__file__).parents[2] / "docs" / "jobs" / "retries.md"
 PAGES = 5
 
 

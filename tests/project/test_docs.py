@@ -14,7 +14,7 @@ from durable_jobs.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
-ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "inside" / "architecture.md").read_text()
 
 
 def text_of(page: Path) -> str:
@@ -40,7 +40,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> 
 
 
 def test_each_decision_is_on_the_list_of_decisions() -> None:
-    folder = ROOT / "docs" / "decisions"
+    folder = ROOT / "docs" / "inside" / "decisions"
     listed = re.findall(r"\]\((\d{3}-[^)]*)\)", (folder / "README.md").read_text())
     assert listed == sorted(page.name for page in folder.glob("[0-9]*.md"))
 
@@ -87,3 +87,22 @@ def test_the_files_that_a_new_job_type_touches_name_the_worker_pool() -> None:
     for file in files:
         text = (ROOT / file).read_text()
         assert kind.name in text or kind.workflow in text or "worker_pool" in text, file
+
+
+REFERENCE = "".join(page.read_text() for page in ROOT.glob("docs/reference/*.md"))
+
+
+@pytest.mark.parametrize(
+    "module", ["", ".tracking", ".testing", ".sync", ".contrib.fastapi", ".contrib.django"]
+)
+def test_each_public_name_is_in_the_reference(module: str) -> None:
+    package = f"{durable_jobs.__name__}{module}"
+    documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", REFERENCE, flags=re.MULTILINE))
+    names = {f"{package}.{name}" for name in importlib.import_module(package).__all__}
+    # A name that two packages export is described once.
+    assert {name for name in names if name not in documented and not _elsewhere(name)} == set()
+
+
+def _elsewhere(name: str) -> bool:
+    own = f"{durable_jobs.__name__}.{name.rpartition('.')[2]}"
+    return name != own and f":: {own}\n" in REFERENCE
