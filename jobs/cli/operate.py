@@ -96,11 +96,11 @@ def status(
     async def act(remote: "Remote") -> None:
         from .show import show_status
 
-        answer = await remote.status()
+        answer, attempts = await remote.status(), await remote.attempts()
         if as_json:
-            print_json(answer)
+            print_json({**answer, "attempts": [each.json() for each in attempts]})
         else:
-            show_status(answer, await remote.link())
+            show_status(answer, await remote.link(), attempts)
 
     _run(instance, timeout, act)
 

@@ -23,6 +23,7 @@ from ..handles.limits import TimeLimit
 from ..kinds import KINDS, JobKind
 from ..status import EraseReceipt
 from ..wire import JSON
+from .attempts import Attempt, last_attempts
 from .reach import FAILED, NO_ANSWER, NOT_FOUND, WRONG_INPUT, Trouble, reach
 
 _EXAMPLE = "continuous:poll:acct-1"
@@ -91,6 +92,14 @@ class Remote:
         if not address:
             return None
         return f"{address.rstrip('/')}/namespaces/{client.namespace}/workflows/{quote(self.id, '')}"
+
+    async def attempts(self) -> list[Attempt]:
+        """Its last attempts; none where history does not tell them to this command."""
+        client = await self._connection.link.client()
+        try:
+            return await last_attempts(client, self.id, self._timeout)
+        except (RPCError, ValueError):
+            return []
 
     async def status(self) -> dict[str, JSON]:
         """What it does, or did at its end; raises `Trouble`."""

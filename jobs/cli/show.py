@@ -1,8 +1,8 @@
 """A status as people read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -10,21 +10,27 @@ from rich.text import Text
 from .lines import plain
 from .spans import moment_text, span_text
 
+if TYPE_CHECKING:
+    from .attempts import Attempt
+
 Status = dict[str, Any]
 
 STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed": "red"}
 
 
 _SHOWN_FAILED = 10
+_LONGEST = 500  # characters of a line
 
 _CAUSES = {"exhausted": "after its last attempt failed", "job": "with its whole job"}
 
 
-def show_status(status: Status, link: str | None = None) -> None:
-    """Print a status, a line for each thing."""
+def show_status(
+    status: Status, link: str | None = None, attempts: "Sequence[Attempt]" = ()
+) -> None:
+    """Print a status, a line for each thing, and where the last failure came from."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(plain(status["instanceId"]), style="bold"))
-    rows = [*_rows(status), *([("Temporal UI", link)] if link else [])]
+    rows = [*_rows(status), *_attempt_rows(attempts), *([("Temporal UI", link)] if link else [])]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         style = STYLES.get(value) if name == "status" else None
@@ -32,6 +38,10 @@ def show_status(status: Status, link: str | None = None) -> None:
             style = "red"
         named = Text(f"{name:{width}}  ", style="dim")
         console.print(named.append_text(Text(value, style=style or "not dim")))
+    stack = next((each.outcome.stack for each in attempts if each.outcome.stack), None)
+    if status["lastError"] is not None and stack is not None:
+        console.print(Text("\nthe stack of the last failed attempt", style="dim"))
+        console.print(Text("\n".join(_indented(line) for line in stack.splitlines())))
 
 
 def _rows(status: Status) -> Iterator[tuple[str, str]]:
@@ -59,6 +69,25 @@ def _attempt(status: Status) -> str:
         return ""
     is_next = status["status"] == "retrying"
     return f", attempt {status['attempt']} {'is next' if is_next else 'under way'}"
+
+
+def _attempt_rows(attempts: "Sequence[Attempt]") -> Iterator[tuple[str, str]]:
+    for number, each in enumerate(attempts):
+        yield "" if number else "attempts", _attempt_text(each)
+
+
+def _attempt_text(attempt: "Attempt") -> str:
+    outcome = attempt.outcome
+    began = moment_text(attempt.began_at) if attempt.began_at else "waits for a worker"
+    numbered = f", attempt {outcome.number}" if outcome.number else ""
+    took = f" after {span_text(attempt.took)}" if attempt.took and attempt.began_at else ""
+    where = f" on {plain(attempt.worker)}" if attempt.worker else ""
+    error = f": {plain(outcome.error)}" if outcome.error else ""
+    return f"{began}, {plain(attempt.handler)}{numbered}, {outcome.word}{took}{where}{error}"
+
+
+def _indented(line: str) -> str:
+    return " " * (len(line) - len(line.lstrip())) + plain(line, _LONGEST)
 
 
 def _events_text(status: Status) -> str:
