@@ -1,4 +1,4 @@
-"""The recipe in docs/running.md: with it, no word of events, states or errors is readable."""
+"""The recipe in docs/encryption.md: with it, no word of events, states or errors is readable."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ from durable_jobs.embedded import EmbeddedServer
 from tests.support import Python, eventually
 from tests.support.jobs import at_most, new_key, running_worker
 
-DOCS = Path(__file__).parents[2] / "docs" / "running.md"
+DOCS = Path(__file__).parents[2] / "docs" / "encryption.md"
 SECRET = "4111-1111-1111-1111"
 
 

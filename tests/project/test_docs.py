@@ -106,3 +106,11 @@ def test_each_public_name_is_in_the_reference(module: str) -> None:
 def _elsewhere(name: str) -> bool:
     own = f"{durable_jobs.__name__}.{name.rpartition('.')[2]}"
     return name != own and f":: {own}\n" in REFERENCE
+
+
+def test_each_page_of_the_site_says_first_for_whom_it_is() -> None:
+    for page in ROOT.glob("docs/**/*.md"):
+        if "inside" in page.parts:
+            continue
+        first = page.read_text().split("\n\n")[1]
+        assert first.startswith("For "), f"{page.name} begins with: {first}"

@@ -24,7 +24,7 @@ from tests.support.jobs import QUICK, running_worker
 from tests.worker_pool.conftest import Handle, Running
 from tests.worker_pool.jobs import Deliver, Gate, Hook, fresh
 
-DOCS = Path(__file__).parents[2] / "docs" / "clients.md"
+DOCS = Path(__file__).parents[2] / "docs" / "other-languages.md"
 VECTOR = re.compile(r"^\| `(.+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
 
 
