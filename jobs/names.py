@@ -19,6 +19,9 @@ JOB_STATUS = "JobStatus"
 STATUS_OK, STATUS_PAUSED, STATUS_FAILING = "ok", "paused", "failing"
 """Its words."""
 
+SIMULATED = "simulation.invalid:7233"
+"""The address of a simulation's client. Nothing is ever sent there."""
+
 BUSY = "Busy"
 """The error type with which an instance refuses an update that it has no room for."""
 

@@ -1,13 +1,15 @@
 """`durable-jobs erase`: what Temporal has of instances goes for good."""
 
+import os
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .erase_there import TOKEN_VARIABLE, EraseThere
 from .leave import complain
-from .lines import plain
+from .lines import events_text, plain
 from .options import AsJson, print_json
 from .reach import NOT_FOUND, WRONG_INPUT, Trouble, reach, run
 from .verbs import is_one
@@ -26,6 +28,13 @@ def erase(
             help="IDs such as task:triage:alice, or one as job type, name and key.",
         ),
     ],
+    collector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help=f"The collector's address: erase there too, with the token in {TOKEN_VARIABLE}.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
     timeout: Annotated[
@@ -37,19 +46,25 @@ def erase(
 
     Waits for their tracking events, and until Temporal has deleted them: some 35 s each.
 
-    What the collector keeps is erased there. Given again after an error, it does the rest.
+    What a collector keeps goes with --collector alone. Given again after an error, it does the
+    rest.
     """
-    run(_erase(instance, timedelta(seconds=timeout), sure=yes, as_json=as_json))
+    run(_erase(instance, collector, timedelta(seconds=timeout), sure=yes, as_json=as_json))
 
 
-async def _erase(words: list[str], timeout: timedelta, *, sure: bool, as_json: bool) -> int:
+async def _erase(
+    words: list[str], collector: str | None, timeout: timedelta, *, sure: bool, as_json: bool
+) -> int:
     from .remote import Remote, instance_of
 
+    token = os.environ.get(TOKEN_VARIABLE)
+    there = EraseThere.checked(collector, token) if collector is not None else None
     named = [instance_of(words)] if is_one(words) else [instance_of([word]) for word in words]
     ids = list(dict.fromkeys(named))
     _confirm(ids, sure)
     connection = await reach(timeout)
     codes: list[int] = []
+    gone: list[str] = []
     shown: list[Any] = []
     for each in ids:
         try:
@@ -58,10 +73,13 @@ async def _erase(words: list[str], timeout: timedelta, *, sure: bool, as_json: b
             complain(trouble)
             codes.append(trouble.code)
             continue
+        gone.append(each)
         codes.append(_tell(receipt, as_json=as_json))
         shown.append(receipt.model_dump(mode="json", by_alias=True))
     if as_json:
         print_json(shown)
+    if there is not None and gone:
+        typer.echo(f"the collector erased {events_text(there.erase(gone))}", err=as_json)
     # The gravest: refused, then no worker, then nothing there.
     return next((code for code in (1, 4, 3) if code in codes), 0)
 

@@ -6,6 +6,7 @@ from typing import Final
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription
 from temporalio.service import RPCError
 
+from ..connection import target_of
 from ..errors import JobsError, NoWorker
 from ..handles.batch import run_is_full
 from ..handles.connection import Connection
@@ -13,6 +14,7 @@ from ..handles.ended import foreign_text
 from ..handles.instance import Instance, is_missing
 from ..handles.limits import TimeLimit
 from ..many.selection import quoted
+from ..names import SIMULATED
 from ..status import EraseReceipt
 from .deliveries import Deliveries
 from .runs import Run, delete, first_of, is_over, listed, looked_at, named, pauses, still_there
@@ -40,8 +42,14 @@ class Eraser:
             NoWorker: none ended it in time; nothing was deleted.
             JobsError: another workflow has its ID, a tracking event of it waits, or it lives on.
         """
+        client = await self._connection.link.client()
+        if target_of(client) == SIMULATED:
+            raise JobsError(
+                "nothing is erased in a simulation: it takes a server, such as that of the fixture "
+                "live_jobs"
+            )
         try:
-            return await self._erase(await self._connection.link.client())
+            return await self._erase(client)
         except RPCError as error:
             raise await self._instance.explained(error) from error
 

@@ -34,11 +34,11 @@ from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_jobs.handles.visible import never_look
+from durable_jobs.names import SIMULATED
 from durable_jobs.values import JSON
 from durable_jobs.wire import from_raw, to_raw
 
-ADDRESS = "simulation.invalid:7233"
-"""Nothing is ever sent there."""
+_NEEDS_A_SERVER = "it takes a server, such as that of the fixture live_jobs"
 
 
 class Service(ABC):
@@ -100,9 +100,14 @@ def not_found(workflow_id: str) -> RPCError:
     return RPCError(f"workflow not found for ID: {workflow_id}", RPCStatusCode.NOT_FOUND, b"")
 
 
+def _refused(what: str) -> RPCError:
+    text = f"{what} in a simulation: {_NEEDS_A_SERVER}"
+    return RPCError(text, RPCStatusCode.UNIMPLEMENTED, b"")
+
+
 async def client_of(service: Service, keeps: object = None) -> Client:
     """A client whose calls the service takes. As long as it lives, so does what it `keeps`."""
-    client = await Client.connect(ADDRESS, lazy=True, interceptors=[_ToService(service, keeps)])
+    client = await Client.connect(SIMULATED, lazy=True, interceptors=[_ToService(service, keeps)])
     never_look(client)
     return client
 
@@ -133,6 +138,8 @@ class _Calls(OutboundInterceptor):
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
         """See base class."""
+        if not input.args:
+            raise _refused("no whole job is paused")
         signal = (input.start_signal, raw_args(input.start_signal_args))
         fails = input.id_conflict_policy == WorkflowIDConflictPolicy.FAIL
         run_id = await self._service.start(
@@ -202,7 +209,7 @@ class _Calls(OutboundInterceptor):
 
     def list_workflows(self, input: ListWorkflowsInput) -> WorkflowExecutionAsyncIterator:  # noqa: A002
         """See base class."""
-        raise RPCError("nothing is listed in memory", RPCStatusCode.UNIMPLEMENTED, b"")
+        raise _refused("no instances are listed")
 
     async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:  # noqa: A002
         """See base class."""

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import time
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.service import RPCError
 
 from durable_jobs import (
     ContinuousJob,
@@ -243,6 +245,21 @@ def test_wrong_input_is_refused_as_it_would_be() -> None:
         sim.advance("soon")
     with pytest.raises(InvalidArgument, match="a datetime with a time zone"):
         Simulation(Digest(), start=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sim: sim.jobs.debounce(Digest, "k").erase(),
+        lambda sim: sim.jobs.pause_all(Digest),
+        lambda sim: sim.jobs.flush_all(Digest, key_prefix="k"),
+    ],
+)
+def test_what_takes_a_server_is_refused_in_words(call: Callable[[Simulation], Any]) -> None:
+    sim = Simulation(Digest())
+    sim.debounce(Digest, "k").add(1)
+    with pytest.raises((JobsError, RPCError), match="in a simulation: it takes a server"):
+        sim.run(call(sim))
 
 
 def test_a_simulation_that_is_closed_says_so() -> None:

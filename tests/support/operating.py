@@ -9,8 +9,9 @@ from pathlib import Path
 class Operator:
     """Runs commands in a terminal of 200 columns that shows no colours."""
 
-    def __init__(self, target: str) -> None:
-        self._environment = {**os.environ, "TEMPORAL_ADDRESS": target, "COLUMNS": "200"}
+    def __init__(self, target: str, **environment: str) -> None:
+        given = {"TEMPORAL_ADDRESS": target, "COLUMNS": "200", **environment}
+        self._environment = {**os.environ, **given}
 
     async def __call__(self, *words: str, code: int = 0, stdin: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
