@@ -27,8 +27,6 @@ from .frame import Asked, Findings, Row, command
 INSTANCES = int(os.environ.get("INSTANCES", "5000"))
 FAILING = 30
 PAUSED = min(INSTANCES, 1_000)
-KILLED_AFTER = 0.4
-"""Of the time that the whole pause took."""
 
 NONE = "no instance fits the choice"
 
@@ -123,12 +121,16 @@ class Fleet:
                 return round(took, 2)
         raise AssertionError(f"{words} said: {said[-2_000:]}")
 
-    async def kill(self, after: float, *words: str) -> None:
-        """Begin a command, and kill it."""
-        process = await _process(self._target, "-m", "durable_jobs.cli", *words)
-        await asyncio.sleep(after)
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+    async def kill_in_the_middle(self, verb: str, *words: str) -> None:
+        """Begin a command, and kill it once it says how far it is."""
+        process = await _process(self._target, "-m", "durable_jobs.cli", verb, *words, quiet=False)
+        assert process.stderr is not None
+        async for line in process.stderr:
+            if line.startswith(f"{verb}: ".encode()):
+                process.send_signal(signal.SIGKILL)
+                await process.wait()
+                return
+        raise AssertionError(f"{verb} ended before it said how far it is")
 
 
 async def measure(asked: Asked) -> Findings:
@@ -155,14 +157,13 @@ async def _row(instances: Fleet, scene: str) -> Row:
         f"{FAILING} found", "list", "--failing", looks=20
     )
     row["list --overdue s"] = await instances.timed(NONE, "list", "--overdue")
-    took = row["pause of 1,000 s"] = await instances.timed(f"{paused} paused", *pause)
+    row["pause of 1,000 s"] = await instances.timed(f"{paused} paused", *pause)
     row["list --status paused s"] = await instances.timed(
         f"{paused} found", "list", "--status", "paused", looks=20
     )
     row["resume of them s"] = await instances.timed(f"{paused} resumed", *resume)
-    # Else the next pause would have to ask whether they still are.
     await instances.timed(NONE, "list", "--status", "paused", looks=20)
-    await instances.kill(KILLED_AFTER * took, *pause)
+    await instances.kill_in_the_middle(*pause)
     row["pause of the rest after a kill s"] = await instances.timed("paused already", *pause)
     row["list --status paused, after it s"] = await instances.timed(
         f"{paused} found", "list", "--status", "paused", looks=20
