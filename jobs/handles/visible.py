@@ -3,7 +3,9 @@
 `durable-jobs setup` creates it. A client looks for it now and then, and starts instances with it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
 from time import monotonic
@@ -29,25 +31,54 @@ _AT_START = TypedSearchAttributes([SearchAttributePair(_KEY, [STATUS_OK])])
 
 _T = TypeVar("_T")
 
-# By connection, which all clients of a worker's runs share; with the time of the look.
-_looks: WeakKeyDictionary[ServiceClient, dict[str, tuple[float, bool]]] = WeakKeyDictionary()
+
+@dataclass
+class _Known:
+    """What is known of a namespace."""
+
+    has: bool | None = None
+    """None: nobody has looked to the end yet."""
+
+    until: float = 0.0
+    look: asyncio.Task[bool] | None = None
+
+
+# By connection, which all clients of a worker's runs share.
+_known: WeakKeyDictionary[ServiceClient, dict[str, _Known]] = WeakKeyDictionary()
+
+
+def _known_of(client: Client) -> _Known:
+    return _known.setdefault(client.service_client, {}).setdefault(client.namespace, _Known())
 
 
 async def has_job_status(client: Client) -> bool:
     """Whether the namespace has the attribute; where the server does not say, it has none."""
-    looks = _looks.setdefault(client.service_client, {})
-    until, has = looks.get(client.namespace, (0.0, False))
-    if monotonic() >= until:
-        # Others need not look too; should this look fail, it has none for a while.
-        looks[client.namespace] = (monotonic() + _LOOK_EVERY, has)
-        has = await _look(client)
-        looks[client.namespace] = (monotonic() + _LOOK_EVERY, has)
-    return has
+    known = _known_of(client)
+    if known.has is None:
+        known.has = await _first_look(client, known)
+    elif monotonic() >= known.until:
+        # Others go by what is known meanwhile; should this look fail, for a while longer.
+        known.until = monotonic() + _LOOK_EVERY
+        known.has = await _look(client)
+    else:
+        return known.has
+    known.until = monotonic() + _LOOK_EVERY
+    return known.has
+
+
+async def _first_look(client: Client, known: _Known) -> bool:
+    """One look for all that begin at the same time; each other event loop looks by itself."""
+    look, loop = known.look, asyncio.get_running_loop()
+    if look is None or look.done() or look.get_loop() is not loop:
+        look = known.look = asyncio.create_task(_look(client))
+    # Another's cancellation is not to end it.
+    return await asyncio.shield(look)
 
 
 def never_look(client: Client) -> None:
     """Take it that the namespace lacks the attribute: no server is behind this client."""
-    _looks.setdefault(client.service_client, {})[client.namespace] = (inf, False)
+    known = _known_of(client)
+    known.has, known.until = False, inf
 
 
 async def _look(client: Client) -> bool:

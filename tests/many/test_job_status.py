@@ -1,5 +1,6 @@
 """The search attribute `JobStatus`: by it Temporal itself finds what is paused or fails."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -200,6 +201,19 @@ async def test_continue_as_new_and_a_replay_keep_the_attribute(
     history = await client.get_workflow_handle(poll.instance_id).fetch_history()
     await Replayer(workflows=[], plugins=[JobsPlugin([Poll(service)])]).replay_workflow(history)
     await poll.terminate()
+
+
+async def test_instances_that_a_client_starts_at_once_all_have_the_attribute(
+    server: EmbeddedServer, queue: str
+) -> None:
+    fresh = await Client.connect(server.target)
+    jobs, prefix = JobClient(fresh, queue), new_key()
+    started = [jobs.continuous(Poll, f"{prefix}-{number}") for number in range(20)]
+    await asyncio.gather(*(each.start() for each in started))
+    for each in started:
+        found = await fresh.get_workflow_handle(each.instance_id).describe()
+        assert list(found.search_attributes["JobStatus"]) == ["ok"]
+        await fresh.get_workflow_handle(each.instance_id).terminate()
 
 
 async def test_setup_says_what_is_there_already(client: Client, server: EmbeddedServer) -> None:
