@@ -177,8 +177,11 @@ def judged_workers(queue: str, found: Mapping[str, Iterable[PollerInfo]], now: d
                            f"{_START_WORKER}; let it run both kinds")  # fmt: skip
     names = sorted(set[str]().union(*lately.values()))
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    count = "1 worker polls" if len(names) == 1 else f"{len(names)} workers poll"
-    return Finding("ok", "workers", f"{count} the task queue {queue}: {shown}")
+    count = "1 worker has" if len(names) == 1 else f"{len(names)} workers have"
+    lately_text = span_text(_POLLED_WITHIN)
+    return Finding(
+        "ok", "workers", f"{count} polled the task queue {queue} in the last {lately_text}: {shown}"
+    )
 
 
 def _polled(poller: PollerInfo) -> datetime:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from .advice import how_to_retry
 from .choose import Choice
 from .options import print_json
 from .reach import NO_ANSWER, WRONG_INPUT, Trouble, reach, run
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 SORTS: Final = ("id", "started", "status", "next")
 _BY_STATUS: Final = ("status", "next")
 _WATCH_EVERY = 2.0
-_GLANCE = timedelta(seconds=1.5)
-"""For answers that a list is complete without."""
+_GLANCE = timedelta(seconds=1.2)
+"""How long a list takes that is complete without the answers of those shown."""
+
+_SHORTEST = timedelta(seconds=0.3)
+"""For their answers, however long it took to find them."""
 
 _WORST_FIRST: Final = (
     "failed", "retrying", "paused", "terminating", "running", "debouncing", "scheduled", "idle",
@@ -59,6 +63,9 @@ class Listing:
     """Whether visibility could not tell who is paused or fails, though it might."""
 
     seconds: float = 0.0
+    advice: list[str] = field(default_factory=list[str])
+    """What to do about those shown."""
+
     paused: "list[JobPause]" = field(default_factory=list["JobPause"])
     """Jobs that are paused as a whole."""
 
@@ -119,10 +126,13 @@ async def gather(finder: "Finder", selection: "Selection", plan: Plan) -> Listin
     most = plan.limit or len(found)
     listing.shown, rest = found[:most], found[most:]
     if listing.statuses is None:
-        listing.shown = await _glanced(finder, selection, listing.shown)
+        left = _GLANCE - timedelta(seconds=monotonic() - begun)
+        listing.shown = await _glanced(finder, selection, listing.shown, max(left, _SHORTEST))
     listing.total = len(listing.shown) + len(rest)
     everyone = (each.found.id for each in (*listing.shown, *rest))
     listing.jobs = Counter(":".join(instance.split(":")[:2]) for instance in everyone)
+    if selection.failing:
+        listing.advice = how_to_retry(listing.shown)
     listing.seconds = monotonic() - begun
     return listing
 
@@ -152,12 +162,14 @@ def _sort_in(listing: Listing, selection: "Selection", seen: "Seen") -> None:
         listing.statuses[seen.status["status"]] += 1
 
 
-async def _glanced(finder: "Finder", selection: "Selection", shown: "list[Seen]") -> "list[Seen]":
+async def _glanced(
+    finder: "Finder", selection: "Selection", shown: "list[Seen]", time: timedelta
+) -> "list[Seen]":
     """The same with their statuses, as far as these come at once, without those not meant."""
     answers = {each.found.id: each for each in shown}
     asked = finder.asked(each.found for each in shown)
     try:
-        async with asyncio.timeout(_GLANCE.total_seconds()):
+        async with asyncio.timeout(time.total_seconds()):
             async for seen in asked:
                 answers[seen.found.id] = seen
     except TimeoutError:
@@ -212,5 +224,5 @@ async def _watch(look: Callable[[], Awaitable[Listing]]) -> NoReturn:
             listing = await look()
             now = datetime.now(UTC).astimezone()
             told = Text(f"{summary_of(listing)}\n{now:%H:%M:%S}, Ctrl-C ends", "dim")
-            live.update(Group(table_of(listing.shown), told), refresh=True)
+            live.update(Group(table_of(listing.shown, live.console.width), told), refresh=True)
             await asyncio.sleep(_WATCH_EVERY)

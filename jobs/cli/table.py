@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..many.finding import Seen
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from .listing import Listing
 
 _WIDE = 1_000
+_LONGEST_ID = 60
+"""A longer one shifts what stands beside it."""
+
+_MOST_OF_AN_ID = 250
+_ERROR_ROOM = 40
+_HEAD = ("INSTANCE", "STATUS", "NEXT", "RUNS", "EVENTS")
+_NUMBERS = (3, 4)
+"""Which of these are set to the right."""
 
 
 def console() -> Console:
@@ -33,34 +41,60 @@ def print_list(listing: "Listing") -> None:
     """Print the instances, a line for each, and the counts."""
     out = console()
     if listing.shown:
-        out.print(table_of(listing.shown))
+        out.print(table_of(listing.shown, out.width), soft_wrap=True)
     out.print(Text(summary_of(listing), "dim"), soft_wrap=True)
 
 
-def table_of(shown: Iterable[Seen]) -> Any:
-    """A line for each instance."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("INSTANCE", no_wrap=True, overflow="fold")
-    for name in ("STATUS", "NEXT"):
-        table.add_column(name, no_wrap=True)
-    for name in ("RUNS", "EVENTS"):
-        table.add_column(name, no_wrap=True, justify="right")
-    # The one that gives way where the terminal is narrow.
-    table.add_column("LAST ERROR", ratio=1, min_width=10)
-    for each in shown:
-        instance, word, *cells, error = _cells(each)
-        style = STYLES.get(word, "")
-        table.add_row(Text(instance), Text(word, style), *cells, _cut(error))
-    return table
+def table_of(shown: Iterable[Seen], width: int) -> Text:
+    """A line for each instance. Its error goes beside the rest, or below it where that is narrow.
+
+    An ID stays in one piece, however long, so that it can be copied.
+    """
+    rows = [_cells(each) for each in shown]
+    table = [_HEAD, *(row[:-1] for row in rows)]
+    columns = [place for place in range(len(_HEAD)) if any(row[place] for row in table[1:])]
+    widths = {place: max(cell_len(row[place]) for row in table) for place in columns}
+    widths[0] = min(widths[0], _LONGEST_ID)
+    room = width - sum(widths.values()) - 2 * len(widths)
+    beside = room >= _ERROR_ROOM and any(row[-1] for row in rows)
+    head = [*_padded(_HEAD, widths), *(["LAST ERROR"] if beside else [])]
+    lines = [Text("  ".join(head).rstrip(), "dim")]
+    for *cells, error in rows:
+        first, word, *others = _padded(cells, widths)
+        line = Text("  ").join([Text(first), Text(word, STYLES.get(cells[1], "")),
+                                *map(Text, others)])  # fmt: skip
+        if not beside:
+            line.rstrip()
+        if error:
+            line.append("  " if beside else "\n  ")
+            line.append_text(_cut(error, room if beside else width - 2))
+        lines.append(line)
+    return Text("\n").join(lines)
 
 
-def _cut(error: str) -> Text:
-    return Text(error, "red", no_wrap=True, overflow="ellipsis")
+def _padded(cells: Sequence[str], widths: dict[int, int]) -> list[str]:
+    return [
+        f"{_space(cells[place], width)}{cells[place]}"
+        if place in _NUMBERS
+        else f"{cells[place]}{_space(cells[place], width)}"
+        for place, width in widths.items()
+    ]
+
+
+def _space(text: str, width: int) -> str:
+    """What a text lacks. Some letters take two columns."""
+    return " " * (width - cell_len(text))
+
+
+def _cut(error: str, width: int) -> Text:
+    text = Text(error, "red")
+    text.truncate(max(width, _ERROR_ROOM), overflow="ellipsis")
+    return text
 
 
 def _cells(seen: Seen) -> tuple[str, str, str, str, str, str]:
     status = seen.status
-    instance = plain(seen.found.id)
+    instance = plain(seen.found.id, _MOST_OF_AN_ID)
     if status is None:
         return instance, "?", "", "", "", plain(seen.problem)
     due, now = due_of(status), datetime.now(UTC)
@@ -78,12 +112,12 @@ def _set_aside(status: dict[str, Any]) -> str:
 
 def summary_of(listing: "Listing") -> str:
     """The counts, in words."""
-    if not listing.total:
-        found = "no instance fits the choice"
-    else:
+    parts = [_paused(each) for each in listing.paused]
+    if listing.total:
         jobs = [f"{name} {count:,}" for name, count in listing.jobs.most_common()]
-        found = f"{listing.total:,} found: {_first(jobs)}"
-    parts = [*(_paused(each) for each in listing.paused), found]
+        parts.append(f"{listing.total:,} found: {_first(jobs)}")
+    elif not listing.undecided:
+        parts.append("no instance fits the choice")
     if listing.statuses:
         words = (f"{word} {count:,}" for word, count in listing.statuses.most_common())
         parts.append(", ".join(words))
@@ -92,13 +126,16 @@ def summary_of(listing: "Listing") -> str:
     if listing.asked:
         advice = "; after `durable-jobs setup` fewer need be" if listing.slowly else ""
         parts.append(f"{listing.asked:,} were asked one by one ({listing.seconds:.1f} s){advice}")
-    if listing.undecided:
-        first = listing.undecided[0]
-        parts.append(
-            f"{len(listing.undecided):,} gave no answer, the first {first.found.id}: "
-            f"{first.problem}"
-        )
-    return "\n".join(parts)
+    return "\n".join([*parts, *_silence(listing), *listing.advice])
+
+
+def _silence(listing: "Listing") -> Iterator[str]:
+    """Who gave no answer, and where to look then."""
+    quiet = listing.undecided or [each for each in listing.shown if each.status is None]
+    if quiet:
+        who, why = quiet[0].found.id, plain(quiet[0].problem).removeprefix(f"{quiet[0].found.id}: ")
+        yield f"{len(quiet):,} gave no answer, the first {who}: {why}"
+        yield "whether a worker runs, says: durable-jobs doctor"
 
 
 def _paused(pause: JobPause) -> str:

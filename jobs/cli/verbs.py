@@ -1,9 +1,11 @@
 """What an operator tells instances: one by its ID, several, or all that are chosen."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 _PANEL = "For several instances"
 _RATE = 100.0
+_BEGIN_A_RUN = ("trigger", "flush", "resume")
+_QUICK_RUN = 3.0  # seconds
+_LOOK_EVERY = 0.1  # seconds
 
 Instances = Annotated[
     list[str] | None,
@@ -242,6 +247,16 @@ async def _redrive(remote: "Remote", given: Given) -> None:
         typer.echo(f"{remote.id}: {events_text(answer['redrivenEvents'])} queued again")
 
 
+async def _status_after(remote: "Remote", verb: str) -> dict[str, Any]:
+    """What it does then: where a run begins at once, what came of it, if that is quick."""
+    until = monotonic() + _QUICK_RUN
+    answer = await remote.status()
+    while verb in _BEGIN_A_RUN and answer["status"] == "running" and monotonic() < until:
+        await asyncio.sleep(_LOOK_EVERY)
+        answer = await remote.status()
+    return answer
+
+
 async def tell(remote: "Remote", verb: str, *arguments: Any, as_json: bool) -> None:
     """Tell one instance something, and show what it does then."""
     from .remote import Unreadable
@@ -249,7 +264,7 @@ async def tell(remote: "Remote", verb: str, *arguments: Any, as_json: bool) -> N
 
     await remote.tell(verb, *arguments)
     try:
-        answer = await remote.status()
+        answer = await _status_after(remote, verb)
     except Unreadable as trouble:
         complain(f"{verb} was sent; {trouble}")
         answer = None
