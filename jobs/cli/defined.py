@@ -15,9 +15,9 @@ from ..registry import Registry
 from ..retry import RetryRule
 from .lines import events_text
 from .options import print_json
+from .screen import console, print_hanging
 from .show import schedule_text
 from .spans import span_text
-from .table import console
 
 
 async def show_jobs(references: tuple[str, ...], *, as_json: bool) -> int:
@@ -47,17 +47,11 @@ def _json(job: Job, options: Options) -> dict[str, Any]:
 
 
 def _print(job: Job, options: Options) -> None:
-    from rich.table import Table
-
     out = console()
     out.print(Text.assemble((f"{job.job_type}:{job.name}", "bold"), f"  {_class_name(job)}",
                             (f"  {_place(job)}", "dim")))  # fmt: skip
-    rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_column(width=10)
-    rows.add_column(overflow="fold")
     for name, value in rows_of(job, options):
-        rows.add_row(Text(f"  {name}", "dim"), Text(value))
-    out.print(rows)
+        print_hanging(out, Text(f"  {name:8}  ", "dim"), Text(value))
 
 
 def rows_of(job: Job, options: Options) -> Iterator[tuple[str, str]]:

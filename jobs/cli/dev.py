@@ -19,7 +19,7 @@ from ..signals import stop_on_signals
 from .addresses import CannotListen
 from .children import WorkerProcess, changes_of_code
 from .leave import complain, leave
-from .lines import colours_wanted, event_line
+from .lines import colours_wanted, event_line, width_of
 
 _DEFAULT_PORT = 7233
 # What a worker may take after its grace time, for attempts that ignore their cancellation.
@@ -135,7 +135,8 @@ async def _collector(plan: Plan, server: EmbeddedServer) -> AsyncGenerator[str]:
     colours = colours_wanted(sys.stdout)
 
     def show(event: dict[str, Any]) -> None:
-        typer.echo(event_line(event, colours=colours), color=colours)
+        line = event_line(event, colours=colours, width=width_of(sys.stdout))
+        typer.echo(line, color=colours)
 
     database = plan.data.with_name(f"{plan.data.stem}-events.db")
     settings = CollectorSettings(database, temporal_ui=server.ui_url)

@@ -3,26 +3,31 @@
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any, TextIO, cast
 
+from .colours import ORANGE_CODE, TEAL_CODE
 from .logs import moment
 
 Event = Mapping[str, Any]
 
-_RED, _GREEN, _YELLOW, _CYAN, _DIM = "31", "32", "33", "36", "2"
+_RED, _GREEN, _DIM = "31", "32", "2"
 _COLOURS = {
     "job.executed": _GREEN,
     "debounce.flushed": _GREEN,
-    "job.failed": _YELLOW,
+    "job.failed": ORANGE_CODE,
     "job.retryExhausted": _RED,
     "job.terminated": _RED,
-    "job.started": _CYAN,
-    "debounce.started": _CYAN,
-    "task.scheduled": _CYAN,
-    "job.paused": _YELLOW,
-    "job.resumed": _CYAN,
+    "job.started": TEAL_CODE,
+    "debounce.started": TEAL_CODE,
+    "task.scheduled": TEAL_CODE,
+    "job.paused": ORANGE_CODE,
+    "job.resumed": TEAL_CODE,
 }
 _LONGEST = 200  # characters of a text that users wrote
+_LONGEST_ID = 250
+_INDENT = "    "
 
 
 def colours_wanted(stream: TextIO) -> bool:
@@ -30,15 +35,27 @@ def colours_wanted(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def event_line(event: Event, *, colours: bool = False) -> str:
-    """The local time as in logs, the instance, what happened and the telling fields."""
+def event_line(event: Event, *, colours: bool = False, width: int | None = None) -> str:
+    """The local time as in logs, the instance, what happened and the telling fields.
+
+    These stand below the rest where a terminal of `width` has no room beside it.
+    """
     kind = plain(event.get("type", "?"))
-    time = _moment(event.get("timestamp"))
-    shown = kind.ljust(18)
+    time, shown = _moment(event.get("timestamp")), kind.ljust(18)
+    instance, details = plain(event.get("instanceId", "?"), _LONGEST_ID), _details(kind, event)
+    fits = width is None or len(f"{time}  {shown}  {instance}  {details}") <= width
     if colours:
         time, shown = _paint(time, _DIM), _paint(shown, _COLOURS.get(kind, _DIM))
-    line = f"{time}  {shown}  {plain(event.get('instanceId', '?'))}  {_details(kind, event)}"
-    return line.rstrip()
+    head = f"{time}  {shown}  {instance}"
+    if width is None or fits:
+        return f"{head}  {details}".rstrip()
+    below = wrap(details, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return "\n".join([head, *below])
+
+
+def width_of(stream: TextIO) -> int | None:
+    """The columns of a terminal; a file or a pipe has no width."""
+    return get_terminal_size().columns if stream.isatty() else None
 
 
 def _details(kind: str, event: Event) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .colours import ORANGE, TEAL
 from .leave import complain
 from .options import DEFAULT_PATIENCE, AsJson, Patience, example, print_json
 from .reach import FAILED, Trouble, run
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _PANEL = "Look around"
 _LONGEST = 1_000  # characters of what was found
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "off": "dim"}
+_COLOURS = {"ok": "green", "warn": ORANGE, "fail": "red", "off": "dim"}
 
 
 def register(app: typer.Typer) -> None:
@@ -115,18 +116,13 @@ async def _doctor(timeout: timedelta, *, as_json: bool) -> int:
 
 
 def _print(finding: "Finding") -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from .lines import plain
-    from .table import console
+    from .screen import console, print_hanging
 
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_column(width=4)
-    line.add_column(width=10)
-    line.add_column(overflow="fold")
     found = Text(plain(finding.found, _LONGEST))
     if finding.advice:
-        found.append(f"\n{finding.advice}", "cyan")
-    line.add_row(Text(finding.level, _COLOURS[finding.level]), finding.what, found)
-    console().print(line)
+        found.append(f"\n{finding.advice}", TEAL)
+    level = (f"{finding.level:6}", _COLOURS[finding.level])
+    print_hanging(console(), Text.assemble(level, f"{finding.what:12}"), found)

@@ -11,28 +11,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 _SAY_EVERY = 5.0  # seconds
-_SHORT = 200
-"""Steps for which nothing is shown."""
+_QUICK = 0.5  # seconds
+"""What takes no longer shows nothing."""
 
 
 class Progress:
     """Shows that something goes on, and how far it is."""
 
     def __init__(self, what: str, total: int) -> None:
+        """`total` 0: nothing is shown."""
         self._what = what
         self._total = total
         self.done: int = 0
-        self._said_at = monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._began = self._said_at = monotonic()
         self._bar: Bar | None = None
-        if sys.stderr.isatty() and total > _SHORT:
-            self._bar = Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True),
-                            transient=True)  # fmt: skip
-            self._task = self._bar.add_task(what, total=total)
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
         return self
 
     def __exit__(
@@ -49,9 +43,21 @@ class Progress:
         self.done += 1
         if self._bar is not None:
             self._bar.advance(self._task)
-        elif monotonic() - self._said_at >= _SAY_EVERY:
+        elif sys.stderr.isatty():
+            self._show_bar()
+        elif self._total and monotonic() - self._said_at >= _SAY_EVERY:
             self._said_at = monotonic()
             typer.echo(f"{self._what}: {self.done:,} of {self._total:,}", err=True)
+
+    def _show_bar(self) -> None:
+        """Show it from now on, if this takes its time."""
+        if monotonic() - self._began < _QUICK or self.done >= self._total:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        out = Console(stderr=True)
+        self._bar = Bar(*columns, TimeRemainingColumn(), console=out, transient=True)
+        self._task = self._bar.add_task(self._what, total=self._total, completed=self.done)
+        self._bar.start()
 
     def say(self, line: str) -> None:
         """Print a line beside the bar."""

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
+from .colours import ORANGE, TEAL
 from .lines import plain
+from .screen import console, print_hanging
 from .spans import moment_text, span_text
 
 if TYPE_CHECKING:
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 Status = dict[str, Any]
 
-STYLES = {"running": "cyan", "retrying": "yellow", "paused": "yellow", "failed": "red"}
+STYLES = {"running": TEAL, "retrying": ORANGE, "paused": ORANGE, "failed": "red"}
 
 
+_RED = ("last error", "rejected")
 _SHOWN_FAILED = 10
 _LONGEST = 500  # characters of a line
 
@@ -28,20 +30,22 @@ def show_status(
     status: Status, link: str | None = None, attempts: "Sequence[Attempt]" = ()
 ) -> None:
     """Print a status, a line for each thing, and where the last failure came from."""
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(plain(status["instanceId"]), style="bold"))
-    rows = [*_rows(status), *_attempt_rows(attempts), *([("Temporal UI", link)] if link else [])]
+    out = console()
+    out.print(Text(plain(status["instanceId"], _LONGEST), style="bold"), soft_wrap=True)
+    rows = [*_rows(status), *_attempt_rows(attempts, status["lastError"])]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        style = STYLES.get(value) if name == "status" else None
-        if name in ("last error", "rejected"):
-            style = "red"
-        named = Text(f"{name:{width}}  ", style="dim")
-        console.print(named.append_text(Text(value, style=style or "not dim")))
+        style = STYLES.get(value, "") if name == "status" else ""
+        body = Text(value, "red" if name in _RED else style)
+        print_hanging(out, Text(f"{name:{width}}  ", "dim"), body)
+    if link:
+        # In one piece, so that a terminal can follow it.
+        out.print(Text.assemble((f"{'Temporal UI':{width}}  ", "dim"), link), soft_wrap=True)
     stack = next((each.outcome.stack for each in attempts if each.outcome.stack), None)
     if status["lastError"] is not None and stack is not None:
-        console.print(Text("\nthe stack of the last failed attempt", style="dim"))
-        console.print(Text("\n".join(_indented(line) for line in stack.splitlines())))
+        out.print(Text("\nthe stack of the last failed attempt", style="dim"))
+        lines = (_indented(line) for line in stack.splitlines())
+        out.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def _rows(status: Status) -> Iterator[tuple[str, str]]:
@@ -71,18 +75,22 @@ def _attempt(status: Status) -> str:
     return f", attempt {status['attempt']} {'is next' if is_next else 'under way'}"
 
 
-def _attempt_rows(attempts: "Sequence[Attempt]") -> Iterator[tuple[str, str]]:
+def _attempt_rows(attempts: "Sequence[Attempt]", shown: str | None) -> Iterator[tuple[str, str]]:
+    """Each attempt, the last one first; an error that stands above it already is not repeated."""
     for number, each in enumerate(attempts):
-        yield "" if number else "attempts", _attempt_text(each)
+        error = each.outcome.error
+        repeated = error == shown
+        yield "" if number else "attempts", _attempt_text(each, with_error=not repeated)
+        shown = error or shown
 
 
-def _attempt_text(attempt: "Attempt") -> str:
+def _attempt_text(attempt: "Attempt", *, with_error: bool) -> str:
     outcome = attempt.outcome
     began = moment_text(attempt.began_at) if attempt.began_at else "waits for a worker"
     numbered = f", attempt {outcome.number}" if outcome.number else ""
     took = f" after {span_text(attempt.took)}" if attempt.took and attempt.began_at else ""
     where = f" on {plain(attempt.worker)}" if attempt.worker else ""
-    error = f": {plain(outcome.error)}" if outcome.error else ""
+    error = f": {plain(outcome.error)}" if outcome.error and with_error else ""
     return f"{began}, {plain(attempt.handler)}{numbered}, {outcome.word}{took}{where}{error}"
 
 

@@ -1,26 +1,23 @@
 """A list of instances as people read it."""
 
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 from ..many.finding import Seen
 from ..many.selection import due_of
 from ..pauses import JobPause
 from .lines import plain
+from .screen import console
 from .show import STYLES
 from .spans import span_text
 
 if TYPE_CHECKING:
     from .listing import Listing
 
-_WIDE = 1_000
 _LONGEST_ID = 60
 """A longer one shifts what stands beside it."""
 
@@ -29,12 +26,6 @@ _ERROR_ROOM = 40
 _HEAD = ("INSTANCE", "STATUS", "NEXT", "RUNS", "EVENTS")
 _NUMBERS = (3, 4)
 """Which of these are set to the right."""
-
-
-def console() -> Console:
-    """Where tables are printed. A pipe gets whole lines: it has no width."""
-    whole = not (sys.stdout.isatty() or os.environ.get("COLUMNS"))
-    return Console(highlight=False, width=_WIDE if whole else None)
 
 
 def print_list(listing: "Listing") -> None:

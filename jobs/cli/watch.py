@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from .lines import colours_wanted, event_line
+from .lines import colours_wanted, event_line, width_of
 from .reach import FAILED, WRONG_INPUT, Trouble
 
 _WAIT: Final = 30.0
@@ -98,4 +98,5 @@ def _show(wish: Wish, event: Mapping[str, Any]) -> None:
         typer.echo(json.dumps(event, ensure_ascii=False))
     else:
         colours = colours_wanted(sys.stdout)
-        typer.echo(event_line(event, colours=colours), color=colours)
+        line = event_line(event, colours=colours, width=width_of(sys.stdout))
+        typer.echo(line, color=colours)

@@ -322,6 +322,18 @@ def test_each_event_is_one_line_with_the_telling_fields(
         assert word in line
 
 
+def test_on_a_narrow_terminal_the_telling_fields_stand_below() -> None:
+    event = {"type": "job.failed", "instanceId": "task:a:b", "runCount": 3, "attempt": 1,
+             "error": {"message": "ValueError: nothing of that name is there"}}  # fmt: skip
+    assert "\n" not in event_line(event, width=200)
+    head, *below = event_line(event, width=50, colours=True).split("\n")
+    assert head.endswith("task:a:b")
+    assert below == [
+        "    run 3, no further try: ValueError: nothing of",
+        "    that name is there",
+    ]
+
+
 def test_what_a_terminal_would_obey_is_not_printed() -> None:
     assert "\x1b" not in event_line({"type": "job.started", "instanceId": "\x1b[2Jx\u202e"})
     assert "\x1b[" in event_line({"type": "job.started"}, colours=True)
