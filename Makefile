@@ -7,6 +7,8 @@ PYTHON ?= python3.13 python3.12 python3.11 python3
 ARGS   ?=
 # One test may take longer than one of the suite ever does.
 UNLIMITED := -o faulthandler_timeout=0
+# Kubernetes itself does not know these.
+KEDA   := $(wildcard deploy/kubernetes/autoscaling*.yaml)
 # Errors only: pip's warnings here are about working in a checkout, or about the machine.
 QUIET  := -qq
 
@@ -16,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose format links docs prose bench property twins kills year chaos ci clean
+.PHONY: help demo test lint style types imports compose manifests format links docs prose bench property twins kills year chaos ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,7 +29,7 @@ demo: $(VENV)/.demo links ## run the example on an embedded Temporal server (ARG
 test: $(VENV)/.test links ## run the tests, which mostly wait, two files at a time (ARGS go to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
-lint: style types imports compose ## run every check that needs no server
+lint: style types imports compose manifests ## run every check that needs no server
 
 style: $(VENV)/.lint ## check style and format
 	@echo "style: ruff"
@@ -45,6 +47,11 @@ imports: $(VENV)/.lint links ## check which package may import which
 compose: $(VENV)/.lint ## check docker-compose.yml against the compose specification
 	@echo "compose: check-jsonschema"
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+manifests: $(VENV)/.lint ## check deploy/kubernetes against the schemas of Kubernetes and KEDA
+	@echo "manifests: kubernetes-validate, check-jsonschema"
+	@$(BIN)/kubernetes-validate --strict --quiet $(filter-out $(KEDA),$(wildcard deploy/kubernetes/*.yaml))
+	@$(BIN)/check-jsonschema --quiet --schemafile deploy/keda.schema.json $(KEDA)
 
 format: $(VENV)/.lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
