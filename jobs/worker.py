@@ -12,7 +12,7 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.runtime import Runtime
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from durable_jobs.tracking import Tracking
 
@@ -25,6 +25,7 @@ from .plugin import JobsPlugin
 from .settings import load_settings, tracking_from
 from .signals import stop_on_signals
 from .telemetry import serving_metrics
+from .versions import deployment_of_worker
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ async def run_worker(
     go. `health` is an address such as `127.0.0.1:8080`: GET `/livez` is answered while the event
     loop runs, GET `/readyz` with 200 only while the worker polls and does not stop, else with 503.
     While Temporal does not answer, the worker says so and tries again.
+    TEMPORAL_DEPLOYMENT_NAME and TEMPORAL_WORKER_BUILD_ID make it a versioned worker, which gets
+    work once its version is current or ramping.
 
     Raises LoadError, DefinitionError, InvalidArgument or InvalidSettings before any connection,
     and the SDK's RuntimeError where Temporal refuses the worker, for example for an unknown
@@ -75,13 +78,14 @@ async def run_worker(
     if grace != timedelta():
         check_time(grace, "run_worker: grace")
     settings = load_settings()
+    deployment = deployment_of_worker()
     stop = stop or asyncio.Event()
     async with opened(jobs) as opened_jobs:
         plugin = JobsPlugin(opened_jobs, tracking or tracking_from(settings))
         names = ", ".join(job.name for job in opened_jobs)
         runtime = _runtime(metrics or settings.metrics, client)
         queue = task_queue or settings.task_queue
-        shift = _Shift(plugin, names, queue, grace, stop, runtime)
+        shift = _Shift(plugin, names, queue, grace, stop, runtime, deployment)
         with stop_on_signals(stop):
             async with _serving(health or settings.health, shift.health):
                 await shift.work(client)
@@ -118,6 +122,7 @@ class _Shift:
     grace: timedelta
     stop: asyncio.Event
     runtime: Runtime | None
+    deployment: WorkerDeploymentConfig | None
     health: Health = field(default_factory=Health)
 
     async def work(self, given: Client | None) -> None:
@@ -148,11 +153,18 @@ class _Shift:
             task_queue=self.task_queue,
             plugins=[self.plugin],
             graceful_shutdown_timeout=self.grace,
+            deployment_config=self.deployment,
         )
         running = asyncio.create_task(worker.run())
         watching = asyncio.create_task(self._watch(client))
         target = target_of(client)
         logger.info("Working on task queue %s at %s: %s", self.task_queue, target, self.names)
+        if (deployment := self.deployment) is not None:
+            logger.info(
+                "Version %s of deployment %s: it gets work once it is current or ramping",
+                deployment.version.build_id,
+                deployment.version.deployment_name,
+            )
         try:
             await self._done_or_stopped(running)
         finally:
