@@ -30,6 +30,9 @@ _SHORTEST = timedelta(seconds=0.3)
 _WORST_FIRST: Final = (
     "failed", "retrying", "paused", "terminating", "running", "debouncing", "scheduled", "idle",
 )  # fmt: skip
+_MANY = 1_000
+"""Of more than that, the newest are shown."""
+
 _FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -38,7 +41,9 @@ class Plan:
     """What to list and how."""
 
     choice: Choice
-    sort: str
+    sort: str | None
+    """None: by ID, or of very many the newest first."""
+
     limit: int
     timeout: timedelta
     watch: bool = False
@@ -51,12 +56,17 @@ class Listing:
 
     total: int = 0
     jobs: Counter[str] = field(default_factory=Counter[str])
+    """By job type and name; of very many of no job in particular, by type."""
+
     statuses: Counter[str] | None = None
     """None: not all were asked."""
 
     shown: "list[Seen]" = field(default_factory=list["Seen"])
     undecided: "list[Seen]" = field(default_factory=list["Seen"])
     """Those that did not say whether they are meant."""
+
+    newest: bool = False
+    """Whether those shown are the newest, and the others are only counted."""
 
     asked: int = 0
     slowly: bool = False
@@ -94,7 +104,7 @@ async def _list(plan: Plan) -> int:
     from ..many.finding import Finder
 
     selection = plan.choice.selection()
-    if plan.sort not in SORTS:
+    if plan.sort not in (None, *SORTS):
         raise Trouble(f"--sort is one of {', '.join(SORTS)}", WRONG_INPUT)
     if plan.watch and plan.as_json:
         raise Trouble("--watch draws for people; it does not go with --json", WRONG_INPUT)
@@ -114,27 +124,55 @@ async def _list(plan: Plan) -> int:
 async def gather(finder: "Finder", selection: "Selection", plan: Plan) -> Listing:
     """Find what is meant; asks no more instances than the answer needs."""
     begun = monotonic()
-    named = await finder.named(selection)
-    if plan.sort in _BY_STATUS or any(selection.fits(found.words) is None for found in named):
-        listing = await _asked(finder, selection, named, shown=not plan.watch)
-    else:
-        listing = Listing(shown=[_unasked(found) for found in named if selection.fits(found.words)])
+    listing = await _newest(finder, selection, plan, begun)
+    if listing is None:
+        listing = await _all(finder, selection, plan, begun)
     listing.slowly = not finder.by_status and (selection.failing or selection.status == "paused")
     paused = await finder.paused_jobs()
     listing.paused = [each for each in paused if selection.job in (None, each.job)]
-    found = sorted(listing.shown, key=_KEYS[plan.sort])
-    most = plan.limit or len(found)
-    listing.shown, rest = found[:most], found[most:]
-    if listing.statuses is None:
-        left = _GLANCE - timedelta(seconds=monotonic() - begun)
-        listing.shown = await _glanced(finder, selection, listing.shown, max(left, _SHORTEST))
-    listing.total = len(listing.shown) + len(rest)
-    everyone = (each.found.id for each in (*listing.shown, *rest))
-    listing.jobs = Counter(":".join(instance.split(":")[:2]) for instance in everyone)
     if selection.failing:
         listing.advice = how_to_retry(listing.shown)
     listing.seconds = monotonic() - begun
     return listing
+
+
+async def _newest(
+    finder: "Finder", selection: "Selection", plan: Plan, begun: float
+) -> Listing | None:
+    """The newest of very many, which Temporal counts; None where all are wanted or need be asked.
+
+    Temporal names a thousand in a quarter of a second or more, and counts them in a hundredth.
+    """
+    if plan.sort is not None or plan.as_json or not 0 < plan.limit <= _MANY:
+        return None
+    counts = await finder.counts(selection)
+    if counts is None or counts.total() <= _MANY:
+        return None
+    shown = [_unasked(found) for found in await finder.newest(selection, plan.limit)]
+    shown = await _glanced(finder, selection, shown, _left(begun))
+    return Listing(total=counts.total(), jobs=counts, shown=shown, newest=True)
+
+
+async def _all(finder: "Finder", selection: "Selection", plan: Plan, begun: float) -> Listing:
+    named, sort = await finder.named(selection), plan.sort or "id"
+    if sort in _BY_STATUS or any(selection.fits(found.words) is None for found in named):
+        listing = await _asked(finder, selection, named, shown=not plan.watch)
+    else:
+        listing = Listing(shown=[_unasked(found) for found in named if selection.fits(found.words)])
+    found = sorted(listing.shown, key=_KEYS[sort])
+    most = plan.limit or len(found)
+    listing.shown, rest = found[:most], found[most:]
+    if listing.statuses is None:
+        listing.shown = await _glanced(finder, selection, listing.shown, _left(begun))
+    listing.total = len(listing.shown) + len(rest)
+    everyone = (each.found.id for each in (*listing.shown, *rest))
+    listing.jobs = Counter(":".join(instance.split(":")[:2]) for instance in everyone)
+    return listing
+
+
+def _left(begun: float) -> timedelta:
+    """How long those shown may take to answer."""
+    return max(_GLANCE - timedelta(seconds=monotonic() - begun), _SHORTEST)
 
 
 async def _asked(

@@ -60,8 +60,13 @@ def list_(
     failing: FailingOption = False,
     overdue: OverdueOption = False,
     sort: Annotated[
-        str, typer.Option(metavar="BY", help="id, started, status (the worst first) or next.")
-    ] = "id",
+        str | None,
+        typer.Option(
+            metavar="BY",
+            help="id, started, status (the worst first) or next; without it by ID, "
+            "of more than 1,000 the newest first.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Show so many at most; 0: all.")] = 50,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every 2 s.")] = False,
     as_json: AsJson = False,

@@ -113,7 +113,8 @@ def summary_of(listing: "Listing") -> str:
         words = (f"{word} {count:,}" for word, count in listing.statuses.most_common())
         parts.append(", ".join(words))
     if len(listing.shown) < listing.total:
-        parts.append(f"the first {len(listing.shown):,} are shown, --limit 0 shows all")
+        which = "newest" if listing.newest else "first"
+        parts.append(f"the {which} {len(listing.shown):,} are shown, --limit 0 shows all")
     if listing.asked:
         advice = "; after `durable-jobs setup` fewer need be" if listing.slowly else ""
         parts.append(f"{listing.asked:,} were asked one by one ({listing.seconds:.1f} s){advice}")

@@ -1,7 +1,9 @@
 """Finds instances: their names through Temporal's visibility, what they do from themselves."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError
@@ -64,19 +66,51 @@ class Finder:
         Raises:
             JobsError: Temporal refuses, or cannot be reached.
         """
+        return sorted(await self._listed(selection), key=lambda each: each.id)
+
+    async def newest(self, selection: Selection, most: int) -> list[Found]:
+        """Those that began last, as far as visibility can tell, the newest first.
+
+        Raises:
+            JobsError: Temporal refuses, or cannot be reached.
+        """
+        return await self._listed(selection, most)
+
+    async def _listed(self, selection: Selection, most: int | None = None) -> list[Found]:
         client = await self._connection.link.client()
         found: dict[str, Found] = {}
         self.by_status = await has_job_status(client)
         query = selection.query(by_status=self.by_status)
+        page = _PAGE if most is None else most
         try:
-            async for run in client.list_workflows(query, page_size=_PAGE):
+            async for run in client.list_workflows(query, limit=most, page_size=page):
                 if run.id not in found and selection.has(run.id, run.workflow_type):
                     alive = ended_word(run) is None
                     words = words_of(run) if alive else None
                     found[run.id] = Found(run.id, run.start_time, run.task_queue, alive, words)
         except RPCError as error:
             raise explained(client, "the list of instances", error) from error
-        return sorted(found.values(), key=lambda each: each.id)
+        return list(found.values())
+
+    async def counts(self, selection: Selection) -> Counter[str] | None:
+        """How many there are, by job type and name, or by type alone where no job is named.
+
+        None where visibility alone cannot tell.
+
+        Raises:
+            JobsError: Temporal refuses, or cannot be reached.
+        """
+        if selection.asks or (selection.key_prefix and selection.job is None):
+            return None
+        client = await self._connection.link.client()
+        parts = [replace(selection, types=(name,)) for name in selection.types]
+        try:
+            found = await asyncio.gather(*(client.count_workflows(each.query()) for each in parts))
+        except RPCError as error:
+            raise explained(client, "the count of instances", error) from error
+        names = (name if selection.job is None else f"{name}:{selection.job}"
+                 for name in selection.types)  # fmt: skip
+        return +Counter({name: each.count for name, each in zip(names, found, strict=True)})
 
     async def paused_jobs(self) -> list[JobPause]:
         """The jobs that are paused as a whole.

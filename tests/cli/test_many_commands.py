@@ -6,14 +6,21 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
 from durable_jobs import JobClient
+from durable_jobs.cli import listing
+from durable_jobs.cli.choose import Choice
+from durable_jobs.cli.table import summary_of
 from durable_jobs.cli.verbs import is_one
 from durable_jobs.embedded import EmbeddedServer
+from durable_jobs.handles.connection import Connection
+from durable_jobs.link import Link
+from durable_jobs.many.finding import Finder
 from tests.many.jobs import Digest, Poll, Service
 from tests.support import eventually
 from tests.support.jobs import new_key, running_worker, status_of
@@ -103,6 +110,33 @@ async def test_a_list_is_sorted_counted_cut_and_printed_for_machines(
     ]  # fmt: skip
     assert "no instance fits the choice" in await operate("list", *chosen, "--status", "failed")
     await operate("terminate", *ids, "--json")
+
+
+async def test_of_very_many_the_newest_are_shown_and_the_others_counted(
+    jobs: JobClient, client: Client, queue: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await started(jobs, prefix, 4)
+    await jobs.continuous(Poll, f"{prefix}newest").start()
+    ids.append(jobs.continuous(Poll, f"{prefix}newest").instance_id)
+    monkeypatch.setattr(listing, "_MANY", 4)
+
+    async def found(sort: str | None) -> listing.Listing:
+        finder = Finder(Connection(Link(client), queue), timedelta(seconds=10))
+        plan = listing.Plan(Choice(job="poll", key_prefix=prefix), sort, 1, timedelta(seconds=10))
+        return await listing.gather(finder, plan.choice.selection(), plan)
+
+    async def newest() -> bool:
+        answer = await found(None)
+        return answer.newest and [each.found.id for each in answer.shown] == ids[-1:]
+
+    await eventually(newest)
+    answer = await found(None)
+    assert (answer.total, answer.jobs) == (5, {"continuous:poll": 5})
+    assert answer.shown[0].status is not None
+    assert "the newest 1 are shown" in summary_of(answer)
+    by_id = await found("id")
+    assert [each.found.id for each in by_id.shown] == ids[:1]
+    await jobs.terminate_all(Poll, key_prefix=prefix)
 
 
 async def test_a_pause_that_was_killed_in_the_middle_does_the_rest_when_made_again(
