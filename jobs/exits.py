@@ -12,7 +12,6 @@ ends. In a forked process those threads do not even exist. So a runtime is never
 """
 
 import atexit
-import ctypes
 import os
 import sys
 import time
@@ -53,6 +52,9 @@ def _outermost(frame: FrameType) -> FrameType:
 
 def note_runtime(client: Client) -> None:
     """Note what a connected client runs on, for the end of this process and for its forks."""
+    # Loaded here for `never_drop`: at the very end and in a fork it is too late for that.
+    import ctypes  # noqa: F401 # pyright: ignore[reportUnusedImport]
+
     runtime = client.service_client.config.runtime or Runtime.default()
     if runtime not in _runtimes:
         _runtimes.append(runtime)
@@ -60,6 +62,8 @@ def note_runtime(client: Client) -> None:
 
 def never_drop(runtime: Runtime) -> None:
     """Have a runtime outlast the interpreter."""
+    import ctypes
+
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import ctypes
 import logging
 import threading
 from collections.abc import Callable
@@ -116,6 +115,9 @@ class _Call:
         with self._lock:
             self._cancelled = True
             if self._thread is not None:
+                # Not with the module: it takes long to load, and clients need it not.
+                import ctypes
+
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(asyncio.CancelledError)
                 )
