@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .binary import Binary
 from .command import Ports, start_command
-from .environment import without_temporal
+from .environment import server_environment
 from .errors import EmbeddedServerError, PortTaken
 from .ports import LOOPBACK, listens
 from .process import ChildProcess
@@ -61,7 +61,7 @@ class OwnServer:
             self._binary, self._ports, data, self._options.namespace, self._options.config
         )
         log = self._options.log or self._folder / "temporal.log"
-        self._process = ChildProcess(command, environment=without_temporal(), log=log)
+        self._process = ChildProcess(command, environment=server_environment(), log=log)
         await self._wait_until_ready(self._process)
 
     async def ended(self) -> None:

@@ -160,6 +160,8 @@ async def test_without_reuse_a_server_named_by_the_environment_is_left_alone(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", server.target)
+    # With an exporter that it lacks the server would not start.
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     async with EmbeddedServer(ui=False) as own:
         assert own.target != server.target
         assert own.environment["TEMPORAL_ADDRESS"] == own.target
