@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,6 +75,9 @@ class Worker:
         note: Callable[[Ran], None],
     ) -> None:
         self.registry = registry
+        self.context: Context = copy_context()
+        """What attempts begin with: as on a server, nothing of whoever brings their events."""
+
         self.identity: TrackingIdentity | None = tracking.identity if tracking else None
         self._client = client
         made = handler_activities(registry, self._jobs_of, set())

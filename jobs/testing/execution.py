@@ -206,7 +206,8 @@ class Execution(MemoryDriver):
     def begin_attempt(self, request: RunRequest) -> None:
         """See base class."""
         self._beat = None
-        self._making = self._loop.create_task(self._make(request))
+        context = self._around.worker.context.copy()
+        self._making = self._loop.create_task(self._make(request), context=context)
 
     async def _make(self, request: RunRequest) -> None:
         outcome = await self._attempt(request)

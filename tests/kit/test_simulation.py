@@ -5,6 +5,7 @@ import gc
 import time
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -175,6 +176,27 @@ def test_a_plain_handler_runs_in_its_thread_while_time_stands_still() -> None:
     sim.advance("3d")
     assert sim.now - at == timedelta(days=3)
     assert thread.state() == ["hello", "alarm"]
+
+
+caller: ContextVar[str] = ContextVar("caller", default="nobody")
+
+
+class Listener(TaskJob[int, list[str]]):
+    name = "listener"
+
+    async def on_event(self, run: TaskRun[list[str]], event: int) -> None:
+        run.state.append(caller.get())
+
+    async def execute(self, run: TaskRun[list[str]]) -> None:
+        """Nothing."""
+
+
+def test_attempts_know_the_context_variables_of_the_worker_and_none_of_a_caller() -> None:
+    caller.set("the worker's")
+    sim = Simulation(Listener())
+    caller.set("the caller's")
+    sim.task(Listener, "k").send(1)
+    assert sim.task(Listener, "k").state() == ["the worker's"]
 
 
 def test_handlers_reach_the_other_jobs_of_the_simulation() -> None:
