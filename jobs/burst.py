@@ -16,6 +16,8 @@ def following(
     """What the handler of the event at `index` is called with, after the last one's result."""
     state = result if result.ran else last
     counts = result.ran or last.attempt > 1
+    if "traceparents" in first.detail:
+        detail = {**detail, "traceparents": first.detail["traceparents"][index : index + 1]}
     return last.model_copy(
         update={
             "run_count": last.run_count + counts,

@@ -16,6 +16,7 @@ from durable_jobs.kinds import JobKind
 from durable_jobs.names import NEXT_DUE
 from durable_jobs.protocol import JobRef, Options
 from durable_jobs.questions import NextDue, NextDueRequest
+from durable_jobs.traceparent import read_traceparent
 from durable_jobs.tracking.metrics import EMITTED, EMITTED_MEANS
 from durable_jobs.tracking.outbox import Outbox, OutboxCarry
 from durable_jobs.values import JSON
@@ -88,6 +89,7 @@ class Driver:
 
     def _take_start(self, start: dict[str, JSON]) -> None:
         """Take what the caller that started the instance gave with it."""
+        self.machine.life.traceparent = read_traceparent(start.get("traceparent"))
         if start.get("state") is not None:
             self.machine.keep_state(start["state"], int(start.get("stateVersion", 1)))
         if start.get("options") is not None:

@@ -103,12 +103,14 @@ def read_message(kind: JobKind, name: str, args: Sequence[RawValue], at: datetim
 
 
 def _read_one_event(message: Message, args: Sequence[RawValue]) -> None:
-    if len(args) != 1:
+    beside = as_object(_read(args[1], MAX_EVENT_BYTES)) if len(args) == 2 else None
+    if len(args) != 1 and (beside is None or "traceparent" not in beside):
         raise BadInput(f"takes the event as its one argument, got {len(args)} arguments")
     data = _read(args[0], MAX_EVENT_BYTES)
     if too_deep(args[0].payload.data):
         raise BadInput(f"the event has {_TOO_DEEP}")
-    message.events = [EventText.of(data)]
+    traceparent = None if beside is None else beside["traceparent"]
+    message.events = [EventText.of(data, traceparent=traceparent)]
 
 
 def _read_nothing(message: Message, args: Sequence[RawValue]) -> None:
@@ -150,7 +152,7 @@ def _event(item: JSON) -> EventText | BadInput:
         return BadInput(f"the id has {len(event_id)} characters, at most {MAX_EVENT_ID}")
     if type(priority) is not int or abs(priority) > MAX_PRIORITY:
         return BadInput(f"{_BATCH}; a priority is a whole number up to {MAX_PRIORITY:,}")
-    text = EventText.of(event["data"], event_id, priority)
+    text = EventText.of(event["data"], event_id, priority, event.get("traceparent"))
     if text.size > MAX_EVENT_BYTES:
         return BadInput(f"an event has more than {MAX_EVENT_BYTES:,} bytes as JSON")
     if too_deep(text.json, MAX_DEPTH + 1):

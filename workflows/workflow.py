@@ -128,7 +128,7 @@ class JobWorkflow:
         event_id = (info.id if info else str(workflow.uuid4())).split(ASK_AGAIN_MARK)[0]
         event = message.events[0]
         if isinstance(event, EventText):
-            message.events = [EventText.of(event.event().data, event_id)]
+            message.events = [event.named(event_id)]
         await self.driver.deliver(message)
         await workflow.wait_condition(
             lambda: (

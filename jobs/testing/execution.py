@@ -12,6 +12,7 @@ from temporalio.common import RawValue
 from durable_jobs.names import ASK_AGAIN_MARK, JUDGE, NEXT_DUE
 from durable_jobs.protocol import Detail, JobRef, Options, RunRequest
 from durable_jobs.questions import Folded, JudgeRequest, NextDue, NextDueRequest
+from durable_jobs.traceparent import read_traceparent
 from durable_jobs.values import JSON
 from durable_jobs.workflows.inputs import read_message
 from durable_jobs.workflows.letters import refusal
@@ -79,6 +80,7 @@ class Execution(MemoryDriver):
 
     def _take_start(self, start: dict[str, JSON]) -> None:
         """Take what the caller that started the instance gave with it."""
+        self.machine.life.traceparent = read_traceparent(start.get("traceparent"))
         if start.get("state") is not None:
             self.machine.keep_state(start["state"], int(start.get("stateVersion", 1)))
         if start.get("options") is not None:
@@ -155,7 +157,7 @@ class Execution(MemoryDriver):
             raise BadInput("only task jobs can be asked")
         [event] = message.events
         if isinstance(event, EventText):
-            message.events = [EventText.of(event.event().data, event_id)]
+            message.events = [event.named(event_id)]
         await self._deliver(message)
         await self._until(
             lambda: (

@@ -134,9 +134,8 @@ class Commotion:
             # Of a batch the answer says only whether all of it was known.
             named = self.names and count == 1 and self.random.random() < 0.4
             event_id = f"id-{self.random.randrange(40)}" if named else None
-            events.append(
-                EventText.of(self.number, event_id, self.random.randrange(self.priorities))
-            )
+            priority = self.random.randrange(self.priorities)
+            events.append(EventText.of(self.number, event_id, priority, _traceparent(self.number)))
             numbers.append(self.number)
         self.posted.append((self.sim.post(self.brings, *events), numbers, wrong))
 
@@ -270,3 +269,8 @@ def check_runs(events: list[Detail]) -> None:
                 open_run, last = ((run, attempt) if again else None), run
             case _:
                 pass
+
+
+def _traceparent(number: int) -> str | None:
+    """Some events belong to a trace, which is kept or not."""
+    return f"00-{number:032x}-{number:016x}-0{number % 2}" if number % 3 else None

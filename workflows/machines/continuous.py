@@ -207,7 +207,11 @@ class ContinuousMachine(Machine):
 
     def detail(self) -> Detail:
         """See base class."""
-        return {"due_at": self._due_at}
+        first = self.life.run_count == 1 and self.life.traceparent is not None
+        return {
+            "due_at": self._due_at,
+            **({"traceparents": [self.life.traceparent]} if first else {}),
+        }
 
     def summary(self) -> str:
         """See base class."""

@@ -343,9 +343,11 @@ class DebounceMachine(Machine):
 
     def detail(self) -> Detail:
         """See base class."""
+        traceparents = self._in_flight.folded_traceparents
         return {
             "events": values_of(self._in_flight.events),
             "folded": self._in_flight.folded,
+            **({"traceparents": traceparents} if traceparents else {}),
             "flush_reason": self._flight.get("reason"),
             "opened_at": self._flight.get("opened_at"),
         }

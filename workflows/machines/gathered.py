@@ -8,6 +8,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from durable_jobs.protocol import Detail, JobRef
 from durable_jobs.questions import Folded, FoldRequest
+from durable_jobs.traceparent import MOST_LINKS, is_sampled
 from durable_jobs.values import JSON
 
 from .texts import EventText, texts_of, values_of
@@ -41,6 +42,9 @@ class Gathered:
     folded: int = 0
     """Events in `base`."""
 
+    folded_traceparents: list[str] = field(default_factory=list[str])
+    """Of events in `base`."""
+
     ids: dict[str, None] = field(default_factory=dict[str, None])
     """Event ids seen in this window."""
 
@@ -69,6 +73,7 @@ class Gathered:
     def __post_init__(self) -> None:
         self._bytes = _length(self.events)
         self._id_bytes = sum(map(_id_size, self.ids))
+        self._traceparents = {*self.folded_traceparents, *_traceparents(self.events)}
 
     @staticmethod
     def of(carried: JSON) -> "Gathered":
@@ -123,9 +128,24 @@ class Gathered:
         window.last_at = now
         window.received += 1
         window.bytes += event.size
+        if event.traceparent is not None:
+            event = self._noted(event, event.traceparent)
         self._bytes += len(event.json)
         self.events.append(event)
         return True
+
+    def _noted(self, event: EventText, traceparent: str) -> EventText:
+        """The event, without its traceparent where the run will not link it.
+
+        The first ones are linked, each once. One whose trace is not kept says that of a window
+        alone: there is nothing to link.
+        """
+        known = self._traceparents
+        room = len(known) < MOST_LINKS if is_sampled(traceparent) else not known
+        if not room or traceparent in known:
+            return event.untraced()
+        known.add(traceparent)
+        return event
 
     def _remember(self, event_id: str) -> None:
         self.ids[event_id] = None
@@ -268,6 +288,8 @@ class Gathered:
         self.base, self.has_base = folded.state, folded.has_state
         self.base_version = folded.state_version
         self.folded += count - len(folded.rejected)
+        known = [*self.folded_traceparents, *_traceparents(self.events[:count])]
+        self.folded_traceparents = known[:MOST_LINKS]
         self._bytes -= _length(self.events[:count])
         self.events = self.events[count:]
 
@@ -299,6 +321,7 @@ class Gathered:
             has_base=base.has_base,
             base_version=base.base_version,
             folded=base.folded,
+            folded_traceparents=base.folded_traceparents,
             ids={**self.ids, **newer.ids},
             announced=newer.announced or (newer.window is None and keep_window and self.announced),
             flush_asked=newer.flush_asked,
@@ -319,6 +342,10 @@ _gathered = TypeAdapter(Gathered)
 
 def _length(events: list[EventText]) -> int:
     return sum(len(event.json) for event in events)
+
+
+def _traceparents(events: list[EventText]) -> list[str]:
+    return [event.traceparent for event in events if event.traceparent is not None]
 
 
 def _id_size(event_id: str) -> int:

@@ -37,6 +37,8 @@ class Life(BaseModel):
     state: JSON = None
     has_state: bool = False
     state_version: int = 1
+    traceparent: str | None = None
+    """Of the call that started it; its first run links it."""
 
     def pause(self, by: PausedBy, at: datetime, note: str | None = None) -> bool:
         """Note a pause; of a paused one, only a new note. Returns whether there is one to tell of.

@@ -25,6 +25,9 @@ FULL = 10_000
 
 REMEMBERED_IDS = 500
 KEPT_FAILED = 100
+TRACED = 1_000
+"""Behind so many events that wait, further ones are carried without their traceparents."""
+
 KEPT_BYTES = 256 * 1024
 """Of failed events, and of replies, each."""
 
@@ -59,7 +62,7 @@ def _items_of(values: JSON) -> deque[Item]:
 def _item_of(value: Detail) -> Item:
     at, begun, priority = value.get("at"), value.get("begun"), value.get("p", 0)
     return Item(
-        EventText.of(value["data"], value.get("id"), priority),
+        EventText.of(value["data"], value.get("id"), priority, value.get("traceparent")),
         value.get("n", 0),
         datetime.fromisoformat(at) if at else None,
         priority,
@@ -83,6 +86,12 @@ def _value_of(item: Item, value: Detail) -> Detail:
     if item.begun is not None:
         value["begun"] = item.begun.model_dump(mode="json")
     return value
+
+
+def traces_of(items: Iterable[Item]) -> Detail:
+    """The traceparents of events as their handler's activity gets them, where there are any."""
+    found = [item.text.traceparent for item in items]
+    return {"traceparents": found} if any(found) else {}
 
 
 Items = Annotated[deque[Item], PlainValidator(_items_of), PlainSerializer(_values_of)]
@@ -143,6 +152,8 @@ class Queue(BaseModel):
     def again(self, text: EventText, at: datetime) -> None:
         """Add an event whatever its id: it was handled before and comes again."""
         self.taken += 1
+        if len(self.heap) >= TRACED:
+            text = text.untraced()
         heappush(self.heap, _entry(Item(text, self.taken, at, text.priority)))
 
     def _note(self, event_id: str) -> bool:
@@ -224,6 +235,7 @@ class SetAside(BaseModel):
                 "attempts": report.attempt,
                 "at": now.isoformat(),
                 **({"priority": item.priority} if item.priority else {}),
+                **({"traceparent": item.text.traceparent} if item.text.traceparent else {}),
             }
         )
         while beyond(self.entries, KEPT_FAILED):
@@ -235,7 +247,12 @@ class SetAside(BaseModel):
         found = [entry for entry in self.entries if event_id in (None, entry["id"])]
         self.entries = [entry for entry in self.entries if entry not in found]
         return [
-            EventText.of(entry["event"]["data"], entry["event"]["id"], entry.get("priority", 0))
+            EventText.of(
+                entry["event"]["data"],
+                entry["event"]["id"],
+                entry.get("priority", 0),
+                entry.get("traceparent"),
+            )
             for entry in found
         ]
 

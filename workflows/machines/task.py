@@ -25,7 +25,7 @@ from .bursts import (
 )
 from .machine import Machine
 from .messages import BadInput, Message, Refused
-from .queue import FULL, Item, Items, Queue, SetAside, beyond
+from .queue import FULL, Item, Items, Queue, SetAside, beyond, traces_of
 from .run import Run, Succeeded
 from .steps import Step, Wait
 
@@ -80,11 +80,12 @@ class Doing(BaseModel):
                 "attempts": self.report.attempt,
                 "event": item.text.event().data if item else None,
             }
-            return {"failure": failure}
+            return {"failure": failure, **traces_of(self.failed.items)}
         if not self.items:
             return {}
         first, *more = [item.text.event().data for item in self.items]
-        return {"event": first, "more": more} if more else {"event": first}
+        found = {"event": first, "more": more} if more else {"event": first}
+        return {**found, **traces_of(self.items)}
 
 
 class Spec(BaseModel):

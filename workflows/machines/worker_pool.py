@@ -25,7 +25,7 @@ from .bursts import (
 )
 from .machine import Machine
 from .messages import BadInput, Message
-from .queue import FULL, Item, Items, Queue, SetAside
+from .queue import FULL, Item, Items, Queue, SetAside, traces_of
 from .run import Run, Succeeded
 from .steps import Step, Wait
 
@@ -194,7 +194,7 @@ class WorkerPoolMachine(Machine):
         if doing is None or not doing.items:
             return {"index": self.ref.key}
         first, *more = [_shown(item) for item in doing.items]
-        found = {"index": self.ref.key, **first, "more": more}
+        found = {"index": self.ref.key, **first, "more": more, **traces_of(doing.items)}
         if doing.report is None:
             return found
         failure = {
