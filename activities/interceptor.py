@@ -17,6 +17,7 @@ from durable_jobs.wire import model_from_raw, to_raw
 from .attempt import Attempt, paused_by
 from .burst import Burst, Following, was_stopped
 from .pauses import Pauses
+from .spans import processing
 
 HANDLER_MARK = "__durable_jobs_handler__"
 
@@ -100,7 +101,9 @@ class _AroundHandlers(ActivityInboundInterceptor):
         input: ExecuteActivityInput,  # noqa: A002
     ) -> RunResult | BaseException:
         began = time.monotonic()
-        outcome = await self._outcome(attempt, input)
+        with processing(attempt.request) as note:
+            outcome = await self._outcome(attempt, input)
+            note(outcome)
         self._metrics.attempted(attempt.request, _word(outcome), time.monotonic() - began)
         return outcome
 

@@ -1,7 +1,8 @@
 """What the handles of all job types can do with an instance."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
@@ -18,8 +19,9 @@ from ..definitions.identity import instance_id_of
 from ..errors import DefinitionError, InvalidEvent, JobsError
 from ..names import BUSY
 from ..status import EraseReceipt, JobStatus
+from ..tracing import sending
 from ..wire import JSON, json_to_raw
-from .batch import Item, batch_json, patiently, run_is_full
+from .batch import Item, batch_json, mark, patiently, run_is_full
 from .connection import Connection
 from .instance import Instance, NeverRanError, answered, heard, is_missing
 from .limits import ANSWER_TIME, ERASE_TIME, TimeLimit
@@ -205,7 +207,7 @@ class Handle(Generic[State]):
             raise await self._instance.explained(error) from error
 
     async def _update_with_start(
-        self, update: str, argument: JSON, *, update_id: str | None, limit: TimeLimit
+        self, update: str, args: list[JSON], *, update_id: str | None, limit: TimeLimit
     ) -> Any:
         """Raises `Unanswered` where the time limit passed, and the instance's own refusal."""
         client = await self._connection.link.client()
@@ -224,7 +226,7 @@ class Handle(Generic[State]):
             # The SDK leaves a parameter of its overloads open.
             asked = client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
                 update,
-                argument,
+                args=args,
                 start_workflow_operation=start,
                 id=update_id,
                 rpc_timeout=time,
@@ -238,6 +240,14 @@ class Handle(Generic[State]):
             return await with_job_status(client, ask)
         except RPCError as error:
             raise await self._instance.explained(error) from error
+
+    @contextmanager
+    def _sending(self, verb: str, items: Sequence[Item]) -> Generator[None]:
+        """Around the call that brings events: their traces begin there, or go on."""
+        ids = [item.id for item in items]
+        with sending(verb, self.job_name, self.instance_id, ids) as traceparent:
+            mark(items, traceparent)
+            yield
 
     async def _signal_events(self, verb: str, items: list[Item]) -> list[None]:
         """Send events in one signal; a plain one goes as the signal's argument."""

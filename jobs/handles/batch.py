@@ -46,18 +46,20 @@ class Item:
     """The time of a call that waits for a worker."""
 
     priority: int = 0
+    traceparent: str | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing to say of it but the event."""
-        return not self.id and not self.priority
+        return not self.id and not self.priority and not self.traceparent
 
     @property
     def json(self) -> bytes:
         """As it stands in a batch."""
         event_id = b',"id":' + dumps(self.id) if self.id else b""
         priority = b',"priority":' + dumps(self.priority) if self.priority else b""
-        return b'{"data":' + self.data + event_id + priority + b"}"
+        parent = b',"traceparent":' + dumps(self.traceparent) if self.traceparent else b""
+        return b'{"data":' + self.data + event_id + priority + parent + b"}"
 
 
 Call = Callable[[list[Item]], Awaitable[Sequence[Any]]]
@@ -161,6 +163,13 @@ def _is_refusal(error: Exception) -> bool:
 def update_slot(instance_id: str) -> asyncio.Semaphore:
     """Held while an update of this event loop is in flight to an instance."""
     return _slots.get().setdefault(instance_id, asyncio.Semaphore(_UPDATES_IN_FLIGHT))
+
+
+def mark(items: Sequence[Item], traceparent: str | None) -> None:
+    """Have each event bring the trace that it belongs to."""
+    if traceparent is not None:
+        for item in items:
+            item.traceparent = traceparent
 
 
 def batch_json(items: Sequence[Item], *, each: bool = False) -> bytes:

@@ -13,6 +13,7 @@ from ..definitions import ContinuousJob
 from ..errors import InvalidArgument
 from ..schedule import Cron, Every, Schedule
 from ..status import JobStatus, StartReceipt, StatusWord
+from ..tracing import sending
 from ..wire import JSON
 from .base import Handle
 from .connection import Connection
@@ -47,7 +48,10 @@ class ContinuousHandle(Handle[State]):
         if state is not None:
             argument["state"] = self._codec.check_state(state, self.key)
             argument["stateVersion"] = self._state_version
-        created = await self._start(argument)
+        with sending("start", self.job_name, self.instance_id, []) as traceparent:
+            if traceparent is not None:
+                argument["traceparent"] = traceparent
+            created = await self._start(argument)
         status = "scheduled" if created else await self._status_word()
         return StartReceipt(created=created, instance_id=self.instance_id, status=status)
 

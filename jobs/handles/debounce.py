@@ -43,7 +43,8 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
             Busy: the instance takes no more at the moment.
         """
         item = self._item(event, id, "add")
-        await self._connection.batcher.share(self._lane("add"), self._signal_adds, item)
+        with self._sending("add", [item]):
+            await self._connection.batcher.share(self._lane("add"), self._signal_adds, item)
 
     async def add_many(
         self, events: Iterable[Event], ids: Iterable[str | None] | None = None
@@ -58,7 +59,8 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
         if len(named) != len(given):
             raise InvalidArgument(f"{self.instance_id}: {len(given)} events, but {len(named)} ids")
         items = [self._item(*pair, "add") for pair in zip(given, named, strict=True)]
-        await self._connection.batcher.share_all(self._lane("add"), self._signal_adds, items)
+        with self._sending("add", items):
+            await self._connection.batcher.share_all(self._lane("add"), self._signal_adds, items)
 
     async def add_confirmed(
         self,
@@ -75,8 +77,9 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
         limit = self._limit(timeout)
         item = self._item(event, id, "add", limit)
         batcher = self._connection.batcher
-        async with self._instance.within(limit):
-            return await batcher.share(self._lane("add_confirmed"), self._update_adds, item)
+        with self._sending("add", [item]):
+            async with self._instance.within(limit):
+                return await batcher.share(self._lane("add_confirmed"), self._update_adds, item)
 
     async def _signal_adds(self, items: list[Item]) -> list[None]:
         return await self._signal_events("add", items)
@@ -89,7 +92,9 @@ class DebounceHandle(Handle[State], Generic[Event, State]):
             await self._weigh(len(argument))
             raw = json_to_raw(argument)
             try:
-                return await self._update_with_start("add_batch", raw, update_id=None, limit=limit)
+                return await self._update_with_start(
+                    "add_batch", [raw], update_id=None, limit=limit
+                )
             except WorkflowUpdateFailedError as error:
                 if (not_yet := self._not_yet(error)) is not None:
                     raise not_yet from error

@@ -14,6 +14,7 @@ from ..arguments import check_event_id
 from ..definitions import TaskJob
 from ..errors import JobFailed, NoReply
 from ..names import ASK_AGAIN, ASK_AGAIN_MARK
+from ..tracing import sending
 from ..wire import JSON, json_to_raw
 from .base import Handle
 from .batch import Item, patiently, update_slot
@@ -49,7 +50,8 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         """
         item = self._item(event, id, "send")
         lane = (self.instance_id, "send")
-        await self._connection.batcher.share(lane, self._signal_sends, item)
+        with self._sending("send", [item]):
+            await self._connection.batcher.share(lane, self._signal_sends, item)
 
     async def _signal_sends(self, items: list[Item]) -> list[None]:
         return await self._signal_events("send", items)
@@ -72,15 +74,21 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         """
         limit = self._limit(timeout)
         event_id = self._event_id(id, "ask") or str(uuid.uuid4())
-        data = json_to_raw(self._codec.event_json(event, self.key))
-        async with self._instance.within(limit):
-            try:
-                async with asyncio.timeout(limit.for_answer.total_seconds()):
-                    async with update_slot(self.instance_id):
-                        answer = await self._ask(data, event_id, limit)
-            except (Unanswered, TimeoutError) as error:
-                raise await self._no_reply(limit) from error
+        args: list[JSON] = [json_to_raw(self._codec.event_json(event, self.key))]
+        with sending("ask", self.job_name, self.instance_id, [event_id]) as traceparent:
+            if traceparent is not None:
+                args.append({"traceparent": traceparent})
+            async with self._instance.within(limit):
+                answer = await self._answer_in_time(args, event_id, limit)
         return self._codec.load_reply(answer)
+
+    async def _answer_in_time(self, args: list[JSON], event_id: str, limit: TimeLimit) -> Any:
+        try:
+            async with asyncio.timeout(limit.for_answer.total_seconds()):
+                async with update_slot(self.instance_id):
+                    return await self._ask(args, event_id, limit)
+        except (Unanswered, TimeoutError) as error:
+            raise await self._no_reply(limit) from error
 
     async def _no_reply(self, limit: TimeLimit) -> NoReply:
         """Why no reply came in time: what the instance does, or that no worker runs."""
@@ -88,22 +96,22 @@ class TaskHandle(Handle[State], Generic[Event, State, Reply]):
         fares = "nothing is known of its event" if answer is None else how_it_fares(answer)
         return NoReply(f"{self.instance_id}: no reply within {limit}: {fares}")
 
-    async def _ask(self, data: JSON, event_id: str, limit: TimeLimit) -> Any:
+    async def _ask(self, args: list[JSON], event_id: str, limit: TimeLimit) -> Any:
         number = 0
         while True:
             # An update's id answers the same for ever, so each further question has its own.
             mark = f"{ASK_AGAIN_MARK}{uuid.uuid4().hex[:8]}" if number else ""
             try:
-                return await patiently(partial(self._ask_once, data, event_id + mark, limit))
+                return await patiently(partial(self._ask_once, args, event_id + mark, limit))
             except WorkflowUpdateFailedError as error:
                 if not _handed_back(error):
                     raise self._failure(error) from error
             number += 1
             await asyncio.sleep(min(0.05 * 2 ** min(number, 8), 1.0))
 
-    async def _ask_once(self, data: JSON, update_id: str, limit: TimeLimit) -> Any:
+    async def _ask_once(self, args: list[JSON], update_id: str, limit: TimeLimit) -> Any:
         try:
-            return await self._update_with_start("ask", data, update_id=update_id, limit=limit)
+            return await self._update_with_start("ask", args, update_id=update_id, limit=limit)
         except WorkflowUpdateFailedError as error:
             if (not_yet := self._not_yet(error)) is not None:
                 raise not_yet from error

@@ -16,9 +16,10 @@ from ..definitions.worker_pool import MAX_CONCURRENCY
 from ..errors import InvalidArgument
 from ..kinds import KINDS
 from ..status import EraseReceipt, JobStatus, WorkerPoolStatus
+from ..tracing import sending
 from ..values import MAX_PRIORITY
 from .base import Handle
-from .batch import Item
+from .batch import Item, mark
 from .connection import Connection
 from .limits import ANSWER_TIME, ERASE_TIME, TimeLimit
 
@@ -75,7 +76,9 @@ class WorkerPoolHandle(Generic[Event]):
             Busy: the instance takes no more at the moment.
         """
         member, item = self._place(event, partition_key, id, priority)
-        await member.enqueue([item])
+        with sending("enqueue", self.job_name, member.instance_id, [item.id]) as traceparent:
+            mark([item], traceparent)
+            await member.enqueue([item])
 
     async def enqueue_many(
         self,
@@ -97,7 +100,10 @@ class WorkerPoolHandle(Generic[Event]):
         for event, event_id in zip(given, named, strict=True):
             member, item = self._place(event, partition_key, event_id, priority)
             shares.setdefault(member, []).append(item)
-        await _all(member.enqueue(items) for member, items in shares.items())
+        with sending("enqueue", self.job_name, None, named) as traceparent:
+            for items in shares.values():
+                mark(items, traceparent)
+            await _all(member.enqueue(items) for member, items in shares.items())
 
     def _place(
         self, event: Event, partition_key: str | None, event_id: str | None, priority: int

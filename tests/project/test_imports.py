@@ -19,6 +19,7 @@ ONLY_FOR_WORKERS = {
     "durable_jobs.workflows",
     "httpx",
     "multiprocessing",
+    "opentelemetry",
     "pydantic_settings",
     "rich",
     "temporalio.worker",
@@ -65,6 +66,7 @@ def test_a_client_loads_nothing_that_only_a_worker_needs(code: str) -> None:
 def test_what_a_worker_needs_is_loaded_when_it_is_first_used() -> None:
     loaded = loaded_by("from durable_jobs import JobsPlugin, run_worker")
     assert {"durable_jobs.plugin", "durable_jobs.worker", "durable_jobs.workflows"} <= loaded
+    assert "opentelemetry" not in loaded
 
 
 def test_every_public_name_is_there_and_is_listed() -> None:
