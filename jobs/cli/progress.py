@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.theme import Theme
+
+from .colours import TEAL
 
 _SAY_EVERY = 5.0  # seconds
 _QUICK = 0.5  # seconds
@@ -54,7 +57,7 @@ class Progress:
         if monotonic() - self._began < _QUICK or self.done >= self._total:
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        out = Console(stderr=True)
+        out = Console(stderr=True, theme=Theme({"progress.remaining": TEAL}))
         self._bar = Bar(*columns, TimeRemainingColumn(), console=out, transient=True)
         self._task = self._bar.add_task(self._what, total=self._total, completed=self.done)
         self._bar.start()
