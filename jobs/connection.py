@@ -8,7 +8,11 @@ from functools import partial
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+    GetSystemInfoRequest,
+)
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.runtime import Runtime
@@ -105,10 +109,17 @@ async def pollers(
     timeout: timedelta = timedelta(seconds=3),
 ) -> Sequence[PollerInfo]:
     """Who has polled a task queue within the last minutes. Raises `RPCError`."""
+    return (await described_queue(client, task_queue, kind, timeout)).pollers
+
+
+async def described_queue(
+    client: Client, task_queue: str, kind: TaskQueueType.ValueType, timeout: timedelta
+) -> DescribeTaskQueueResponse:
+    """Who polls a task queue, and which version gets its tasks. Raises `RPCError`."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
     )
-    return (await client.workflow_service.describe_task_queue(request, timeout=timeout)).pollers
+    return await client.workflow_service.describe_task_queue(request, timeout=timeout)
 
 
 def _unreachable(target: str, timeout: timedelta, error: Exception) -> str:

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from time import monotonic
 from typing import Final, Literal
 
-from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType, WorkerVersioningMode
 from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSystemInfoRequest
 from temporalio.client import Client
@@ -17,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from durable_jobs.tracking import Tracking
 
-from ..connection import connect, connection_config, pollers, target_of
+from ..connection import connect, connection_config, described_queue, target_of
 from ..errors import InvalidSettings, TemporalUnreachable
 from ..handles.visible import JOB_STATUS_TYPE
 from ..kinds import KINDS
@@ -32,6 +33,7 @@ OLDEST_SERVER: Final = (1, 28)
 _POLLED_WITHIN: Final = timedelta(minutes=2)
 """A poll waits up to a minute, and the server notes when it began."""
 
+_VERSIONED = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
 _SMALL_SKEW, _LARGE_SKEW = timedelta(seconds=2), timedelta(minutes=1)
 _START_WORKER = "start a worker: durable-jobs worker --jobs mypackage.jobs:jobs"
 
@@ -156,10 +158,18 @@ async def _workers(client: Client, settings: Settings, timeout: timedelta) -> Fi
         "activities": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
     }
     try:
-        found = {name: await pollers(client, queue, kind, timeout) for name, kind in kinds.items()}
+        found = {
+            name: await described_queue(client, queue, kind, timeout)
+            for name, kind in kinds.items()
+        }
     except RPCError as error:
         return Finding("warn", "workers", error.message, "see what the credentials allow")
-    return judged_workers(queue, found, datetime.now(UTC))
+    polling, now = {name: each.pollers for name, each in found.items()}, datetime.now(UTC)
+    finding = judged_workers(queue, polling, now)
+    if finding.level != "ok":
+        return finding
+    current = found["workflows"].versioning_info.current_deployment_version
+    return judged_version(queue, current, polling["workflows"], now) or finding
 
 
 def judged_workers(queue: str, found: Mapping[str, Iterable[PollerInfo]], now: datetime) -> Finding:
@@ -181,6 +191,33 @@ def judged_workers(queue: str, found: Mapping[str, Iterable[PollerInfo]], now: d
     lately_text = span_text(_POLLED_WITHIN)
     return Finding(
         "ok", "workers", f"{count} polled the task queue {queue} in the last {lately_text}: {shown}"
+    )
+
+
+def judged_version(
+    queue: str, current: WorkerDeploymentVersion, polling: Iterable[PollerInfo], now: datetime
+) -> Finding | None:
+    """That the workers are of other versions than the one that gets the tasks, if so.
+
+    A version without names stands for the workers that have none.
+    """
+    lately = [each.deployment_options for each in polling if now - _polled(each) < _POLLED_WITHIN]
+    versions = {
+        (of.deployment_name, of.build_id) if of.worker_versioning_mode == _VERSIONED else ("", "")
+        for of in lately
+    }
+    if (current.deployment_name, current.build_id) in versions:
+        return None
+    wanted = f"version {current.build_id} of {current.deployment_name}" if current.build_id else ""
+    name, build = max(versions)
+    known = f"--deployment-name {name} --build-id {build}"
+    return Finding(
+        "fail",
+        "workers",
+        f"Temporal sends the tasks of {queue} to {wanted or 'workers without a version'}, "
+        "and no such worker polls",
+        "start one, or send them elsewhere: temporal worker deployment set-current-version "
+        + (known if build else f"--deployment-name {current.deployment_name} --unversioned"),
     )
 
 

@@ -4,12 +4,19 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.deployment.v1 import WorkerDeploymentOptions, WorkerDeploymentVersion
+from temporalio.api.enums.v1 import IndexedValueType, WorkerVersioningMode
 from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.client import Client
 
 from durable_jobs.cli.clock import least_skew, skew
-from durable_jobs.cli.doctor import judged_clock, judged_job_status, judged_server, judged_workers
+from durable_jobs.cli.doctor import (
+    judged_clock,
+    judged_job_status,
+    judged_server,
+    judged_version,
+    judged_workers,
+)
 from durable_jobs.embedded import EmbeddedServer
 from durable_jobs.embedded.ports import free_port
 from durable_jobs.handles.visible import JOB_STATUS_TYPE
@@ -54,6 +61,45 @@ def test_a_worker_for_workflows_alone_is_not_enough() -> None:
     one = [poller("1@a", timedelta())]
     finding = judged_workers("q", {"workflows": one, "activities": []}, NOW)
     assert (finding.level, finding.found) == ("fail", "nobody polls q for activities")
+
+
+NO_VERSION = WorkerDeploymentVersion()
+FIRST = WorkerDeploymentVersion(deployment_name="shop", build_id="1.0.0")
+
+
+def of_version(build: str) -> PollerInfo:
+    versioned = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
+    options = WorkerDeploymentOptions(
+        deployment_name="shop", build_id=build, worker_versioning_mode=versioned
+    )
+    seen = poller(f"{build}@a", timedelta())
+    seen.deployment_options.CopyFrom(options)
+    return seen
+
+
+def test_workers_get_tasks_where_one_is_of_the_current_version() -> None:
+    plain = poller("1@a", timedelta())
+    assert judged_version("q", NO_VERSION, [plain], NOW) is None
+    assert judged_version("q", FIRST, [of_version("1.0.0"), of_version("1.1.0")], NOW) is None
+
+
+def test_workers_of_a_version_that_is_not_current_get_nothing() -> None:
+    finding = judged_version("q", NO_VERSION, [of_version("1.0.0")], NOW)
+    assert finding is not None
+    expected = (
+        "Temporal sends the tasks of q to workers without a version, and no such worker polls"
+    )
+    assert finding.found == expected
+    assert finding.advice.endswith(
+        "temporal worker deployment set-current-version --deployment-name shop --build-id 1.0.0"
+    )
+
+
+def test_workers_without_a_version_get_nothing_while_one_is_current() -> None:
+    finding = judged_version("q", FIRST, [poller("1@a", timedelta())], NOW)
+    assert finding is not None
+    assert finding.found.startswith("Temporal sends the tasks of q to version 1.0.0 of shop, and")
+    assert finding.advice.endswith("set-current-version --deployment-name shop --unversioned")
 
 
 def test_a_search_attribute_of_another_type_is_no_help() -> None:

@@ -16,7 +16,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
 
+from durable_jobs import JobClient
 from durable_jobs.cli.app import app
 from durable_jobs.embedded.ports import free_port
 from durable_jobs.health import Health, response
@@ -25,6 +30,7 @@ from durable_jobs.tracking.sinks.signing import signed_headers, signing_key
 from durable_jobs.worker import _AFTER_GRACE  # pyright: ignore[reportPrivateUsage]
 from tests.project.test_compose import DOCKERFILE, EVENT
 from tests.support import eventually
+from tests.support.shop import Quick
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 Resource = dict[str, Any]
@@ -241,6 +247,29 @@ def test_the_scaler_shows_the_credentials_of_the_workers() -> None:
     assert {each["name"] for each in shown} == {secret["name"]}
     text = (FOLDER / "settings.yaml").read_text()
     assert all(f"={each['key']}=" in text for each in shown)
+
+
+async def test_what_the_scaler_asks_grows_with_the_instances_that_wait_for_a_worker(
+    client: Client, queue: str
+) -> None:
+    jobs = JobClient(client, task_queue=queue)
+    for number in range(10):
+        await jobs.debounce(Quick, f"{queue}:{number}").add({})
+
+    async def waiting() -> int:
+        request = DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            report_stats=True,
+        )
+        answer = await client.workflow_service.describe_task_queue(request)
+        return answer.stats.approximate_backlog_count
+
+    async def all_wait() -> bool:
+        return await waiting() == 10
+
+    await eventually(all_wait)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from durable_jobs.testing.replays import histories_of
 from durable_jobs.versions import BUILD, DEPLOYMENT, deployment_of_worker
 from tests.replay.jobs import FIRST, SECOND, Deliver, Gather, Poll, Thread
 from tests.support import Python, eventually, installed_binary
+from tests.support.operating import Operator
 from tests.support.shop import WORKER
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +194,23 @@ async def test_an_instance_that_slept_through_the_change_is_woken_by_the_new_ver
         _, failed = await rollout.workflow_tasks()
     assert rollout.done(SECOND) == [(f"task:versioned-thread:{queue}", 2)]
     assert failed == []
+
+
+async def test_doctor_tells_that_no_version_is_current_until_one_is(
+    server: EmbeddedServer, client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURABLE_JOBS_TASK_QUEUE", queue)
+    monkeypatch.delenv("DURABLE_JOBS_TRACKING_URL", raising=False)
+    rollout, doctor = Rollout(server, client, queue), Operator(server.target)
+    advice = f"set-current-version --deployment-name {queue} --build-id {FIRST}"
+    with rollout.worker(FIRST):
+
+        async def said(code: int, text: str) -> bool:
+            return text in await doctor("doctor", "--json", code=code)
+
+        await eventually(partial(said, 1, advice))
+        await rollout.route("set-current-version", FIRST)
+        await eventually(partial(said, 0, "1 worker has polled the task queue"))
 
 
 async def test_each_command_of_the_page_works(
