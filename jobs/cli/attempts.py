@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -129,7 +128,7 @@ def _closes(event: HistoryEvent) -> int | None:
 def _under_way(handler: str, pending: PendingActivityInfo | None) -> Attempt:
     if pending is None or not pending.HasField("last_started_time"):
         return Attempt(handler, None, None, "", Outcome("under way"))
-    began = _moment(pending.last_started_time)
+    began = pending.last_started_time.ToDatetime(UTC)
     return Attempt(handler, began, None, pending.last_worker_identity, Outcome("under way"))
 
 
@@ -138,9 +137,10 @@ def _ended(
 ) -> Attempt:
     if began is None:
         return Attempt(handler, None, timedelta(), "", outcome)
-    begun = _moment(began.event_time)
+    begun = began.event_time.ToDatetime(UTC)
+    took = end.event_time.ToDatetime(UTC) - begun
     worker = began.activity_task_started_event_attributes.identity
-    return Attempt(handler, begun, _moment(end.event_time) - begun, worker, outcome)
+    return Attempt(handler, begun, took, worker, outcome)
 
 
 async def _outcome(client: Client, end: HistoryEvent) -> Outcome | None:
@@ -182,7 +182,3 @@ def _of_report(report: Report) -> Outcome:
     if report.snoozed:
         return Outcome("put off", report.attempt)
     return Outcome("failed", report.attempt, report.message, report.stack)
-
-
-def _moment(stamp: Timestamp) -> datetime:
-    return stamp.ToDatetime(UTC)

