@@ -18,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style types imports compose manifests format links docs prose bench property twins kills year chaos ci clean
+.PHONY: help demo test lint style types imports compose manifests host format links docs prose bench property twins kills year chaos matrix dist audit licences vulnerabilities ci clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,7 @@ demo: $(VENV)/.demo links ## run the example on an embedded Temporal server (ARG
 test: $(VENV)/.test links ## run the tests, which mostly wait, two files at a time (ARGS go to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
-lint: style types imports compose manifests ## run every check that needs no server
+lint: style types imports compose manifests host ## run every check that needs no server
 
 style: $(VENV)/.lint ## check style and format
 	@echo "style: ruff"
@@ -52,6 +52,13 @@ manifests: $(VENV)/.lint ## check deploy/kubernetes against the schemas of Kuber
 	@echo "manifests: kubernetes-validate, check-jsonschema"
 	@$(BIN)/kubernetes-validate --strict --quiet $(filter-out $(KEDA),$(wildcard deploy/kubernetes/*.yaml))
 	@$(BIN)/check-jsonschema --quiet --schemafile deploy/keda.schema.json $(KEDA)
+
+host: $(VENV)/.lint ## check the workflows and issue forms for the code host
+	@echo "host: check-jsonschema"
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 format: $(VENV)/.lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
@@ -83,6 +90,21 @@ year: $(VENV)/.test ## live each hour of a year of a cron job on the time-skippi
 
 chaos: $(VENV)/.test ## break workers, server and collector for 10 minutes, and count (ARGS="--minutes 3")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+matrix: $(BIN)/python ## test the wheel on each Python here, with oldest and newest SDK (ARGS="3.13 oldest")
+	@$(BIN)/python tests/support/matrix.py $(ARGS)
+
+dist: $(VENV)/.lint ## build the wheel and the source archive, in dist
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist
+
+audit: licences vulnerabilities ## check what users install: licences, known vulnerabilities
+
+licences: $(VENV)/.audit ## list what users install (an SBOM, in build/audit), and check the licences
+	@bash .ci/licences
+
+vulnerabilities: licences ## check what users install for known vulnerabilities; asks PyPI
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash .ci/vulnerabilities build/audit/requirements.txt
 
 ci: ## do what CI does: tests, checks, wheel
 	@bash .ci/run
@@ -139,6 +161,11 @@ $(VENV)/.docs: $(VENV)/.demo $(VENV)/.pip
 $(VENV)/.bench: $(VENV)/.demo $(VENV)/.pip
 	@echo "Installing what is compared (once)"
 	@$(BIN)/python -m pip install $(QUIET) --group bench
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.demo $(VENV)/.pip
+	@echo "Installing what audits (once)"
+	@$(BIN)/python -m pip install $(QUIET) --group audit
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.demo $(VENV)/.pip

@@ -4,6 +4,7 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -86,3 +87,18 @@ def test_the_wheel_has_every_package() -> None:
     }
     assert {ROOT / place for place in places.values()} == folders
     assert sorted(places) == sorted(setuptools["packages"])
+
+
+def test_the_version_stands_in_pyproject_alone() -> None:
+    assert metadata.version("durable-jobs") == PROJECT["version"]
+    folders = ("jobs", "workflows", "activities", "tracking", "examples", ".github")
+    shipped = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    shipped += [ROOT / "Dockerfile", ROOT / "docker-compose.yml", ROOT / "docs" / "conf.py"]
+    texts = [path for path in shipped if path.suffix in {".py", ".toml", ".yml", ".txt", ""}]
+    assert len(texts) > 100
+    assert [path for path in texts if PROJECT["version"] in path.read_text()] == []
+
+
+def test_the_changelog_tells_of_the_version() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n## {PROJECT['version']}, " in changes
