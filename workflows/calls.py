@@ -8,6 +8,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError
 
+from durable_jobs.names import FOLD
 from durable_jobs.wire import model_from_raw, to_raw
 
 from .machines.steps import Call
@@ -18,6 +19,10 @@ _FOR_EVER = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=2)
 )
 
+# What a worker took that stops at once is given to another only after this time.
+_OURS = timedelta(seconds=10)
+_USERS = timedelta(minutes=1)
+
 
 def start(name: str, request: BaseModel, summary: str) -> workflow.ActivityHandle[Any]:
     """Start one of the library's small activities, tried again until a worker answers."""
@@ -25,7 +30,7 @@ def start(name: str, request: BaseModel, summary: str) -> workflow.ActivityHandl
         name,
         to_raw(request),
         result_type=RawValue,
-        start_to_close_timeout=timedelta(minutes=1),
+        start_to_close_timeout=_USERS if name == FOLD else _OURS,
         retry_policy=_FOR_EVER,
         summary=summary,
     )
