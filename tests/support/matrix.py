@@ -30,7 +30,6 @@ TESTS = (
     "tests/definitions",
     "tests/kit/test_simulation.py",
     "tests/client/test_raw_clients.py",
-    "tests/client/test_sync.py",
     "tests/replay/test_replay.py",
     "tests/worker_pool/test_order.py",
 )
@@ -70,11 +69,14 @@ def oldest(pyproject: Path = ROOT / "pyproject.toml") -> Iterator[str]:
 
 
 def interpreter(python: str) -> str | None:
-    """A Python of that version which runs; a shim may not."""
-    found = which(f"python{python}")
-    code = "import sys, venv, ensurepip; print(sys.version_info[:2])"
-    asked = found and subprocess.run([found, "-c", code], capture_output=True, check=False)
-    return found if asked and asked.returncode == 0 else None
+    """A Python of that version which runs: a shim of pyenv on the path may not."""
+    name = f"python{python}"
+    pyenv = Path.home().glob(f".pyenv/versions/{python}.*/bin/{name}")
+    for found in filter(None, (which(name), *map(str, sorted(pyenv)))):
+        command = [found, "-c", "import venv, ensurepip"]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return found
+    return None
 
 
 def run(cell: Cell, python: str, wheel: Path) -> bool:
@@ -84,7 +86,7 @@ def run(cell: Cell, python: str, wheel: Path) -> bool:
     wanted = [f"{wheel}[dev,testing,django,fastapi]", *NEEDS, *cell.pins()]
     subprocess.run([own, "-m", "pip", "install", "-qq", *wanted], check=True)
     subprocess.run([own, "-c", VERSIONS], check=True)
-    command = [own, "-m", "pytest", "-n", "2", "--dist", "loadfile", *TESTS]
+    command = [own, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--durations", "3", *TESTS]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
