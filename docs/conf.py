@@ -41,7 +41,7 @@ add_module_names = False
 autodoc_default_options = {
     "members": True,
     "undoc-members": True,
-    "inherited-members": "BaseModel,Generic,Protocol,BaseException",
+    "inherited-members": "BaseModel,Generic,Protocol,BaseException,OSError",
 }
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -67,8 +67,9 @@ def draw_diagrams(app: Sphinx, doctree: nodes.document) -> None:
 
 
 LIBRARYS_OWN = {
-    *("check", "check_name", "check_concurrency", "has", "handlers", "options", "spec"),
-    *("event_type", "job_type", "reply_type", "state_type", "model_config", "workflow"),
+    *("check", "check_concurrency", "check_name", "fold", "following", "has", "handlers"),
+    *("options", "spec", "event_type", "job_type", "reply_type", "state_type", "workflow"),
+    *("rule", "starts_immediately", "identity", "redact", "withheld", "model_config"),
 }
 
 
@@ -80,8 +81,29 @@ def is_not_for_users(
     return True if own else None
 
 
+class WholeAttributes:
+    """Gives attributes back the text that napoleon splits at a colon, as if a type stood there."""
+
+    def __init__(self, app: Sphinx) -> None:
+        self._texts: dict[str, list[str]] = {}
+        app.connect("autodoc-process-docstring", self._note, priority=400)
+        app.connect("autodoc-process-docstring", self._restore, priority=600)
+
+    def _note(
+        self, app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]
+    ) -> None:
+        if what in ("attribute", "property"):
+            self._texts[name] = list(lines)
+
+    def _restore(
+        self, app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]
+    ) -> None:
+        lines[:] = self._texts.pop(name, lines)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", link_into_the_repository)
     app.connect("doctree-read", draw_diagrams)
     app.connect("autodoc-skip-member", is_not_for_users)
+    WholeAttributes(app)
