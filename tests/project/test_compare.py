@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "compare.md").read_text()
 SYSTEMS = [
     *("durable-jobs", "Temporal by hand", "Inngest", "Trigger.dev", "Hatchet", "DBOS"),
     *("Restate", "BullMQ", "Celery"),
@@ -43,3 +44,12 @@ def test_sources_that_may_change_are_linked_at_a_commit() -> None:
     theirs = re.findall(r"https://github\.com/(?!durable-jobs/)[^)\s]+", PAGE)
     assert theirs
     assert [link for link in theirs if not re.search(r"/blob/[0-9a-f]{40}/", link)] == []
+
+
+def test_its_figures_are_those_of_the_benchmarks() -> None:
+    benchmarks = (DOCS / "inside" / "benchmarks.md").read_text()
+    _, _, measured = PAGE.partition("## Where durable-jobs is worse\n")
+    lines = [line for line in measured.splitlines() if "adds a second" in line]
+    figures = re.findall(r"[\d,]*\d", re.sub(r"\]\([^)]*\)", "]", " ".join(lines)))
+    assert {"52,134", "940", "127", "144"} < set(figures)
+    assert [figure for figure in figures if not re.search(rf"\b{figure}\b", benchmarks)] == []

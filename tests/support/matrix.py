@@ -26,7 +26,10 @@ WITH_OLDEST = ("temporalio", "pydantic")
 """What the cells vary: the other requirements are as new as they come."""
 
 TESTS = (
-    "tests/machines",
+    *(
+        f"tests/machines/test_{each}.py"
+        for each in ("debounce", "continuous", "task", "worker_pool")
+    ),
     "tests/definitions",
     "tests/kit/test_simulation.py",
     "tests/client/test_raw_clients.py",
