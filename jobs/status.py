@@ -81,6 +81,9 @@ class JobStatus(Answer):
     """Why the run under way flushes; else why the window will at `will_flush_at`."""
 
     started_at: datetime
+    reason: str | None = None
+    """Of an ended instance: why it ended."""
+
     last_error: str | None
     paused_at: datetime | None = None
     """Since when it is paused."""
@@ -118,6 +121,9 @@ class JobStatus(Answer):
 
     handled_events: int = 0
     """Of a task or pool: events that a handler was called for; of a pool those that succeeded."""
+
+    execute_count: int = 0
+    """Of a task: runs of `execute`, each counted once."""
 
     draining: bool = False
     """Of a worker pool's instance: whether it ends once its queue is empty."""

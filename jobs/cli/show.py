@@ -50,6 +50,8 @@ def show_status(
 
 def _rows(status: Status) -> Iterator[tuple[str, str]]:
     yield "status", status["status"]
+    if status.get("reason") is not None:
+        yield "reason", plain(status["reason"])
     yield from _pause_rows(status)
     if status.get("schedule") is not None:
         own = " (set by reschedule)" if status.get("rescheduled") else ""

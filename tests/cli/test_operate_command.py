@@ -91,7 +91,10 @@ async def test_an_operator_pauses_reschedules_triggers_and_ends_an_instance(
         ended = await result_of(client, hourly.instance_id)
         assert (ended["status"], ended["reason"]) == ("terminated", "not needed")
         assert "is not alive: it ended" in await operate("trigger", hourly.instance_id, code=3)
-        assert "terminated" in await operate("status", hourly.instance_id)
+        shown = await operate("status", hourly.instance_id)
+        assert "terminated" in shown
+        assert "reason" in shown
+        assert "not needed" in shown
 
 
 async def test_an_operator_flushes_and_clears_a_debounce(
