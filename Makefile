@@ -21,7 +21,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help demo test lint style types imports compose manifests host format links docs prose bench property twins kills year chaos matrix dist audit licences vulnerabilities ci clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo links ## run the example on an embedded Temporal server (ARGS=--serve leaves it running)
 	@$(BIN)/python -m examples.github.demo $(ARGS)
