@@ -3,7 +3,8 @@
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -42,12 +43,18 @@ def declared(*extras: str) -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
+@cache
+def all_distributions() -> Mapping[str, list[str]]:
+    """The distributions that packages come from. To look takes a second."""
+    return packages_distributions()
+
+
 def imported(module: Path) -> Iterator[set[str]]:
     """For each import of a module the distributions that may be meant, several of a namespace.
 
     The standard library is left out.
     """
-    distributions = packages_distributions()
+    distributions = all_distributions()
     for node in ast.walk(ast.parse(module.read_text())):
         match node:
             case ast.Import():

@@ -171,6 +171,7 @@ async def test_asking_again_across_continue_as_new_gives_the_kept_reply(
         await eventually(lambda: went_on(client, oracle.instance_id, first))
         monkeypatch.undo()
         assert await oracle.ask(Question(number=1), id="question-1") == "reply 1"
+        await eventually(lambda: len(job.asked) > 1)
         assert job.asked == [1, 2]
         await oracle.terminate()
 
