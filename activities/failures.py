@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Fa
 
 from durable_jobs.errors import (
     InvalidState,
+    Later,
     NonRetryable,
     PayloadTooLarge,
     RetryAfter,
@@ -254,7 +255,7 @@ def details_of(error: BaseException, converter: PayloadConverter) -> list[Any]:
 
 def category_of(error: BaseException) -> ApplicationErrorCategory:
     """`BENIGN` for an expected failure, of which the SDK logs no traceback."""
-    if isinstance(error, RetryAfter):
+    if isinstance(error, Later):
         return ApplicationErrorCategory.BENIGN
     given = _said(lambda: error.category) if isinstance(error, ApplicationError) else None
     known = isinstance(given, ApplicationErrorCategory)

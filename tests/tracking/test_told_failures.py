@@ -11,7 +11,16 @@ from temporalio.client import Client
 from temporalio.converter import PayloadConverter
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from durable_jobs import DebounceJob, DebounceRun, JobFailed, Retry, RetryAfter, TaskJob, TaskRun
+from durable_jobs import (
+    DebounceJob,
+    DebounceRun,
+    JobFailed,
+    Retry,
+    RetryAfter,
+    Snooze,
+    TaskJob,
+    TaskRun,
+)
 from durable_jobs.activities.failures import (
     MAX_DETAILS,
     category_of,
@@ -119,6 +128,7 @@ def test_details_that_cannot_be_written_are_left_out_and_named() -> None:
 
 def test_only_an_expected_failure_is_benign() -> None:
     assert category_of(RetryAfter(SOON)) == ApplicationErrorCategory.BENIGN
+    assert category_of(Snooze(SOON)) == ApplicationErrorCategory.BENIGN
     benign = ApplicationError("no", category=ApplicationErrorCategory.BENIGN)
     assert category_of(benign) == ApplicationErrorCategory.BENIGN
     for error in (ValueError("no"), ApplicationError("no"), Careless()):
