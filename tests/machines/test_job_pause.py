@@ -6,27 +6,18 @@ import pytest
 
 from durable_jobs import Retry
 from durable_jobs.definitions import Job
-from tests.machines.commotion import BRINGS
-from tests.machines.jobs import MINUTE, SECOND, Deliver, Digest, Poll, Triage, in_turn, simulated
-from tests.machines.jobs import with_options as job_with
+from tests.machines.attempts import BASES, begun
+from tests.machines.jobs import MINUTE, SECOND, Triage
 from tests.support.scripted_worker import JOB_PAUSE_NOTE, JOB_PAUSED, ScriptedWorker
 from tests.support.simulation import Simulation
 
-BASES: list[type[Job]] = [Digest, Poll, Triage, Deliver]
 ONCE = Retry(1)
 """So that an attempt that counted would end the run."""
 
 
-def begun(base: type[Job], pauses: int) -> tuple[Simulation, ScriptedWorker]:
+def paused(base: type[Job], times: int) -> tuple[Simulation, ScriptedWorker]:
     """An instance with a run that workers refuse to begin so often."""
-    words = [JOB_PAUSED] * pauses
-    sim, worker = simulated(job_with(base, retry=ONCE, on_exhausted="pause"), in_turn(*words))
-    if base.job_type in BRINGS:
-        sim.send(BRINGS[base.job_type], 1)
-        if base is Digest:
-            sim.send("flush")
-    sim.settle()
-    return sim, worker
+    return begun(base, *[JOB_PAUSED] * times, retry=ONCE)
 
 
 def next_look(sim: Simulation) -> timedelta:
@@ -35,7 +26,7 @@ def next_look(sim: Simulation) -> timedelta:
 
 @pytest.mark.parametrize("base", BASES)
 def test_a_run_of_a_paused_job_waits_and_says_why(base: type[Job]) -> None:
-    sim, worker = begun(base, 1)
+    sim, worker = paused(base, 1)
     status = sim.status
     assert (status["status"], status["pausedBy"]) == ("paused", "job")
     assert status["pauseNote"] == JOB_PAUSE_NOTE
@@ -47,7 +38,7 @@ def test_a_run_of_a_paused_job_waits_and_says_why(base: type[Job]) -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_run_begins_as_its_first_attempt_once_the_job_goes_on(base: type[Job]) -> None:
-    sim, worker = begun(base, 2)
+    sim, worker = paused(base, 2)
     sim.advance(MINUTE)
     assert (worker.ran[0].attempt, worker.ran[0].run_count) == (1, 1)
     assert sim.status["pausedBy"] is None
@@ -58,7 +49,7 @@ def test_the_run_begins_as_its_first_attempt_once_the_job_goes_on(base: type[Job
 
 
 def test_it_looks_again_after_as_long_as_it_has_waited_but_every_15_minutes() -> None:
-    sim, worker = begun(Triage, 1_000)
+    sim, worker = paused(Triage, 1_000)
     waits = [next_look(sim)]
     for _ in range(12):
         sim.advance(waits[-1])
@@ -70,7 +61,7 @@ def test_it_looks_again_after_as_long_as_it_has_waited_but_every_15_minutes() ->
 
 @pytest.mark.parametrize("base", BASES)
 def test_resume_looks_at_once(base: type[Job]) -> None:
-    sim, worker = begun(base, 1)
+    sim, worker = paused(base, 1)
     sim.send("resume")
     sim.settle()
     assert worker.ran
@@ -78,7 +69,7 @@ def test_resume_looks_at_once(base: type[Job]) -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_a_callers_pause_outlives_that_of_the_job(base: type[Job]) -> None:
-    sim, worker = begun(base, 1)
+    sim, worker = paused(base, 1)
     sim.send("pause", text="ben: mine")
     sim.settle()
     assert (sim.status["pausedBy"], sim.status["pauseNote"]) == ("user", "ben: mine")
@@ -91,7 +82,7 @@ def test_a_callers_pause_outlives_that_of_the_job(base: type[Job]) -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_an_instance_of_a_paused_job_can_be_ended(base: type[Job]) -> None:
-    sim, worker = begun(base, 1_000)
+    sim, worker = paused(base, 1_000)
     sim.send("terminate", text="enough")
     sim.settle()
     assert sim.told("job.terminated")[0]["reason"] == "enough"
