@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .erase_there import TOKEN_VARIABLE, EraseThere
+from .collector_eraser import TOKEN_VARIABLE, CollectorEraser
 from .leave import complain
 from .lines import events_text, plain
 from .options import AsJson, print_json
@@ -58,7 +58,7 @@ async def _erase(
     from .remote import Remote, instance_of
 
     token = os.environ.get(TOKEN_VARIABLE)
-    there = EraseThere.checked(collector, token) if collector is not None else None
+    eraser = CollectorEraser.checked(collector, token) if collector is not None else None
     named = [instance_of(words)] if is_one(words) else [instance_of([word]) for word in words]
     ids = list(dict.fromkeys(named))
     _confirm(ids, sure)
@@ -78,8 +78,8 @@ async def _erase(
         shown.append(receipt.model_dump(mode="json", by_alias=True))
     if as_json:
         print_json(shown)
-    if there is not None and gone:
-        typer.echo(f"the collector erased {events_text(there.erase(gone))}", err=as_json)
+    if eraser is not None and gone:
+        typer.echo(f"the collector erased {events_text(eraser.erase(gone))}", err=as_json)
     # The gravest: refused, then no worker, then nothing there.
     return next((code for code in (1, 4, 3) if code in codes), 0)
 

@@ -34,7 +34,7 @@ from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from durable_jobs.handles.visible import never_look
-from durable_jobs.names import SIMULATED
+from durable_jobs.names import JOB_PAUSE_WORKFLOW, SIMULATED
 from durable_jobs.values import JSON
 from durable_jobs.wire import from_raw, to_raw
 
@@ -138,7 +138,7 @@ class _Calls(OutboundInterceptor):
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
         """See base class."""
-        if not input.args:
+        if input.workflow == JOB_PAUSE_WORKFLOW:
             raise _refused("no whole job is paused")
         signal = (input.start_signal, raw_args(input.start_signal_args))
         fails = input.id_conflict_policy == WorkflowIDConflictPolicy.FAIL

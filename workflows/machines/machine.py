@@ -36,7 +36,7 @@ NO_ROOM = (
     "begin with; nothing is lost, resume makes one more attempt"
 )
 
-SHORTEST_JOB_PAUSE, LONGEST_JOB_PAUSE = timedelta(seconds=5), timedelta(minutes=15)
+SHORTEST_RECHECK, LONGEST_RECHECK = timedelta(seconds=5), timedelta(minutes=15)
 """Between two looks whether the whole job is still paused."""
 
 LONGEST_SEARCH_PAUSE = 5.0
@@ -441,7 +441,7 @@ class Machine(ABC):
         """The worker began nothing, as the whole job is paused: look again, later each time."""
         self.pause("job", now, report.job_pause or None)
         paused_for = now - (self.life.paused_at or now)
-        wait = min(max(paused_for, SHORTEST_JOB_PAUSE), LONGEST_JOB_PAUSE)
+        wait = min(max(paused_for, SHORTEST_RECHECK), LONGEST_RECHECK)
         run.put_off(report.model_copy(update={"retry_in": wait.total_seconds(), "snoozed": True}))
 
     def _job_resumed(self, now: datetime) -> None:

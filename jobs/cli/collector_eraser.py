@@ -16,14 +16,14 @@ _WAIT: Final = 600.0
 
 
 @dataclass(frozen=True)
-class EraseThere:
+class CollectorEraser:
     """A collector, and the token that lets it erase."""
 
     collector: str
     token: str
 
     @classmethod
-    def checked(cls, collector: str, token: str | None) -> "EraseThere":
+    def checked(cls, collector: str, token: str | None) -> "CollectorEraser":
         """One that can be asked; raises `Trouble` before anything is erased."""
         if not collector.startswith(("http://", "https://")):
             raise Trouble("--collector is an address such as http://127.0.0.1:4000", WRONG_INPUT)
